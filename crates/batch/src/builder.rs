@@ -1,0 +1,371 @@
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use eqlipse_ecs::FieldType;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::column::Entry;
+use crate::{Column, EventBatch, FieldId, RawValue, RowMeta, RowSource, Schema, ValueRef, parse_date};
+
+/// Fills an [`EventBatch`] row by row.
+///
+/// A row is open from the first [`push`](Self::push) until [`end_row`](Self::end_row) accepts it or
+/// [`abort_row`](Self::abort_row) takes its values back.
+pub struct BatchBuilder {
+    batch: EventBatch,
+    /// One table a column: code by value.
+    dictionaries: Vec<HashTable<u32>>,
+    /// Columns that the open row has pushed to.
+    touched: Vec<FieldId>,
+    hasher: FixedState,
+    scratch: String,
+}
+
+impl BatchBuilder {
+    /// An empty batch over this schema.
+    pub fn new(schema: Arc<Schema>) -> Self {
+        let width = schema.fields().len();
+        let batch = EventBatch {
+            schema,
+            columns: (0..width).map(|_| Column::default()).collect(),
+            rows: Vec::new(),
+            sources: Vec::new(),
+        };
+        let dictionaries = (0..width).map(|_| HashTable::new()).collect();
+        Self { batch, dictionaries, touched: Vec::new(), hasher: FixedState::with_seed(0), scratch: String::new() }
+    }
+
+    /// The schema that decoders walk along.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.batch.schema
+    }
+
+    /// How many rows have been accepted.
+    pub fn len(&self) -> usize {
+        self.batch.rows.len()
+    }
+
+    /// Whether no row has been accepted.
+    pub fn is_empty(&self) -> bool {
+        self.batch.rows.is_empty()
+    }
+
+    /// Adds a value of the open row. The value takes the column's type; one that cannot (text in a number field that
+    /// is no number, a malformed address) leaves the field without it and gives `false`.
+    pub fn push(&mut self, field: FieldId, value: RawValue<'_>) -> bool {
+        let ty = self.batch.schema.field(field).ty;
+        let mut text = std::mem::take(&mut self.scratch);
+        let coerced = coerce(ty, value, &mut text).map(|value| self.insert(field, value)).is_some();
+        self.scratch = text;
+        coerced
+    }
+
+    fn insert(&mut self, field: FieldId, value: ValueRef<'_>) {
+        let column = &mut self.batch.columns[field.index()];
+        let hasher = &self.hasher;
+        let hash = hash_value(hasher, value);
+        let table = &mut self.dictionaries[field.index()];
+        let found = table.find(hash, |code| same(column.value(*code), value)).copied();
+        let code = found.unwrap_or_else(|| {
+            let code = column.entries.len() as u32;
+            let entry = store(column, value);
+            column.entries.push(entry);
+            table.insert_unique(hash, code, |code| hash_value(hasher, column.value(*code)));
+            code
+        });
+        column.rows.push(self.batch.rows.len() as u32);
+        column.codes.push(code);
+        self.touched.push(field);
+    }
+
+    /// The values that the open row has pushed for `field` so far.
+    pub fn open_values(&self, field: FieldId) -> impl Iterator<Item = ValueRef<'_>> {
+        self.batch.columns[field.index()].values_of(self.batch.rows.len() as u32)
+    }
+
+    /// Accepts the open row.
+    pub fn end_row(&mut self, meta: RowMeta) {
+        self.batch.rows.push(meta);
+        self.touched.clear();
+    }
+
+    /// Drops the open row and the values it pushed.
+    pub fn abort_row(&mut self) {
+        for field in self.touched.drain(..) {
+            let column = &mut self.batch.columns[field.index()];
+            column.rows.pop();
+            column.codes.pop();
+        }
+    }
+
+    /// Says where the documents of the rows from `first_row` on come from; `first_row` becomes the source's row 0.
+    /// Called in row order, for every run of rows.
+    pub fn add_source(&mut self, first_row: u32, source: Box<dyn RowSource>) {
+        self.batch.sources.push((first_row, source));
+    }
+
+    /// Gives the finished batch, leaving an empty builder.
+    pub fn finish(&mut self) -> EventBatch {
+        let schema = self.batch.schema.clone();
+        std::mem::replace(self, Self::new(schema)).batch
+    }
+
+    /// The batch as it stands, for a matcher that gives the memory back with [`clear`](Self::clear).
+    pub fn batch(&self) -> &EventBatch {
+        &self.batch
+    }
+
+    /// Empties the builder and keeps its memory.
+    pub fn clear(&mut self) {
+        for (column, table) in self.batch.columns.iter_mut().zip(&mut self.dictionaries) {
+            if column.entries.is_empty() {
+                continue;
+            }
+            column.rows.clear();
+            column.codes.clear();
+            column.entries.clear();
+            column.text.clear();
+            column.addresses.clear();
+            table.clear();
+        }
+        self.batch.rows.clear();
+        self.batch.sources.clear();
+        self.touched.clear();
+    }
+}
+
+fn store(column: &mut Column, value: ValueRef<'_>) -> Entry {
+    match value {
+        ValueRef::Str(text) => {
+            let start = column.text.len() as u32;
+            column.text.push_str(text);
+            Entry::Str { start, len: text.len() as u32 }
+        }
+        ValueRef::Int(value) => Entry::Int(value),
+        ValueRef::UInt(value) => Entry::UInt(value),
+        ValueRef::Double(value) => Entry::Double(value),
+        ValueRef::Bool(value) => Entry::Bool(value),
+        ValueRef::Date(value) => Entry::Date(value),
+        ValueRef::Ip(address) => {
+            column.addresses.push(address);
+            Entry::Ip(column.addresses.len() as u32 - 1)
+        }
+    }
+}
+
+fn hash_value(hasher: &FixedState, value: ValueRef<'_>) -> u64 {
+    match value {
+        ValueRef::Str(text) => hasher.hash_one(text),
+        ValueRef::Int(value) => hasher.hash_one((1u8, value)),
+        ValueRef::UInt(value) => hasher.hash_one((2u8, value)),
+        ValueRef::Double(value) => hasher.hash_one((3u8, value.to_bits())),
+        ValueRef::Bool(value) => hasher.hash_one((4u8, value)),
+        ValueRef::Date(value) => hasher.hash_one((5u8, value)),
+        ValueRef::Ip(address) => hasher.hash_one(address),
+    }
+}
+
+/// Whether two values are one dictionary entry: same kind, same bits (so that NaN has an entry and -0.0 its own).
+fn same(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
+    match (a, b) {
+        (ValueRef::Double(a), ValueRef::Double(b)) => a.to_bits() == b.to_bits(),
+        _ => a == b,
+    }
+}
+
+/// The value in the column's type; text that must be made is written to `scratch`.
+fn coerce<'a>(ty: FieldType, value: RawValue<'a>, scratch: &'a mut String) -> Option<ValueRef<'a>> {
+    match ty {
+        FieldType::Keyword | FieldType::Version => Some(ValueRef::Str(to_text(value, scratch))),
+        FieldType::Long => to_long(value),
+        FieldType::Double => to_double(value).map(ValueRef::Double),
+        FieldType::Boolean => to_bool(value).map(ValueRef::Bool),
+        FieldType::Date => to_date(value).map(ValueRef::Date),
+        FieldType::Ip => match value {
+            RawValue::Str(text) => text.trim().parse::<IpAddr>().ok().map(ValueRef::Ip),
+            _ => None,
+        },
+        FieldType::Dynamic => Some(match value {
+            RawValue::Str(text) => ValueRef::Str(text),
+            RawValue::Int(value) => ValueRef::Int(value),
+            RawValue::UInt(value) => ValueRef::UInt(value),
+            RawValue::Double(value) => ValueRef::Double(value),
+            RawValue::Bool(value) => ValueRef::Bool(value),
+        }),
+    }
+}
+
+fn to_text<'a>(value: RawValue<'a>, scratch: &'a mut String) -> &'a str {
+    use std::fmt::Write;
+    scratch.clear();
+    let written = match value {
+        RawValue::Str(text) => return text,
+        RawValue::Int(value) => write!(scratch, "{value}"),
+        RawValue::UInt(value) => write!(scratch, "{value}"),
+        RawValue::Double(value) => write!(scratch, "{value:?}"),
+        RawValue::Bool(value) => write!(scratch, "{value}"),
+    };
+    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    scratch
+}
+
+/// Elasticsearch's `coerce`: numeric text becomes a number, fractions are cut toward zero.
+fn to_long<'a>(value: RawValue<'_>) -> Option<ValueRef<'a>> {
+    match value {
+        RawValue::Int(value) => Some(ValueRef::Int(value)),
+        RawValue::UInt(value) => Some(ValueRef::UInt(value)),
+        RawValue::Double(value) => truncate(value),
+        RawValue::Bool(_) => None,
+        RawValue::Str(text) => {
+            let text = text.trim();
+            if let Ok(value) = text.parse::<i64>() {
+                return Some(ValueRef::Int(value));
+            }
+            if let Ok(value) = text.parse::<u64>() {
+                return Some(ValueRef::UInt(value));
+            }
+            truncate(parse_decimal(text)?)
+        }
+    }
+}
+
+fn truncate<'a>(value: f64) -> Option<ValueRef<'a>> {
+    let whole = value.trunc();
+    if whole >= -(2f64.powi(63)) && whole < 2f64.powi(63) {
+        Some(ValueRef::Int(whole as i64))
+    } else if (0.0..2f64.powi(64)).contains(&whole) {
+        Some(ValueRef::UInt(whole as u64))
+    } else {
+        None
+    }
+}
+
+fn to_double(value: RawValue<'_>) -> Option<f64> {
+    match value {
+        RawValue::Int(value) => Some(value as f64),
+        RawValue::UInt(value) => Some(value as f64),
+        RawValue::Double(value) => Some(value),
+        RawValue::Bool(_) => None,
+        RawValue::Str(text) => parse_decimal(text.trim()),
+    }
+}
+
+/// A decimal number, without the words (`inf`, `nan`) that Rust's parser takes too.
+fn parse_decimal(text: &str) -> Option<f64> {
+    let plausible = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
+    if plausible { text.parse().ok() } else { None }
+}
+
+fn to_bool(value: RawValue<'_>) -> Option<bool> {
+    match value {
+        RawValue::Bool(value) => Some(value),
+        RawValue::Str("true") => Some(true),
+        RawValue::Str("false" | "") => Some(false),
+        _ => None,
+    }
+}
+
+fn to_date(value: RawValue<'_>) -> Option<i64> {
+    match value {
+        RawValue::Int(millis) => millis.checked_mul(1_000_000),
+        RawValue::Double(millis) => Some((millis * 1e6) as i64),
+        RawValue::Str(text) => parse_date(text)
+            .or_else(|| text.trim().parse::<i64>().ok().and_then(|millis| millis.checked_mul(1_000_000))),
+        RawValue::UInt(_) | RawValue::Bool(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Arrival, OrderKey};
+
+    fn meta() -> RowMeta {
+        RowMeta { order: OrderKey { time: Some(0), tiebreaker: None, arrival: Arrival::default() }, identity: None }
+    }
+
+    fn coerced(ty: FieldType, value: RawValue<'_>) -> Option<String> {
+        let mut scratch = String::new();
+        coerce(ty, value, &mut scratch).map(|value| format!("{value:?}"))
+    }
+
+    #[test]
+    fn columns_are_sparse_and_dictionary_encoded() {
+        let mut schema = Schema::builder();
+        let name = schema.add("process.name");
+        let pid = schema.add("process.pid");
+        let mut builder = BatchBuilder::new(schema.build());
+        for (row, text) in ["cmd.exe", "mshta.exe", "cmd.exe"].into_iter().enumerate() {
+            builder.push(name, RawValue::Str(text));
+            if row == 1 {
+                builder.push(pid, RawValue::Str("17"));
+                builder.push(pid, RawValue::Int(18));
+            }
+            builder.end_row(meta());
+        }
+        let batch = builder.finish();
+        assert_eq!(batch.len(), 3);
+        assert_eq!(batch.column(name).codes(), [0, 1, 0]);
+        assert_eq!(batch.column(pid).rows(), [1, 1]);
+        assert_eq!(batch.column(pid).values_of(1).collect::<Vec<_>>(), [ValueRef::Int(17), ValueRef::Int(18)]);
+        assert_eq!(batch.column(pid).codes_of(0), [] as [u32; 0]);
+        assert_eq!(batch.column(pid).codes_of(2), [] as [u32; 0]);
+    }
+
+    #[test]
+    fn an_aborted_row_leaves_nothing() {
+        let mut schema = Schema::builder();
+        let name = schema.add("process.name");
+        let mut builder = BatchBuilder::new(schema.build());
+        builder.push(name, RawValue::Str("a"));
+        builder.push(name, RawValue::Str("b"));
+        builder.abort_row();
+        builder.push(name, RawValue::Str("c"));
+        builder.end_row(meta());
+        let batch = builder.finish();
+        assert_eq!(batch.len(), 1);
+        assert_eq!(batch.column(name).values_of(0).collect::<Vec<_>>(), [ValueRef::Str("c")]);
+    }
+
+    #[test]
+    fn values_take_the_type_of_their_field() {
+        let cases = [
+            (FieldType::Keyword, RawValue::Int(5), Some("Str(\"5\")")),
+            (FieldType::Keyword, RawValue::Double(5.0), Some("Str(\"5.0\")")),
+            (FieldType::Keyword, RawValue::Bool(true), Some("Str(\"true\")")),
+            (FieldType::Long, RawValue::Str(" 42 "), Some("Int(42)")),
+            (FieldType::Long, RawValue::Str("4.9"), Some("Int(4)")),
+            (FieldType::Long, RawValue::Double(-4.9), Some("Int(-4)")),
+            (FieldType::Long, RawValue::Str("0x10"), None),
+            (FieldType::Long, RawValue::Str("inf"), None),
+            (FieldType::Double, RawValue::Str("nan"), None),
+            (FieldType::Double, RawValue::Str("2.5"), Some("Double(2.5)")),
+            (FieldType::Boolean, RawValue::Str("false"), Some("Bool(false)")),
+            (FieldType::Boolean, RawValue::Str("yes"), None),
+            (FieldType::Date, RawValue::Int(1_000), Some("Date(1000000000)")),
+            (FieldType::Ip, RawValue::Str("::1"), Some("Ip(::1)")),
+            (FieldType::Ip, RawValue::Str("-"), None),
+            (FieldType::Dynamic, RawValue::Int(5), Some("Int(5)")),
+        ];
+        for (ty, value, expected) in cases {
+            assert_eq!(coerced(ty, value).as_deref(), expected, "{value:?} as {ty:?}");
+        }
+    }
+
+    #[test]
+    fn a_cleared_builder_starts_anew() {
+        let mut schema = Schema::builder();
+        let name = schema.add("process.name");
+        let mut builder = BatchBuilder::new(schema.build());
+        builder.push(name, RawValue::Str("a"));
+        builder.end_row(meta());
+        builder.clear();
+        assert!(builder.is_empty());
+        builder.push(name, RawValue::Str("b"));
+        builder.end_row(meta());
+        assert_eq!(builder.batch().column(name).values_of(0).collect::<Vec<_>>(), [ValueRef::Str("b")]);
+        assert_eq!(builder.batch().column(name).cardinality(), 1);
+    }
+}

@@ -1,0 +1,125 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use eqlipse_ecs::FieldType;
+
+use crate::{FieldId, RowMeta, RowSource, Schema, ValueRef};
+
+/// What a dictionary entry holds, 16 bytes each; text lies in the column's arena.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Entry {
+    Str { start: u32, len: u32 },
+    Int(i64),
+    UInt(u64),
+    Double(f64),
+    Bool(bool),
+    Date(i64),
+    Ip(u32),
+}
+
+/// The values of one field in one batch: sparse, multi-valued, dictionary-encoded.
+#[derive(Clone, Debug, Default)]
+pub struct Column {
+    pub(crate) rows: Vec<u32>,
+    pub(crate) codes: Vec<u32>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) text: String,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Column {
+    /// The row of each value, ascending; a row with several values stands several times.
+    pub fn rows(&self) -> &[u32] {
+        &self.rows
+    }
+
+    /// The dictionary code of each value, beside [`rows`](Self::rows).
+    pub fn codes(&self) -> &[u32] {
+        &self.codes
+    }
+
+    /// How many distinct values there are; codes are below it.
+    pub fn cardinality(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no row has a value.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The value behind a code.
+    pub fn value(&self, code: u32) -> ValueRef<'_> {
+        match self.entries[code as usize] {
+            Entry::Str { start, len } => ValueRef::Str(&self.text[start as usize..(start + len) as usize]),
+            Entry::Int(value) => ValueRef::Int(value),
+            Entry::UInt(value) => ValueRef::UInt(value),
+            Entry::Double(value) => ValueRef::Double(value),
+            Entry::Bool(value) => ValueRef::Bool(value),
+            Entry::Date(value) => ValueRef::Date(value),
+            Entry::Ip(index) => ValueRef::Ip(self.addresses[index as usize]),
+        }
+    }
+
+    /// The codes of one row.
+    pub fn codes_of(&self, row: u32) -> &[u32] {
+        let start = self.rows.partition_point(|r| *r < row);
+        let len = self.rows[start..].partition_point(|r| *r == row);
+        &self.codes[start..start + len]
+    }
+
+    /// The values of one row.
+    pub fn values_of(&self, row: u32) -> impl Iterator<Item = ValueRef<'_>> {
+        self.codes_of(row).iter().map(|code| self.value(*code))
+    }
+}
+
+/// A batch of events: a column for each field of the schema, each row's place in time, and the way back to `_source`.
+pub struct EventBatch {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: Vec<RowMeta>,
+    pub(crate) sources: Vec<(u32, Box<dyn RowSource>)>,
+}
+
+impl EventBatch {
+    /// The schema that names the columns.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no event.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The column of a field.
+    pub fn column(&self, field: FieldId) -> &Column {
+        &self.columns[field.index()]
+    }
+
+    /// The type of a field's column.
+    pub fn field_type(&self, field: FieldId) -> FieldType {
+        self.schema.field(field).ty
+    }
+
+    /// Each row's place in time and identity.
+    pub fn rows(&self) -> &[RowMeta] {
+        &self.rows
+    }
+
+    /// Appends the document of `row` to `out` as one JSON object.
+    ///
+    /// # Panics
+    /// If no source was given for the row (see [`BatchBuilder::add_source`](crate::BatchBuilder::add_source)).
+    pub fn write_source(&self, row: u32, out: &mut Vec<u8>) {
+        let index = self.sources.partition_point(|(start, _)| *start <= row) - 1;
+        let (start, source) = &self.sources[index];
+        source.write_json(row - start, out);
+    }
+}
