@@ -113,7 +113,7 @@ impl EventBatch {
         &self.rows
     }
 
-    /// Appends the document of `row` to `out` as one JSON object.
+    /// Appends the document of `row` to `out` as a hit (see [`RowSource::write_json`]).
     ///
     /// # Panics
     /// If no source was given for the row (see [`BatchBuilder::add_source`](crate::BatchBuilder::add_source)).

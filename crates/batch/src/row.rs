@@ -47,8 +47,9 @@ pub struct RowMeta {
     pub identity: Option<u128>,
 }
 
-/// Gives back the documents of a batch as JSON, so that `_source` is only made for the rows that matched.
+/// Gives back the documents of a run of rows as JSON, so that `_source` is only made for the rows that matched.
 pub trait RowSource: Send {
-    /// Appends the document of `row` to `out` as one JSON object without line breaks.
+    /// Appends the document of `row` to `out` in the shape of an Elasticsearch hit, `{"_index":…,"_id":…,"_source":{…}}`
+    /// without line breaks; `_index` and `_id` are left out where the input has none.
     fn write_json(&self, row: u32, out: &mut Vec<u8>);
 }
