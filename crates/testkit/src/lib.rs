@@ -1,1 +1,3 @@
-//! testkit
+//! What tests use to judge eqlipse: the reference interpreter, generators of queries and events, and an EVTX writer.
+
+pub mod interpreter;
