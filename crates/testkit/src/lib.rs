@@ -1,3 +1,4 @@
 //! What tests use to judge eqlipse: the reference interpreter, generators of queries and events, and an EVTX writer.
 
+pub mod evtx_writer;
 pub mod interpreter;
