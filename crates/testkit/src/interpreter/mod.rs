@@ -15,9 +15,9 @@
 //! | long | numeric text¹, then as a number | `i64`, else `u64`; fractions are cut toward zero; out of range: dropped | dropped |
 //! | double | numeric text¹, then as a number | `f64`; not finite: dropped | dropped |
 //! | boolean | `true`; `false` and the empty string | dropped | as it is |
-//! | date | date text²; else numeric text¹, then as a number | milliseconds since the epoch, fractions cut; out of range of `i64` nanoseconds: dropped | dropped |
-//! | ip | an address, no zone id; an IPv4-mapped IPv6 address is IPv4; else dropped | dropped | dropped |
-//! | version | as it is | dropped | dropped |
+//! | date | date text²; else whole `i64` text after trimming, then as a number | milliseconds since the epoch, cut to whole nanoseconds; out of range of `i64` nanoseconds: dropped | dropped |
+//! | ip | an address after trimming, no zone id; an IPv4-mapped IPv6 address is IPv4; else dropped | dropped | dropped |
+//! | version | as keyword | as keyword | as keyword |
 //! | dynamic | as it is | as it is | as it is |
 //!
 //! ¹ After trimming white space: `[+-]? (digits [. digits*] | . digits) ([eE] [+-]? digits)?`. Whole numbers are read
@@ -25,9 +25,9 @@
 //!
 //! ² After trimming: `YYYY-MM-DD`, then optionally `T`, `t` or a space and `HH:MM[:SS[.digits]]` (a comma may stand
 //! for the point; digits after the ninth are cut), then optionally `Z`, `z`, `±HH`, `±HHMM` or `±HH:MM`. No zone means
-//! UTC. Second 60 is read as 59. Hour 24 and impossible days are not dates.
+//! UTC; zones go to ±18:59. Second 60 is the first of the next minute. Hour 24 and impossible days are not dates.
 //!
-//! The *text* of a value: a whole number in decimal; a double as `serde_json` prints it (`5.0`, `0.1`, `1e30`);
+//! The *text* of a value: a whole number in decimal; a double as Rust's `{:?}` prints it (`5.0`, `0.1`, `1e30`);
 //! `true`, `false`; an address as `std` prints it; a date as `jiff::Timestamp` prints it (`2024-01-02T03:04:05.6Z`).
 //!
 //! # Conditions, leaves, null
@@ -59,8 +59,8 @@
 //! | string | string | by bytes of UTF-8 |
 //! | boolean | boolean | false < true |
 //! | date | date | by nanoseconds |
-//! | date | string | the string as date text² or whole milliseconds (as a date field reads it), else no |
-//! | date | number | the number as milliseconds since the epoch (fractions cut), out of range: no |
+//! | date | string | the string as a date field reads it, else no |
+//! | date | number | the number as a date field reads it, else no |
 //! | ip | ip | by the 16 bytes of the (mapped) IPv6 form |
 //! | ip | string | `==`: the same address, or a CIDR block that contains it; orderings: an address, else no |
 //! | version | version, string | by precedence³ |
@@ -116,3 +116,201 @@
 
 /// The most combinations of field values that one leaf, or one join key, of one event may have.
 pub const MAX_COMBINATIONS: usize = 65_536;
+
+mod date;
+mod eval;
+mod flat;
+mod functions;
+mod key;
+mod pattern;
+mod regex;
+mod sample;
+mod sequence;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use eqlipse_ecs::FieldType;
+use eqlipse_eql::ast::{Body, EventFilter, Expr, PipeKind, Query};
+use serde_json::Value;
+
+pub use eval::{EvalError, Evaluated};
+pub use flat::Flat;
+pub use pattern::{Fold, wildcard};
+pub use regex::{Regex, RegexError};
+pub use value::Val;
+
+/// What the interpreter needs to know beside the query.
+pub struct Options {
+    /// The field that a query's category is compared with.
+    pub category_field: String,
+    /// The field that gives an event's time.
+    pub timestamp_field: String,
+    /// The field that orders events of the same time.
+    pub tiebreaker_field: Option<String>,
+    /// The type of each field.
+    pub types: Box<dyn Fn(&str) -> FieldType + Send + Sync>,
+    /// How many samples of one key are returned.
+    pub max_samples_per_key: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            category_field: "event.category".into(),
+            timestamp_field: "@timestamp".into(),
+            tiebreaker_field: Some("event.sequence".into()),
+            types: Box::new(|name| eqlipse_ecs::field_type(name).unwrap_or(FieldType::Dynamic)),
+            max_samples_per_key: 1,
+        }
+    }
+}
+
+/// An event as it comes in.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The document.
+    pub doc: &'a Value,
+    /// Where it came in: the source, and the place in it.
+    pub arrival: (u32, u64),
+    /// Its time and tiebreaker, where they are not to be read from the document.
+    pub order: Option<(i64, Option<i64>)>,
+}
+
+/// What a query finds: an event, a sequence or a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Match {
+    /// The events by index in the input; `None` is an event missing on purpose.
+    pub events: Vec<Option<usize>>,
+    /// The join key.
+    pub join_keys: Vec<Value>,
+}
+
+/// An event whose fields are gathered.
+struct Ready<'a> {
+    index: usize,
+    fields: Flat<'a>,
+    time: Option<i64>,
+}
+
+/// Events gathered and put in order once, for any number of queries.
+pub struct Prepared<'a>(Vec<Ready<'a>>);
+
+impl<'a> Prepared<'a> {
+    fn iter(&self) -> impl Iterator<Item = &Ready<'a>> {
+        self.0.iter()
+    }
+
+    /// The time of an event in a sequence, which always has one.
+    fn time(&self, place: usize) -> i128 {
+        i128::from(self.0[place].time.unwrap_or_default())
+    }
+}
+
+/// The reference interpreter.
+#[derive(Default)]
+pub struct Interpreter {
+    options: Options,
+}
+
+impl Interpreter {
+    /// An interpreter with these options.
+    pub fn new(options: Options) -> Self {
+        Self { options }
+    }
+
+    /// Runs one query over events in any order.
+    pub fn run(&self, query: &Query, events: &[Event<'_>]) -> Vec<Match> {
+        self.run_prepared(query, &self.prepare(events))
+    }
+
+    /// Gathers the events' fields and puts them in order.
+    pub fn prepare<'a>(&self, events: &[Event<'a>]) -> Prepared<'a> {
+        let mut ready: Vec<_> = events
+            .iter()
+            .enumerate()
+            .map(|(index, event)| {
+                let fields = self.flatten(event.doc);
+                let (time, tiebreaker) = match event.order {
+                    Some((time, tiebreaker)) => (Some(time), tiebreaker),
+                    None => (self.time_of(&fields), self.tiebreaker_of(&fields)),
+                };
+                let order = (time.is_none(), time, tiebreaker.is_none(), tiebreaker, event.arrival, index);
+                (order, Ready { index, fields, time })
+            })
+            .collect();
+        ready.sort_by_key(|(order, _)| *order);
+        Prepared(ready.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// Runs one query over prepared events.
+    pub fn run_prepared(&self, query: &Query, events: &Prepared<'_>) -> Vec<Match> {
+        let found: Vec<(key::Key, Vec<Option<usize>>)> = match &query.body {
+            Body::Event(filter) => events
+                .iter()
+                .enumerate()
+                .filter(|(_, event)| self.matches_flat(filter, &event.fields))
+                .map(|(place, _)| (Vec::new(), vec![Some(place)]))
+                .collect(),
+            Body::Sequence(sequence) => sequence::find(self, sequence, events),
+            Body::Sample(sample) => sample::find(self, sample, events)
+                .into_iter()
+                .map(|(key, places)| (key, places.into_iter().map(Some).collect()))
+                .collect(),
+        };
+        let mut matches: Vec<Match> = found
+            .into_iter()
+            .map(|(key, places)| Match {
+                events: places.into_iter().map(|place| place.map(|place| events.0[place].index)).collect(),
+                join_keys: key.iter().map(key::KeyPart::to_json).collect(),
+            })
+            .collect();
+        for pipe in &query.pipes {
+            match pipe.kind {
+                PipeKind::Head(n) => matches.truncate(usize::try_from(n).unwrap_or(usize::MAX)),
+                PipeKind::Tail(n) => {
+                    let keep = usize::try_from(n).unwrap_or(usize::MAX).min(matches.len());
+                    matches.drain(..matches.len() - keep);
+                }
+            }
+        }
+        matches
+    }
+
+    /// Whether a document passes a filter.
+    pub fn matches(&self, filter: &EventFilter, doc: &Value) -> bool {
+        self.matches_flat(filter, &self.flatten(doc))
+    }
+
+    /// Whether an event passes a filter.
+    pub fn matches_flat(&self, filter: &EventFilter, event: &Flat<'_>) -> bool {
+        let in_category = filter.category.as_ref().is_none_or(|category| {
+            event.values(&self.options.category_field).iter().any(|value| value.as_str() == Some(category))
+        });
+        in_category && self.evaluator(event).condition(&filter.condition) == Some(true)
+    }
+
+    /// The value of an expression without fields.
+    pub fn constant<'v>(&self, expr: &'v Expr) -> Evaluated<'v> {
+        self.evaluator(&Flat::default()).value(expr, &eval::Binding::EMPTY)
+    }
+
+    /// Gathers the fields of a document.
+    pub fn flatten<'a>(&self, doc: &'a Value) -> Flat<'a> {
+        Flat::new(doc, &*self.options.types)
+    }
+
+    fn evaluator<'e>(&'e self, event: &'e Flat<'e>) -> eval::Evaluator<'e> {
+        eval::Evaluator { event, types: &*self.options.types }
+    }
+
+    fn time_of(&self, fields: &Flat<'_>) -> Option<i64> {
+        fields.values(&self.options.timestamp_field).iter().find_map(Val::to_date)
+    }
+
+    fn tiebreaker_of(&self, fields: &Flat<'_>) -> Option<i64> {
+        let field = self.options.tiebreaker_field.as_ref()?;
+        fields.values(field).iter().find_map(Val::to_i64)
+    }
+}
