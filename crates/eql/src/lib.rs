@@ -5,3 +5,18 @@
 //! events or storage.
 
 pub mod ast;
+pub mod check;
+pub mod diagnostic;
+pub mod function;
+pub mod limits;
+pub mod visit;
+
+mod lexer;
+mod nearest;
+mod parser;
+mod print;
+mod spans;
+
+pub use check::{Catalogue, FieldTypes, check, check_expression};
+pub use diagnostic::{Diagnostic, Label, Severity};
+pub use parser::{parse, parse_expression};
