@@ -5,11 +5,16 @@
 mod load;
 mod parts;
 mod problem;
+mod read;
 mod rule;
 mod schedule;
+mod validate;
+mod write;
 
-pub use load::{LoadedRule, Origin};
+pub use load::*;
 pub use parts::*;
 pub use problem::{Problem, ProblemLevel};
+pub use read::{DEFAULT_MAX_SIGNALS, FieldFault, RuleError};
 pub use rule::*;
-pub use schedule::{DateMath, DateMathError, Interval, IntervalError};
+pub use schedule::{DateMath, DateMathError, Interval, IntervalError, Rounding};
+pub use validate::validate;

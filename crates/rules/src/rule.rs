@@ -199,6 +199,8 @@ pub struct Rule {
     pub transform: Option<Transform>,
     /// Fields this version does not know, as they were.
     pub extra: Map<String, Value>,
+    /// `threat_mappings`: mapping to a given ATT&CK version, of use to the rule repository only.
+    pub threat_mappings: Option<Value>,
     /// What had to be put right while reading; part of what [`crate::validate`] returns.
     pub read_problems: Vec<Problem>,
 }

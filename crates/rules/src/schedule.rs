@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use jiff::civil::{DateTime, Time};
+use jiff::tz::Offset;
+use jiff::{Span, Timestamp, ToSpan};
+
 /// The unit of an [`Interval`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum IntervalUnit {
@@ -133,6 +137,29 @@ impl DateMath {
         Ok(DateMath(text.to_owned()))
     }
 
+    /// The point in time, in nanoseconds since the Unix epoch, if `now` is the given one. Everything is UTC. `None`
+    /// beyond the years i64 nanoseconds can hold.
+    pub fn resolve(&self, now_ns: i64, rounding: Rounding) -> Option<i64> {
+        let steps = start_of_steps(&self.0)?;
+        let mut time = match self.0.strip_prefix("now") {
+            Some(_) => Offset::UTC.to_datetime(Timestamp::from_nanosecond(i128::from(now_ns)).ok()?),
+            None => parse_anchor(self.0[..steps].trim_end_matches("||"))?,
+        };
+        let mut rest = &self.0[steps..];
+        while !rest.is_empty() {
+            let length = step_length(rest)?;
+            time = apply_step(time, &rest[..length], rounding)?;
+            rest = &rest[length..];
+        }
+        let timestamp = Offset::UTC.to_timestamp(time).ok()?;
+        i64::try_from(timestamp.as_nanosecond()).ok()
+    }
+
+    /// `now`.
+    pub fn now() -> DateMath {
+        DateMath("now".to_owned())
+    }
+
     /// The text as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -142,6 +169,69 @@ impl DateMath {
 impl fmt::Display for DateMath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// Which end of the unit a step such as `/d` goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// To its beginning, as the lower end of a window does.
+    Down,
+    /// To its last millisecond, as the upper end of a window does.
+    Up,
+}
+
+/// A date with or without a time, in UTC unless it says otherwise.
+fn parse_anchor(text: &str) -> Option<DateTime> {
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Some(Offset::UTC.to_datetime(timestamp));
+    }
+    text.parse::<DateTime>().ok().or_else(|| format!("{text}T00:00:00").parse().ok())
+}
+
+fn apply_step(time: DateTime, step: &str, rounding: Rounding) -> Option<DateTime> {
+    let unit = step.bytes().last()?;
+    if step.starts_with('/') {
+        let floor = floor(time, unit)?;
+        return match rounding {
+            Rounding::Down => Some(floor),
+            Rounding::Up => floor.checked_add(span(1, unit)?).ok()?.checked_sub(1.millisecond()).ok(),
+        };
+    }
+    let digits = &step[1..step.len() - 1];
+    let count: i64 = if digits.is_empty() { 1 } else { digits.parse().ok()? };
+    let span = span(count, unit)?;
+    if step.starts_with('-') { time.checked_sub(span).ok() } else { time.checked_add(span).ok() }
+}
+
+fn span(count: i64, unit: u8) -> Option<Span> {
+    let span = Span::new();
+    match unit {
+        b'y' => span.try_years(count).ok(),
+        b'M' => span.try_months(count).ok(),
+        b'w' => span.try_weeks(count).ok(),
+        b'd' => span.try_days(count).ok(),
+        b'h' | b'H' => span.try_hours(count).ok(),
+        b'm' => span.try_minutes(count).ok(),
+        b's' => span.try_seconds(count).ok(),
+        _ => None,
+    }
+}
+
+/// The beginning of the unit `time` lies in; weeks begin on Monday.
+fn floor(time: DateTime, unit: u8) -> Option<DateTime> {
+    let midnight = time.date().to_datetime(Time::midnight());
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    let at = |hour, minute, second| Time::new(hour, minute, second, 0).ok().map(|clock| time.date().to_datetime(clock));
+    match unit {
+        b'y' => Some(midnight.first_of_year()),
+        b'M' => Some(midnight.first_of_month()),
+        b'w' => midnight.checked_sub(i64::from(time.weekday().to_monday_zero_offset()).days()).ok(),
+        b'd' => Some(midnight),
+        b'h' | b'H' => at(hour, 0, 0),
+        b'm' => at(hour, minute, 0),
+        b's' => at(hour, minute, second),
+        _ => None,
     }
 }
 
