@@ -1,5 +1,4 @@
 use std::hash::BuildHasher;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use eqlipse_ecs::FieldType;
@@ -7,7 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::column::Entry;
-use crate::{Column, EventBatch, FieldId, RawValue, RowMeta, RowSource, Schema, ValueRef, parse_date};
+use crate::{Column, EventBatch, FieldId, RawValue, RowMeta, RowSource, Schema, ValueRef, coerce_date, parse_address};
 
 /// Fills an [`EventBatch`] row by row.
 ///
@@ -182,9 +181,9 @@ fn coerce<'a>(ty: FieldType, value: RawValue<'a>, scratch: &'a mut String) -> Op
         FieldType::Long => to_long(value),
         FieldType::Double => to_double(value).map(ValueRef::Double),
         FieldType::Boolean => to_bool(value).map(ValueRef::Bool),
-        FieldType::Date => to_date(value).map(ValueRef::Date),
+        FieldType::Date => coerce_date(value).map(ValueRef::Date),
         FieldType::Ip => match value {
-            RawValue::Str(text) => text.trim().parse::<IpAddr>().ok().map(ValueRef::Ip),
+            RawValue::Str(text) => parse_address(text).map(ValueRef::Ip),
             _ => None,
         },
         FieldType::Dynamic => Some(match value {
@@ -250,6 +249,7 @@ fn to_double(value: RawValue<'_>) -> Option<f64> {
         RawValue::Bool(_) => None,
         RawValue::Str(text) => parse_decimal(text.trim()),
     }
+    .filter(|value| value.is_finite())
 }
 
 /// A decimal number, without the words (`inf`, `nan`) that Rust's parser takes too.
@@ -264,16 +264,6 @@ fn to_bool(value: RawValue<'_>) -> Option<bool> {
         RawValue::Str("true") => Some(true),
         RawValue::Str("false" | "") => Some(false),
         _ => None,
-    }
-}
-
-fn to_date(value: RawValue<'_>) -> Option<i64> {
-    match value {
-        RawValue::Int(millis) => millis.checked_mul(1_000_000),
-        RawValue::Double(millis) => Some((millis * 1e6) as i64),
-        RawValue::Str(text) => parse_date(text)
-            .or_else(|| text.trim().parse::<i64>().ok().and_then(|millis| millis.checked_mul(1_000_000))),
-        RawValue::UInt(_) | RawValue::Bool(_) => None,
     }
 }
 

@@ -17,4 +17,4 @@ pub use builder::BatchBuilder;
 pub use column::{Column, EventBatch};
 pub use row::{Arrival, OrderKey, RowMeta, RowSource};
 pub use schema::{Field, FieldId, PathNode, Schema, SchemaBuilder};
-pub use value::{RawValue, ValueRef, parse_date};
+pub use value::{RawValue, ValueRef, coerce_date, parse_address, parse_date};

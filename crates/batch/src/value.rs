@@ -34,6 +34,25 @@ pub enum ValueRef<'a> {
     Ip(IpAddr),
 }
 
+/// A scalar as a date field takes it: date text, or milliseconds since the epoch as a number or as whole number text.
+pub fn coerce_date(value: RawValue<'_>) -> Option<i64> {
+    match value {
+        RawValue::Int(millis) => millis.checked_mul(1_000_000),
+        RawValue::Double(millis) => {
+            let nanos = (millis * 1e6).trunc();
+            (-(2f64.powi(63))..2f64.powi(63)).contains(&nanos).then_some(nanos as i64)
+        }
+        RawValue::Str(text) => parse_date(text)
+            .or_else(|| text.trim().parse::<i64>().ok().and_then(|millis| millis.checked_mul(1_000_000))),
+        RawValue::UInt(_) | RawValue::Bool(_) => None,
+    }
+}
+
+/// Reads an address; an IPv4 address in IPv6 form becomes IPv4.
+pub fn parse_address(text: &str) -> Option<IpAddr> {
+    text.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
 /// Reads a point in time from ISO 8601 text as nanoseconds since the Unix epoch.
 ///
 /// Takes a date alone (`2026-01-31`), `T` or a space between date and time, seconds and up to nine fractional digits

@@ -1,0 +1,50 @@
+//! The value of an expression without fields.
+
+use eqlipse_eql::ast::{Expr, ExprKind, Literal};
+
+use super::lower::Lowering;
+use super::rule_set::CompileError;
+use crate::script::{Fault, Scalar};
+
+impl Lowering<'_> {
+    /// The value of an expression that reads no field: `None` if it reads one, `Some(Err)` if it has no value.
+    ///
+    /// # Errors
+    /// If a pattern in it cannot be compiled.
+    pub(super) fn constant(&mut self, expr: &Expr) -> Result<Option<Result<Scalar<'static>, Fault>>, CompileError> {
+        if let ExprKind::Literal(literal) = &expr.kind {
+            return Ok(Some(Ok(literal_value(literal))));
+        }
+        if reads_field(expr) {
+            return Ok(None);
+        }
+        let (script, _) = self.script(expr)?;
+        Ok(Some(script.eval(&[]).map(Scalar::into_owned)))
+    }
+}
+
+pub(super) fn literal_value(literal: &Literal) -> Scalar<'static> {
+    match literal {
+        Literal::Null => Scalar::Null,
+        Literal::Boolean(value) => Scalar::Bool(*value),
+        Literal::Int(value) => Scalar::Int(*value),
+        Literal::UnsignedLong(value) => Scalar::UInt(*value),
+        Literal::Double(value) => Scalar::Double(*value),
+        Literal::String(text) => Scalar::Str(text.value.clone().into()),
+    }
+}
+
+fn reads_field(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Field(_) => true,
+        ExprKind::Literal(_) => false,
+        ExprKind::Not(inner) | ExprKind::Negate(inner) => reads_field(inner),
+        ExprKind::And(parts) | ExprKind::Or(parts) => parts.iter().any(reads_field),
+        ExprKind::Compare { left, right, .. } | ExprKind::Arithmetic { left, right, .. } => {
+            reads_field(left) || reads_field(right)
+        }
+        ExprKind::Match { subject, .. } => reads_field(subject),
+        ExprKind::In { subject, list, .. } => reads_field(subject) || list.iter().any(reads_field),
+        ExprKind::Call { args, .. } => args.iter().any(reads_field),
+    }
+}

@@ -1,0 +1,22 @@
+//! Compiling rules: every stage filter of every rule becomes part of one graph of predicates.
+//!
+//! * [`Test`]: a question about one value of one field, the graph's leaves;
+//! * [`Graph`]: and, or and not over leaves, hash-consed, so that what many rules ask is asked once;
+//! * [`lower`]: from EQL's syntax tree to the graph;
+//! * [`RuleSet`]: the graph, the schema of all fields that it reads, and how each rule correlates its stages.
+
+mod constant;
+mod graph;
+mod index_pattern;
+mod lower;
+mod rule_set;
+mod test;
+
+pub use graph::{Graph, LeafId, LeafKind, Node, NodeId};
+pub use rule_set::{
+    CompileError, CompileOptions, JoinField, Plan, RuleIndex, RuleOrder, RulePlan, RuleSet, RuleSetBuilder, Scope,
+    SequencePlan, Stage, StageId, Step,
+};
+pub use test::{FieldPattern, Test};
+
+pub use index_pattern::INDEX_FIELD;

@@ -1,0 +1,85 @@
+use eqlipse_batch::ValueRef;
+use eqlipse_ecs::FieldType;
+use eqlipse_eql::ast::CompareOp;
+
+use crate::script::{Scalar, Script, equal, order};
+use crate::text::{Fold, Regex, Wildcard};
+
+/// A question about one value of one field. A leaf of the graph holds for an event if any of the field's values
+/// passes its test.
+#[derive(Debug)]
+pub enum Test {
+    /// Any value does.
+    Exists,
+    /// `value op constant`; never `!=`, which is a `not`.
+    Compare(CompareOp, Scalar<'static>),
+    /// `value in (…)`. Texts are folded already.
+    OneOf(Vec<Scalar<'static>>, Fold),
+    /// Any of the patterns matches the whole text.
+    Text(Vec<FieldPattern>),
+    /// A computed expression over the value, slot 0.
+    Script(Script),
+}
+
+/// A pattern on a field's text.
+#[derive(Debug)]
+pub enum FieldPattern {
+    /// The text itself, folded already.
+    Exact(String, Fold),
+    /// A wildcard pattern, folded already.
+    Wildcard(Wildcard, Fold),
+    /// A Lucene regular expression, case already built in.
+    Regex(Regex),
+}
+
+impl FieldPattern {
+    /// Whether the whole of `text` matches.
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            FieldPattern::Exact(exact, fold) => fold.apply(text) == *exact,
+            FieldPattern::Wildcard(pattern, fold) => pattern.matches(&fold.apply(text)),
+            FieldPattern::Regex(regex) => regex.matches(text),
+        }
+    }
+}
+
+impl Test {
+    /// Whether a value of a field of type `ty` passes. The matcher has faster ways for most tests; this is what they
+    /// must agree with.
+    pub fn holds(&self, ty: FieldType, value: ValueRef<'_>) -> bool {
+        let scalar = Scalar::of_field(ty, value);
+        match self {
+            Test::Exists => true,
+            Test::Compare(CompareOp::Eq, constant) => equal(&scalar, constant),
+            Test::Compare(op, constant) => order(&scalar, constant).is_some_and(|found| match op {
+                CompareOp::Lt => found.is_lt(),
+                CompareOp::Le => found.is_le(),
+                CompareOp::Gt => found.is_gt(),
+                CompareOp::Ge => found.is_ge(),
+                CompareOp::Eq | CompareOp::Ne => false,
+            }),
+            Test::OneOf(list, fold) => match &scalar {
+                Scalar::Str(text) => {
+                    let folded = Scalar::Str(fold.apply(text));
+                    list.iter().any(|item| equal(&folded, item))
+                }
+                other => list.iter().any(|item| equal(other, item)),
+            },
+            Test::Text(patterns) => {
+                let text = match &scalar {
+                    Scalar::Str(_) | Scalar::Version(_) => scalar.text(),
+                    Scalar::Date(_) | Scalar::Ip(_) | Scalar::Null => None,
+                    _ if ty == FieldType::Dynamic => scalar.text(),
+                    _ => None,
+                };
+                text.is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text)))
+            }
+            Test::Script(script) => script.holds(&[scalar]),
+        }
+    }
+
+    /// Whether the leaf holds for an event without the field.
+    pub fn holds_absent(&self) -> bool {
+        matches!(self, Test::Script(script) if script.holds(&[Scalar::Null]))
+    }
+}

@@ -1,0 +1,245 @@
+use std::cmp::Ordering;
+use std::net::{IpAddr, Ipv6Addr};
+
+use eqlipse_batch::ValueRef;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// A join key's number in a [`KeyTable`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub u32);
+
+/// One value of a join key. Numbers that are equal are the same part, whatever their kind; values of different kinds
+/// never are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum KeyPart {
+    /// The event lacks an optional key field.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Whole(i128),
+    /// Any other number.
+    Double(f64),
+    /// Text.
+    Text(String),
+    /// Nanoseconds since the epoch.
+    Date(i64),
+    /// An address.
+    Ip(IpAddr),
+}
+
+/// Keys are kept as bytes whose order is that of the keys: null, truth values, numbers, text, dates, addresses.
+#[derive(Debug, Default)]
+pub struct KeyTable {
+    bytes: Vec<u8>,
+    /// Where each key ends in `bytes`.
+    ends: Vec<u64>,
+    ids: HashTable<u32>,
+}
+
+const NULL: u8 = 1;
+const BOOL: u8 = 2;
+const NUMBER: u8 = 3;
+const TEXT: u8 = 4;
+const DATE: u8 = 5;
+const IP: u8 = 6;
+
+/// Appends a value's bytes; `None` is null.
+pub(super) fn encode(value: Option<ValueRef<'_>>, out: &mut Vec<u8>) {
+    match value {
+        None => out.push(NULL),
+        Some(ValueRef::Bool(value)) => out.extend([BOOL, u8::from(value)]),
+        Some(ValueRef::Int(value)) => encode_number(value as f64, i128::from(value), out),
+        Some(ValueRef::UInt(value)) => encode_number(value as f64, i128::from(value), out),
+        // The cast saturates, which the double beside it makes good.
+        Some(ValueRef::Double(value)) => encode_number(value, value as i128, out),
+        Some(ValueRef::Str(text)) => {
+            out.push(TEXT);
+            // A zero byte is escaped, so that the terminator sorts before every continuation.
+            for byte in text.bytes() {
+                out.push(byte);
+                if byte == 0 {
+                    out.push(0xff);
+                }
+            }
+            out.extend([0, 0]);
+        }
+        Some(ValueRef::Date(nanos)) => {
+            out.push(DATE);
+            out.extend((nanos as u64 ^ 1 << 63).to_be_bytes());
+        }
+        Some(ValueRef::Ip(address)) => {
+            out.push(IP);
+            let wide = match address {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+                IpAddr::V6(v6) => v6,
+            };
+            out.extend(wide.octets());
+        }
+    }
+}
+
+/// The double nearest to the number in an order-keeping form, then the whole number, which tells apart those that share
+/// a double.
+fn encode_number(near: f64, whole: i128, out: &mut Vec<u8>) {
+    // -0.0 is 0.
+    let bits = (near + 0.0).to_bits();
+    let ordered = if bits >> 63 == 1 { !bits } else { bits ^ 1 << 63 };
+    out.push(NUMBER);
+    out.extend(ordered.to_be_bytes());
+    out.extend((whole as u128 ^ 1 << 127).to_be_bytes());
+}
+
+fn decode(mut bytes: &[u8]) -> Vec<KeyPart> {
+    let mut parts = Vec::new();
+    while let Some((tag, rest)) = bytes.split_first() {
+        let (part, rest) = decode_part(*tag, rest);
+        parts.push(part);
+        bytes = rest;
+    }
+    parts
+}
+
+fn decode_part(tag: u8, rest: &[u8]) -> (KeyPart, &[u8]) {
+    match tag {
+        BOOL => (KeyPart::Bool(rest[0] == 1), &rest[1..]),
+        NUMBER => {
+            let (ordered, rest) = array::<8>(rest);
+            let (whole, rest) = array::<16>(rest);
+            let ordered = u64::from_be_bytes(ordered);
+            let near = f64::from_bits(if ordered >> 63 == 1 { ordered ^ 1 << 63 } else { !ordered });
+            let whole = (u128::from_be_bytes(whole) ^ 1 << 127) as i128;
+            let part = if near == whole as f64 { KeyPart::Whole(whole) } else { KeyPart::Double(near) };
+            (part, rest)
+        }
+        TEXT => {
+            let mut text = Vec::new();
+            let mut at = 0;
+            while rest[at..at + 2] != [0, 0] {
+                text.push(rest[at]);
+                at += if rest[at] == 0 { 2 } else { 1 };
+            }
+            (KeyPart::Text(String::from_utf8_lossy(&text).into_owned()), &rest[at + 2..])
+        }
+        DATE => {
+            let (nanos, rest) = array::<8>(rest);
+            (KeyPart::Date((u64::from_be_bytes(nanos) ^ 1 << 63) as i64), rest)
+        }
+        IP => {
+            let (octets, rest) = array::<16>(rest);
+            (KeyPart::Ip(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()), rest)
+        }
+        _ => (KeyPart::Null, rest),
+    }
+}
+
+/// The first N bytes; keys are only read as they were written, so they are there.
+fn array<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+    let (head, rest) = bytes.split_at(N);
+    let mut array = [0; N];
+    array.copy_from_slice(head);
+    (array, rest)
+}
+
+impl KeyTable {
+    fn bytes_of(&self, id: KeyId) -> &[u8] {
+        let index = id.0 as usize;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.bytes[start..self.ends[index] as usize]
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub(super) fn intern(&mut self, key: &[u8]) -> KeyId {
+        let hasher = FixedState::with_seed(0);
+        let hash = hasher.hash_one(key);
+        if let Some(id) = self.ids.find(hash, |id| self.bytes_of(KeyId(*id)) == key) {
+            return KeyId(*id);
+        }
+        let id = KeyId(self.ends.len() as u32);
+        self.bytes.extend_from_slice(key);
+        self.ends.push(self.bytes.len() as u64);
+        let (bytes, ends) = (&self.bytes, &self.ends);
+        self.ids.insert_unique(hash, id.0, |id| {
+            let index = *id as usize;
+            let start = if index == 0 { 0 } else { ends[index - 1] as usize };
+            hasher.hash_one(&bytes[start..ends[index] as usize])
+        });
+        id
+    }
+
+    /// Takes over the keys of another table; the result gives, by the other's ids, the ids here.
+    pub(super) fn absorb(&mut self, other: &KeyTable) -> Vec<KeyId> {
+        (0..other.len() as u32).map(|id| self.intern(other.bytes_of(KeyId(id)))).collect()
+    }
+
+    /// The order of two keys.
+    pub fn order(&self, a: KeyId, b: KeyId) -> Ordering {
+        self.bytes_of(a).cmp(self.bytes_of(b))
+    }
+
+    /// The parts of a key.
+    pub fn parts(&self, id: KeyId) -> Vec<KeyPart> {
+        decode(self.bytes_of(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_keep_value_and_order() {
+        let ascending = [
+            (None, KeyPart::Null),
+            (Some(ValueRef::Bool(false)), KeyPart::Bool(false)),
+            (Some(ValueRef::Bool(true)), KeyPart::Bool(true)),
+            (Some(ValueRef::Double(f64::NEG_INFINITY)), KeyPart::Double(f64::NEG_INFINITY)),
+            (Some(ValueRef::Int(i64::MIN)), KeyPart::Whole(i128::from(i64::MIN))),
+            (Some(ValueRef::Double(-0.5)), KeyPart::Double(-0.5)),
+            (Some(ValueRef::Double(-0.0)), KeyPart::Whole(0)),
+            (Some(ValueRef::Int(1 << 60)), KeyPart::Whole(1 << 60)),
+            (Some(ValueRef::Int((1 << 60) + 1)), KeyPart::Whole((1 << 60) + 1)),
+            (Some(ValueRef::UInt(u64::MAX)), KeyPart::Whole(i128::from(u64::MAX))),
+            (Some(ValueRef::Double(1e300)), KeyPart::Double(1e300)),
+            (Some(ValueRef::Str("")), KeyPart::Text(String::new())),
+            (Some(ValueRef::Str("a")), KeyPart::Text("a".into())),
+            (Some(ValueRef::Str("a\0")), KeyPart::Text("a\0".into())),
+            (Some(ValueRef::Str("a\0b")), KeyPart::Text("a\0b".into())),
+            (Some(ValueRef::Str("ab")), KeyPart::Text("ab".into())),
+            (Some(ValueRef::Date(-1)), KeyPart::Date(-1)),
+            (Some(ValueRef::Date(1)), KeyPart::Date(1)),
+            (Some(ValueRef::Ip([10, 0, 0, 1].into())), KeyPart::Ip([10, 0, 0, 1].into())),
+        ];
+        let mut last = Vec::new();
+        for (value, part) in ascending {
+            let mut bytes = Vec::new();
+            encode(value, &mut bytes);
+            assert_eq!(decode(&bytes), [part.clone()]);
+            assert!(bytes > last, "{part:?}");
+            last = bytes;
+        }
+    }
+
+    #[test]
+    fn equal_numbers_are_one_key() {
+        let mut table = KeyTable::default();
+        let mut id = |value| {
+            let mut bytes = Vec::new();
+            encode(Some(value), &mut bytes);
+            table.intern(&bytes)
+        };
+        assert_eq!(id(ValueRef::Int(5)), id(ValueRef::Double(5.0)));
+        assert_ne!(id(ValueRef::Int(5)), id(ValueRef::Str("5")));
+    }
+}

@@ -1,0 +1,111 @@
+//! Correlation: over the matched rows only, in time order.
+//!
+//! Each thread's [`Collector`] takes the rows that its batches matched; [`Collector::merge`] puts all of them into one
+//! order ([`Matched`]), without events that were read twice; [`correlate`] then runs every rule's plan. What comes out
+//! is the same however the rows were spread over batches and threads.
+
+mod collector;
+mod key;
+mod sample;
+mod sequence;
+
+use eqlipse_eql::ast::PipeKind;
+
+use crate::compile::{Plan, RuleIndex, RulePlan, RuleSet, StageId};
+
+pub use collector::{Collector, Matched, MatchedEvent, StageRow};
+pub use key::{KeyId, KeyPart, KeyTable};
+
+/// How many samples one join key gives; Elasticsearch's default.
+pub const DEFAULT_SAMPLES_PER_KEY: usize = 1;
+
+/// What a rule found: one event, or the events of a sequence or sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detection {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// The events by their place in [`Matched::events`], in the order of the rule's items; `None` is an event that is
+    /// missing on purpose.
+    pub events: Vec<Option<u32>>,
+    /// What the events share, for sequences and samples.
+    pub key: Option<KeyId>,
+}
+
+/// Runs the plans of all rules; detections come rule by rule, each rule's in the order of their last events (samples in
+/// the order of their keys).
+pub fn correlate(rules: &RuleSet, matched: &Matched, samples_per_key: usize) -> Vec<Detection> {
+    let indices = (0..rules.plans().len() as u32).map(RuleIndex);
+    indices.flat_map(|rule| correlate_rule(rules, rule, matched, samples_per_key)).collect()
+}
+
+/// Runs the plan of one rule.
+pub fn correlate_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, samples_per_key: usize) -> Vec<Detection> {
+    let plan = &rules.plans()[rule.0 as usize];
+    let stages = Stages { rule, plan, matched };
+    let mut found = match &plan.plan {
+        Plan::Event(stage) => {
+            let rows = stages.ordered([*stage]);
+            rows.into_iter().map(|row| Detection { rule, events: vec![Some(row.event)], key: None }).collect()
+        }
+        Plan::Sequence(sequence) => sequence::find(&stages, sequence),
+        Plan::Sample(items) => sample::find(&stages, items, samples_per_key),
+    };
+    for pipe in &plan.pipes {
+        match pipe.kind {
+            PipeKind::Head(count) => found.truncate(usize::try_from(count).unwrap_or(usize::MAX)),
+            PipeKind::Tail(count) => {
+                let surplus = found.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+                found.drain(..surplus);
+            }
+        }
+    }
+    found
+}
+
+/// The matched rows of one rule.
+struct Stages<'a> {
+    rule: RuleIndex,
+    plan: &'a RulePlan,
+    matched: &'a Matched,
+}
+
+/// A row of some stage of a rule, in the rule's order.
+#[derive(Clone, Copy, Debug)]
+struct OrderedRow {
+    /// Place of the event among the rule's events.
+    rank: u32,
+    /// Which of the stages asked for.
+    stage: u32,
+    key: KeyId,
+    /// Place of the event in [`Matched::events`].
+    event: u32,
+}
+
+impl Stages<'_> {
+    /// The rows of these stages in the rule's order of events, an event's rows together, by stage and key.
+    fn ordered(&self, stages: impl IntoIterator<Item = StageId>) -> Vec<OrderedRow> {
+        let mut rows: Vec<OrderedRow> = Vec::new();
+        for (index, stage) in stages.into_iter().enumerate() {
+            rows.extend(self.matched.rows(stage).iter().map(|row| OrderedRow {
+                rank: row.event,
+                stage: index as u32,
+                key: row.key,
+                event: row.event,
+            }));
+        }
+        if self.plan.order != Default::default() {
+            let ranks = self.matched.ranks(self.rule, rows.iter().map(|row| row.event));
+            rows.iter_mut().for_each(|row| row.rank = ranks[&row.event]);
+        }
+        rows.sort_unstable_by_key(|row| (row.rank, row.stage, row.key));
+        rows
+    }
+
+    /// The time of an event in the rule's own clock.
+    fn time(&self, event: u32) -> Option<i64> {
+        if self.plan.order.timestamp.is_some() {
+            return self.matched.rule_time(self.rule, event);
+        }
+        self.matched.events()[event as usize].order.time
+    }
+}

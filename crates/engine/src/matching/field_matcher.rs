@@ -1,0 +1,215 @@
+use aho_corasick::{AhoCorasick, MatchKind};
+use eqlipse_batch::{FieldId, ValueRef};
+use eqlipse_ecs::FieldType;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::compile::{FieldPattern, Graph, LeafId, LeafKind, Test};
+use crate::script::Scalar;
+use crate::text::{Fold, Wildcard};
+
+/// All leaves of one field, arranged so that one look at a value finds those that it passes.
+#[derive(Debug)]
+pub struct FieldMatcher {
+    field: FieldId,
+    ty: FieldType,
+    /// Leaves that any value passes.
+    exists: Vec<LeafId>,
+    /// Exact texts.
+    exact: HashMap<String, Vec<LeafId>, RandomState>,
+    /// Exact texts without ASCII case, in lower case.
+    exact_folded: HashMap<String, Vec<LeafId>, RandomState>,
+    /// Whole numbers, for `==` and `in` on number fields.
+    whole: HashMap<i64, Vec<LeafId>, RandomState>,
+    /// Finds, in the value in lower case, a literal part of each wildcard pattern.
+    fragments: Option<AhoCorasick>,
+    /// By fragment: the patterns that contain it.
+    by_fragment: Vec<Vec<Candidate>>,
+    /// Wildcard patterns without any literal part.
+    loose: Vec<Candidate>,
+    /// Leaves that take a test of their own.
+    others: Vec<LeafId>,
+    /// Leaves of a field of no known type, for values that are not text.
+    not_text: Vec<LeafId>,
+}
+
+/// A wildcard pattern and the leaf that it makes hold.
+#[derive(Clone, Debug)]
+struct Candidate {
+    pattern: Wildcard,
+    folded: bool,
+    leaf: LeafId,
+}
+
+impl FieldMatcher {
+    /// Arranges the leaves of the graph by field; a place for each of the schema's `fields`, `None` where a field has
+    /// no leaf.
+    pub fn for_graph(graph: &Graph, types: impl ExactSizeIterator<Item = FieldType>) -> Vec<Option<FieldMatcher>> {
+        let mut builders: Vec<Option<Builder>> = (0..types.len()).map(|_| None).collect();
+        let types: Vec<FieldType> = types.collect();
+        for (index, leaf) in graph.leaves().iter().enumerate() {
+            if let LeafKind::Field { field, test, .. } = leaf {
+                let slot = &mut builders[field.index()];
+                slot.get_or_insert_with(|| Builder::new(*field, types[field.index()])).add(LeafId(index as u32), test);
+            }
+        }
+        builders.into_iter().map(|builder| builder.map(Builder::build)).collect()
+    }
+
+    /// Appends the leaves that hold for a value, each once or more.
+    pub fn evaluate(&self, graph: &Graph, value: ValueRef<'_>, out: &mut Vec<LeafId>) {
+        out.extend_from_slice(&self.exists);
+        match value {
+            ValueRef::Str(text) => self.evaluate_text(text, out),
+            ValueRef::Int(number) => {
+                out.extend(self.whole.get(&number).into_iter().flatten());
+                self.evaluate_each(graph, value, &self.not_text, out);
+            }
+            _ => self.evaluate_each(graph, value, &self.not_text, out),
+        }
+        self.evaluate_each(graph, value, &self.others, out);
+    }
+
+    fn evaluate_text(&self, text: &str, out: &mut Vec<LeafId>) {
+        if !self.exact.is_empty() {
+            out.extend(self.exact.get(text).into_iter().flatten());
+        }
+        if self.exact_folded.is_empty() && self.fragments.is_none() && self.loose.is_empty() {
+            return;
+        }
+        let folded = Fold::Ascii.apply(text);
+        out.extend(self.exact_folded.get(&*folded).into_iter().flatten());
+        if let Some(fragments) = &self.fragments {
+            let mut last = usize::MAX;
+            for found in fragments.find_overlapping_iter(folded.as_bytes()) {
+                let fragment = found.pattern().as_usize();
+                if fragment != last {
+                    last = fragment;
+                    out.extend(passing(&self.by_fragment[fragment], text, &folded));
+                }
+            }
+        }
+        out.extend(passing(&self.loose, text, &folded));
+    }
+
+    fn evaluate_each(&self, graph: &Graph, value: ValueRef<'_>, leaves: &[LeafId], out: &mut Vec<LeafId>) {
+        out.extend(leaves.iter().filter(|leaf| match graph.leaf(**leaf) {
+            LeafKind::Field { test, .. } => test.holds(self.ty, value),
+            LeafKind::Rows { .. } => false,
+        }));
+    }
+
+    /// The field whose values it takes.
+    pub fn field(&self) -> FieldId {
+        self.field
+    }
+}
+
+fn passing<'a>(candidates: &'a [Candidate], text: &'a str, folded: &'a str) -> impl Iterator<Item = LeafId> + 'a {
+    candidates
+        .iter()
+        .filter(move |candidate| candidate.pattern.matches(if candidate.folded { folded } else { text }))
+        .map(|candidate| candidate.leaf)
+}
+
+struct Builder {
+    matcher: FieldMatcher,
+    fragments: HashMap<String, Vec<Candidate>, RandomState>,
+}
+
+impl Builder {
+    fn new(field: FieldId, ty: FieldType) -> Self {
+        let matcher = FieldMatcher {
+            field,
+            ty,
+            exists: Vec::new(),
+            exact: HashMap::default(),
+            exact_folded: HashMap::default(),
+            whole: HashMap::default(),
+            fragments: None,
+            by_fragment: Vec::new(),
+            loose: Vec::new(),
+            others: Vec::new(),
+            not_text: Vec::new(),
+        };
+        Self { matcher, fragments: HashMap::default() }
+    }
+
+    fn add(&mut self, leaf: LeafId, test: &Test) {
+        let texts_only = matches!(self.matcher.ty, FieldType::Keyword | FieldType::Dynamic);
+        match test {
+            Test::Exists => self.matcher.exists.push(leaf),
+            Test::Text(patterns) => {
+                for pattern in patterns {
+                    self.add_pattern(leaf, pattern);
+                }
+                if self.matcher.ty == FieldType::Dynamic {
+                    self.matcher.not_text.push(leaf);
+                }
+            }
+            Test::OneOf(items, fold) if texts_only && items.iter().all(|item| matches!(item, Scalar::Str(_))) => {
+                for item in items.iter().filter_map(Scalar::as_str) {
+                    self.add_exact(leaf, item, *fold);
+                }
+                if self.matcher.ty == FieldType::Dynamic {
+                    self.matcher.not_text.push(leaf);
+                }
+            }
+            Test::OneOf(items, _)
+                if self.matcher.ty == FieldType::Long && items.iter().all(|item| matches!(item, Scalar::Int(_))) =>
+            {
+                for item in items {
+                    if let Scalar::Int(number) = item {
+                        self.matcher.whole.entry(*number).or_default().push(leaf);
+                    }
+                }
+            }
+            Test::OneOf(..) | Test::Compare(..) | Test::Script(_) => self.matcher.others.push(leaf),
+        }
+    }
+
+    fn add_exact(&mut self, leaf: LeafId, text: &str, fold: Fold) {
+        let map = if fold == Fold::None { &mut self.matcher.exact } else { &mut self.matcher.exact_folded };
+        map.entry(text.to_owned()).or_default().push(leaf);
+    }
+
+    fn add_pattern(&mut self, leaf: LeafId, pattern: &FieldPattern) {
+        match pattern {
+            FieldPattern::Exact(text, fold) => self.add_exact(leaf, text, *fold),
+            FieldPattern::Wildcard(pattern, fold) => {
+                let candidate = Candidate { pattern: pattern.clone(), folded: *fold != Fold::None, leaf };
+                let fragment = pattern.longest_literal();
+                if fragment.is_empty() {
+                    self.matcher.loose.push(candidate);
+                } else {
+                    self.fragments.entry(fragment.to_ascii_lowercase()).or_default().push(candidate);
+                }
+            }
+            FieldPattern::Regex(_) => {
+                if self.matcher.others.last() != Some(&leaf) {
+                    self.matcher.others.push(leaf);
+                }
+            }
+        }
+    }
+
+    fn build(self) -> FieldMatcher {
+        let mut matcher = self.matcher;
+        let mut fragments: Vec<(String, Vec<Candidate>)> = self.fragments.into_iter().collect();
+        fragments.sort_by(|a, b| a.0.cmp(&b.0));
+        if !fragments.is_empty() {
+            let built = AhoCorasick::builder()
+                .match_kind(MatchKind::Standard)
+                .build(fragments.iter().map(|(fragment, _)| fragment));
+            match built {
+                Ok(automaton) => {
+                    matcher.fragments = Some(automaton);
+                    matcher.by_fragment = fragments.into_iter().map(|(_, candidates)| candidates).collect();
+                }
+                // Too many patterns for the automaton's limits: each is tried by itself.
+                Err(_) => matcher.loose.extend(fragments.into_iter().flat_map(|(_, candidates)| candidates)),
+            }
+        }
+        matcher
+    }
+}

@@ -1,0 +1,385 @@
+//! Lucene's regular expression syntax, all optional operators on, to a tree.
+//!
+//! ```text
+//! union        a|b          complement   ~a           any char   .
+//! intersection a&b          interval     <1-50>       any string @
+//! repeat       a? a* a+ a{2} a{2,} a{2,5}             nothing    #
+//! class        [a-z] [^a-z] \d \D \s \S \w \W         literal    "a.b"  \.
+//! ```
+//! Anchors do not exist: a pattern always takes the whole text, and `^` and `$` are themselves.
+
+use std::sync::LazyLock;
+
+use super::fold::{Fold, lower_char};
+use super::regex::RegexError;
+
+/// Deepest nesting of groups and operators.
+const MAX_DEPTH: usize = 200;
+/// Largest count in `{n,m}`, as in Lucene's determinisation limits.
+const MAX_REPEAT: u32 = 1000;
+
+/// A regular expression.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Tree {
+    /// Matches nothing.
+    Nothing,
+    /// Matches the empty text.
+    Empty,
+    /// One character of these ranges (inclusive, sorted, apart).
+    Class(Vec<(char, char)>),
+    Concat(Vec<Tree>),
+    Union(Vec<Tree>),
+    Intersection(Vec<Tree>),
+    Complement(Box<Tree>),
+    Repeat {
+        inner: Box<Tree>,
+        min: u32,
+        max: Option<u32>,
+    },
+}
+
+impl Tree {
+    pub(super) fn any_char() -> Tree {
+        Tree::Class(vec![('\0', char::MAX)])
+    }
+
+    pub(super) fn any_string() -> Tree {
+        Tree::Repeat { inner: Box::new(Tree::any_char()), min: 0, max: None }
+    }
+
+    /// Whether complement or intersection is used, which ordinary engines lack.
+    pub(super) fn needs_boolean(&self) -> bool {
+        match self {
+            Tree::Complement(_) | Tree::Intersection(_) => true,
+            Tree::Concat(parts) | Tree::Union(parts) => parts.iter().any(Tree::needs_boolean),
+            Tree::Repeat { inner, .. } => inner.needs_boolean(),
+            Tree::Nothing | Tree::Empty | Tree::Class(_) => false,
+        }
+    }
+}
+
+/// Reads a pattern whose letters match as `fold` says.
+pub(super) fn parse(pattern: &str, fold: Fold) -> Result<Tree, RegexError> {
+    if pattern.is_empty() {
+        return Ok(Tree::Empty);
+    }
+    let mut parser = Parser { pattern, at: 0, fold, depth: 0 };
+    let tree = parser.union()?;
+    if parser.at < pattern.len() {
+        return Err(parser.error("unexpected character"));
+    }
+    Ok(tree)
+}
+
+struct Parser<'a> {
+    pattern: &'a str,
+    at: usize,
+    fold: Fold,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn error(&self, message: &'static str) -> RegexError {
+        RegexError::Syntax { pattern: self.pattern.to_owned(), offset: self.at, message }
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.pattern[self.at..].chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.at += c.len_utf8();
+        Some(c)
+    }
+
+    fn eat(&mut self, expected: char) -> bool {
+        let found = self.peek() == Some(expected);
+        if found {
+            self.at += expected.len_utf8();
+        }
+        found
+    }
+
+    fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T, RegexError>) -> Result<T, RegexError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(RegexError::TooDeep { limit: MAX_DEPTH });
+        }
+        let result = parse(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn union(&mut self) -> Result<Tree, RegexError> {
+        let mut parts = vec![self.intersection()?];
+        while self.eat('|') {
+            parts.push(self.intersection()?);
+        }
+        Ok(one_or(parts, Tree::Union))
+    }
+
+    fn intersection(&mut self) -> Result<Tree, RegexError> {
+        let mut parts = vec![self.concat()?];
+        while self.eat('&') {
+            parts.push(self.concat()?);
+        }
+        Ok(one_or(parts, Tree::Intersection))
+    }
+
+    fn concat(&mut self) -> Result<Tree, RegexError> {
+        let mut parts = vec![self.repeat()?];
+        while !matches!(self.peek(), None | Some('|' | '&' | ')')) {
+            parts.push(self.repeat()?);
+        }
+        Ok(one_or(parts, Tree::Concat))
+    }
+
+    fn repeat(&mut self) -> Result<Tree, RegexError> {
+        let mut tree = self.complement()?;
+        loop {
+            let (min, max) = match self.peek() {
+                Some('?') => (0, Some(1)),
+                Some('*') => (0, None),
+                Some('+') => (1, None),
+                Some('{') => {
+                    self.next();
+                    let bounds = self.bounds()?;
+                    tree = Tree::Repeat { inner: Box::new(tree), min: bounds.0, max: bounds.1 };
+                    continue;
+                }
+                _ => return Ok(tree),
+            };
+            self.next();
+            tree = Tree::Repeat { inner: Box::new(tree), min, max };
+        }
+    }
+
+    fn bounds(&mut self) -> Result<(u32, Option<u32>), RegexError> {
+        let min = self.number()?;
+        let max = if !self.eat(',') {
+            Some(min)
+        } else if self.peek() == Some('}') {
+            None
+        } else {
+            Some(self.number()?)
+        };
+        if !self.eat('}') {
+            return Err(self.error("expected `}`"));
+        }
+        if max.is_some_and(|max| max < min) {
+            return Err(self.error("the largest count is below the smallest"));
+        }
+        Ok((min, max))
+    }
+
+    fn number(&mut self) -> Result<u32, RegexError> {
+        let digits = self.pattern[self.at..].bytes().take_while(u8::is_ascii_digit).count();
+        let text = &self.pattern[self.at..self.at + digits];
+        self.at += digits;
+        match text.parse() {
+            Ok(value) if value <= MAX_REPEAT => Ok(value),
+            Ok(_) => Err(RegexError::TooLarge { limit: MAX_REPEAT as usize }),
+            Err(_) if digits > 0 => Err(RegexError::TooLarge { limit: MAX_REPEAT as usize }),
+            Err(_) => Err(self.error("expected a number")),
+        }
+    }
+
+    fn complement(&mut self) -> Result<Tree, RegexError> {
+        if self.eat('~') {
+            let inner = self.nested(Self::complement)?;
+            return Ok(Tree::Complement(Box::new(inner)));
+        }
+        self.atom()
+    }
+
+    fn atom(&mut self) -> Result<Tree, RegexError> {
+        let c = self.next().ok_or_else(|| self.error("the pattern ends where a character was expected"))?;
+        match c {
+            '.' => Ok(Tree::any_char()),
+            '#' => Ok(Tree::Nothing),
+            '@' => Ok(Tree::any_string()),
+            '[' => self.class(),
+            '<' => self.interval(),
+            '"' => self.quoted(),
+            '(' => {
+                if self.eat(')') {
+                    return Ok(Tree::Empty);
+                }
+                let inner = self.nested(Self::union)?;
+                if self.eat(')') { Ok(inner) } else { Err(self.error("expected `)`")) }
+            }
+            '\\' => self.escape(),
+            _ => Ok(self.literal(c)),
+        }
+    }
+
+    fn literal(&self, c: char) -> Tree {
+        Tree::Class(self.folded(vec![(c, c)]))
+    }
+
+    fn escape(&mut self) -> Result<Tree, RegexError> {
+        let c = self.next().ok_or_else(|| self.error("the pattern ends in a backslash"))?;
+        Ok(match perl_class(c) {
+            Some(ranges) => Tree::Class(ranges),
+            None => self.literal(c),
+        })
+    }
+
+    fn quoted(&mut self) -> Result<Tree, RegexError> {
+        let length = self.pattern[self.at..].find('"').ok_or_else(|| self.error("expected a closing `\"`"))?;
+        let text = &self.pattern[self.at..self.at + length];
+        let parts: Vec<Tree> = text.chars().map(|c| self.literal(c)).collect();
+        self.at += length + 1;
+        Ok(if parts.is_empty() { Tree::Empty } else { one_or(parts, Tree::Concat) })
+    }
+
+    fn class(&mut self) -> Result<Tree, RegexError> {
+        let negated = self.eat('^');
+        let mut ranges = Vec::new();
+        loop {
+            let mut start = self.next().ok_or_else(|| self.error("expected `]`"))?;
+            if start == '\\' {
+                start = self.next().ok_or_else(|| self.error("the pattern ends in a backslash"))?;
+                if let Some(class) = perl_class(start) {
+                    ranges.extend(class);
+                    if self.eat(']') {
+                        break;
+                    }
+                    continue;
+                }
+            }
+            let mut end = start;
+            if self.peek() == Some('-') && !self.pattern[self.at..].starts_with("-]") {
+                self.next();
+                end = self.next().ok_or_else(|| self.error("expected the end of a range"))?;
+                if end == '\\' {
+                    end = self.next().ok_or_else(|| self.error("the pattern ends in a backslash"))?;
+                }
+                if end < start {
+                    return Err(self.error("the range ends before it starts"));
+                }
+            }
+            ranges.push((start, end));
+            if self.eat(']') {
+                break;
+            }
+        }
+        let ranges = self.folded(ranges);
+        Ok(Tree::Class(if negated { negate(&ranges) } else { ranges }))
+    }
+
+    /// `<n-m>`: a decimal number between the two, padded to equal length where both bounds have the same length.
+    fn interval(&mut self) -> Result<Tree, RegexError> {
+        let length = self.pattern[self.at..].find('>').ok_or_else(|| self.error("expected `>`"))?;
+        let text = &self.pattern[self.at..self.at + length];
+        let bounds =
+            text.split_once('-').and_then(|(a, b)| Some((a, b, a.parse::<u64>().ok()?, b.parse::<u64>().ok()?)));
+        let Some((a, b, first, last)) = bounds else {
+            return Err(self.error("expected two numbers, as in `<1-50>`"));
+        };
+        self.at += length + 1;
+        let width = if a.len() == b.len() { a.len() } else { 0 };
+        let (low, high) = (first.min(last), first.max(last));
+        if high - low > u64::from(MAX_REPEAT) * 10 {
+            return Err(RegexError::TooLarge { limit: MAX_REPEAT as usize * 10 });
+        }
+        let numbers = (low..=high).map(|n| {
+            let digits = if width > 0 { format!("{n:0width$}") } else { n.to_string() };
+            Tree::Concat(digits.chars().map(|c| Tree::Class(vec![(c, c)])).collect())
+        });
+        Ok(Tree::Union(numbers.collect()))
+    }
+
+    /// `ranges` with the characters that differ from theirs in case only.
+    fn folded(&self, mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
+        let within = |c: char| ranges.iter().any(|(start, end)| (*start..=*end).contains(&c));
+        let singles: Vec<char> = ranges.iter().filter(|(a, b)| a == b).map(|(a, _)| lower_char(*a)).collect();
+        let variants: Vec<(char, char)> = CASED
+            .iter()
+            .filter(|cased| match self.fold {
+                Fold::None => false,
+                Fold::Ascii => cased.c.is_ascii(),
+                Fold::Unicode => true,
+            })
+            .filter(|cased| within(cased.lower) || within(cased.upper) || singles.contains(&cased.lower))
+            .filter(|cased| self.fold == Fold::Unicode || (cased.lower.is_ascii() && cased.upper.is_ascii()))
+            .map(|cased| (cased.c, cased.c))
+            .collect();
+        ranges.extend(variants);
+        normalise(ranges)
+    }
+}
+
+/// A character that has another case.
+struct Cased {
+    c: char,
+    lower: char,
+    upper: char,
+}
+
+static CASED: LazyLock<Vec<Cased>> = LazyLock::new(|| {
+    ('\0'..=char::MAX)
+        .map(|c| {
+            let mut upper = c.to_uppercase();
+            let upper = match (upper.next(), upper.next()) {
+                (Some(single), None) => single,
+                _ => c,
+            };
+            Cased { c, lower: lower_char(c), upper }
+        })
+        .filter(|cased| cased.lower != cased.c || cased.upper != cased.c)
+        .collect()
+});
+
+fn one_or(mut parts: Vec<Tree>, many: impl FnOnce(Vec<Tree>) -> Tree) -> Tree {
+    if parts.len() == 1 { parts.remove(0) } else { many(parts) }
+}
+
+fn perl_class(c: char) -> Option<Vec<(char, char)>> {
+    let ranges: Vec<(char, char)> = match c.to_ascii_lowercase() {
+        'd' => vec![('0', '9')],
+        's' => vec![('\t', '\n'), ('\r', '\r'), (' ', ' ')],
+        'w' => vec![('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')],
+        _ => return None,
+    };
+    Some(if c.is_ascii_uppercase() { negate(&ranges) } else { ranges })
+}
+
+/// Sorted, with touching ranges joined.
+fn normalise(mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(char, char)> = Vec::with_capacity(ranges.len());
+    for (start, end) in ranges {
+        match joined.last_mut() {
+            Some(last) if u32::from(start) <= u32::from(last.1) + 1 => last.1 = last.1.max(end),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+fn negate(ranges: &[(char, char)]) -> Vec<(char, char)> {
+    let mut gaps = Vec::new();
+    let mut next = Some('\0');
+    for (start, end) in normalise(ranges.to_vec()) {
+        if let Some(from) = next
+            && from < start
+        {
+            gaps.push((from, before(start)));
+        }
+        next = after(end);
+    }
+    if let Some(from) = next {
+        gaps.push((from, char::MAX));
+    }
+    gaps
+}
+
+fn before(c: char) -> char {
+    char::from_u32(u32::from(c) - 1).unwrap_or('\u{d7ff}')
+}
+
+fn after(c: char) -> Option<char> {
+    if c == char::MAX { None } else { char::from_u32(u32::from(c) + 1).or(Some('\u{e000}')) }
+}
