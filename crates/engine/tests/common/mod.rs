@@ -1,0 +1,186 @@
+//! Runs queries through the engine on JSON documents.
+
+use std::sync::Arc;
+
+use eqlipse_batch::{Arrival, BatchBuilder, OrderKey, PathNode, RawValue, RowMeta, Schema, ValueRef, coerce_date};
+use eqlipse_ecs::FieldType;
+use eqlipse_engine::compile::{CompileOptions, Scope};
+use eqlipse_engine::correlate::{Collector, KeyPart, correlate};
+use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleSet, RuleSetBuilder};
+use eqlipse_eql::ast::Query;
+use eqlipse_testkit::interpreter::Match;
+use serde_json::Value;
+
+/// How documents are read and cut into batches.
+pub struct Setup {
+    pub category_field: String,
+    pub timestamp_field: String,
+    pub tiebreaker_field: Option<String>,
+    pub types: fn(&str) -> Option<FieldType>,
+    pub batch_rows: usize,
+    pub collectors: usize,
+    pub samples_per_key: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            category_field: "event.category".into(),
+            timestamp_field: "@timestamp".into(),
+            tiebreaker_field: Some("event.sequence".into()),
+            types: eqlipse_ecs::field_type,
+            batch_rows: 16_384,
+            collectors: 1,
+            samples_per_key: 1,
+        }
+    }
+}
+
+/// The rules of these queries.
+pub fn compile(queries: &[&Query], setup: &Setup) -> RuleSet {
+    let options = CompileOptions { any_index: false, field_types: Box::new(setup.types) };
+    let mut builder = RuleSetBuilder::new(options);
+    let time = (setup.types)(&setup.timestamp_field).unwrap_or(FieldType::Date);
+    builder.schema_mut().add_typed(&setup.timestamp_field, time);
+    if let Some(tiebreaker) = &setup.tiebreaker_field {
+        builder.schema_mut().add_typed(tiebreaker, (setup.types)(tiebreaker).unwrap_or(FieldType::Dynamic));
+    }
+    let scope = Scope { category_field: Some(setup.category_field.clone()), ..Scope::default() };
+    for query in queries {
+        builder.add(query, &scope).unwrap();
+    }
+    builder.build()
+}
+
+/// What each query finds, events by their index in `docs`. `orders` gives times and tiebreakers that are not to be read
+/// from the documents.
+pub fn run(
+    queries: &[&Query],
+    docs: &[Value],
+    orders: Option<&[(i64, Option<i64>)]>,
+    setup: &Setup,
+) -> Vec<Vec<Match>> {
+    let rules = Arc::new(compile(queries, setup));
+    let plan = Arc::new(MatchPlan::new(rules.clone()));
+    let mut coverage = Coverage::new(&rules);
+    let mut collectors: Vec<Collector> = (0..setup.collectors).map(|_| Collector::new(rules.clone())).collect();
+    let mut matcher = Matcher::new(plan);
+    let mut builder = BatchBuilder::new(rules.schema().clone());
+    for (index, chunk) in docs.chunks(setup.batch_rows).enumerate() {
+        for (offset, doc) in chunk.iter().enumerate() {
+            let position = index * setup.batch_rows + offset;
+            push(&mut builder, rules.schema(), rules.schema().root(), doc);
+            let order = order_key(&builder, rules.schema(), setup, orders.map(|orders| orders[position]), position);
+            builder.end_row(RowMeta { order, identity: None });
+        }
+        let collector = &mut collectors[index % setup.collectors];
+        let batch = builder.batch();
+        collector.start(batch);
+        matcher.run(batch, &mut coverage, |stage, rows| {
+            collector.add(batch, stage, rows, |row| batch.rows()[row as usize].order.arrival.position);
+        });
+        builder.clear();
+    }
+    let matched = Collector::merge(&rules, collectors);
+    let mut found: Vec<Vec<Match>> = vec![Vec::new(); queries.len()];
+    for detection in correlate(&rules, &matched, setup.samples_per_key) {
+        let index = |event: &Option<u32>| event.map(|event| matched.events()[event as usize].handle as usize);
+        let keys = detection.key.map(|key| matched.keys().parts(key)).unwrap_or_default();
+        found[detection.rule.0 as usize].push(Match {
+            events: detection.events.iter().map(index).collect(),
+            join_keys: keys.into_iter().map(key_json).collect(),
+        });
+    }
+    found
+}
+
+fn order_key(
+    builder: &BatchBuilder,
+    schema: &Schema,
+    setup: &Setup,
+    given: Option<(i64, Option<i64>)>,
+    position: usize,
+) -> OrderKey {
+    let first = |name: &str| schema.lookup(name).and_then(|field| builder.open_values(field).next());
+    let arrival = Arrival { source: 0, position: position as u64 };
+    if let Some((time, tiebreaker)) = given {
+        return OrderKey { time: Some(time), tiebreaker, arrival };
+    }
+    let time = first(&setup.timestamp_field).and_then(|value| match value {
+        ValueRef::Date(nanos) => Some(nanos),
+        ValueRef::Int(millis) => coerce_date(RawValue::Int(millis)),
+        ValueRef::Str(text) => coerce_date(RawValue::Str(text)),
+        _ => None,
+    });
+    let tiebreaker = setup.tiebreaker_field.as_deref().and_then(first).and_then(|value| match value {
+        ValueRef::Int(value) => Some(value),
+        _ => None,
+    });
+    OrderKey { time, tiebreaker, arrival }
+}
+
+fn push(builder: &mut BatchBuilder, schema: &Schema, node: PathNode, value: &Value) {
+    let raw = match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                if let Some(next) = schema.step(node, key) {
+                    push(builder, schema, next, value);
+                }
+            }
+            return;
+        }
+        Value::Array(items) => return items.iter().for_each(|item| push(builder, schema, node, item)),
+        Value::Null => return,
+        Value::Bool(value) => RawValue::Bool(*value),
+        Value::String(text) => RawValue::Str(text),
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(value), _, _) => RawValue::Int(value),
+            (None, Some(value), _) => RawValue::UInt(value),
+            (None, None, Some(value)) => RawValue::Double(value),
+            (None, None, None) => return,
+        },
+    };
+    if let Some(field) = schema.field_at(node) {
+        builder.push(field, raw);
+    }
+}
+
+/// The JSON that the interpreter gives for the same key.
+fn key_json(part: KeyPart) -> Value {
+    match part {
+        KeyPart::Null => Value::Null,
+        KeyPart::Bool(value) => value.into(),
+        KeyPart::Whole(value) => match i64::try_from(value) {
+            Ok(value) => value.into(),
+            Err(_) => (value as u64).into(),
+        },
+        KeyPart::Double(value) => value.into(),
+        KeyPart::Text(text) => text.into(),
+        KeyPart::Date(nanos) => date_text(nanos).into(),
+        KeyPart::Ip(address) => address.to_string().into(),
+    }
+}
+
+fn date_text(nanos: i64) -> String {
+    let scalar = eqlipse_engine::script::Scalar::Date(nanos);
+    scalar.text().map(std::borrow::Cow::into_owned).unwrap_or_default()
+}
+
+/// The documents that each rule of event queries matches.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub fn run_rules(rules: RuleSet, docs: &[Value]) -> Vec<Vec<usize>> {
+    let rules = Arc::new(rules);
+    let mut builder = BatchBuilder::new(rules.schema().clone());
+    for (position, doc) in docs.iter().enumerate() {
+        push(&mut builder, rules.schema(), rules.schema().root(), doc);
+        let order = order_key(&builder, rules.schema(), &Setup::default(), None, position);
+        builder.end_row(RowMeta { order, identity: None });
+    }
+    let mut found = vec![Vec::new(); rules.plans().len()];
+    let mut matcher = Matcher::new(Arc::new(MatchPlan::new(rules.clone())));
+    matcher.run(builder.batch(), &mut Coverage::new(&rules), |stage, rows| {
+        let rule = rules.stages()[stage.0 as usize].rule;
+        found[rule.0 as usize].extend(rows.iter().map(|row| *row as usize));
+    });
+    found
+}
