@@ -1,4 +1,5 @@
 //! What tests use to judge eqlipse: the reference interpreter, generators of queries and events, and an EVTX writer.
 
 pub mod evtx_writer;
+pub mod generate;
 pub mod interpreter;

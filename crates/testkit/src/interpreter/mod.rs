@@ -94,7 +94,7 @@
 //! |---|---|
 //! | `add`, `subtract`, `multiply`, `divide`, `modulo`, and their operators, `-x` | not numbers: null. Both whole: exact, an error if two signed operands leave `i64` or, with an unsigned one, the result fits neither `i64` nor `u64`; `/` and `%` by zero are errors. Otherwise `f64` |
 //! | `between` | an empty string or delimiter gives the string itself; no hit gives `""`; greedy end before start: error |
-//! | `cidrMatch` | address or string (unparsable: null); blocks are strings, a bare address is no block: error |
+//! | `cidrMatch` | address or string (unparsable: null); blocks are strings, a bare address is a block of one; anything else is an error |
 //! | `concat`, `string` | the text of any value |
 //! | `indexOf` | null where there is no hit; null start is 0, negative start is 0, a start that is not whole: error |
 //! | `number` | null base is no base. No base: `0x` and hexadecimal digits, else as base 10. Base 16: the `0x` is optional. Base 10: exactly `i64` text, else numeric text¹ as a double, else an error. Other bases (2 to 36): `i64` text, else an error. A base that is not whole or out of range: error |

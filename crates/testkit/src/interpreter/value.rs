@@ -208,22 +208,19 @@ fn ip_bits(ip: IpAddr) -> u128 {
     v6.to_bits()
 }
 
-/// Whether `ip` lies in `block` (`10.0.0.0/8`); `None` if that is no block.
+/// Whether `ip` lies in `block` (`10.0.0.0/8`; an address alone is a block of one); `None` if that is no block.
 pub fn cidr_contains(block: &str, ip: IpAddr) -> Option<bool> {
-    let (address, length) = block.trim().split_once('/')?;
+    let (address, length) = block.split_once('/').map_or((block, None), |(address, length)| (address, Some(length)));
     let network: IpAddr = address.parse().ok()?;
-    if length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let length: u32 = length.parse().ok()?;
+    // IPv4 is compared in its IPv6 form, where it fills the last 32 bits.
     let (width, offset) = if network.is_ipv4() { (32, 96) } else { (128, 0) };
-    if length > width {
-        return None;
-    }
-    let ignored = 128 - (offset + length);
-    let mask = u128::MAX.checked_shl(ignored).unwrap_or(0);
-    // A block of IPv4 addresses written as IPv4 holds only those; ::/0 holds everything.
-    Some(ip_bits(network) & mask == ip_bits(ip) & mask)
+    let length: u32 = match length {
+        None => width,
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+        Some(_) => return None,
+    };
+    let mask = u128::MAX.checked_shl(128 - (offset + length.min(width))).unwrap_or(0);
+    (length <= width).then_some(ip_bits(network) & mask == ip_bits(ip) & mask)
 }
 
 /// How two numbers stand to each other, exactly; `None` for NaN and for what is no number.
