@@ -8,26 +8,40 @@ const ECS: &str = include_str!("ecs.tsv");
 /// The fields of Beats, Elastic Defend and the common integrations that ECS does not have; kept by hand.
 const ADDITIONS: &str = include_str!("additions.tsv");
 
-static CATALOGUE: LazyLock<HashMap<&'static str, FieldType>> = LazyLock::new(|| {
-    [ECS, ADDITIONS]
-        .into_iter()
-        .flat_map(str::lines)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .filter_map(|line| {
-            let (name, mapping) = line.split_once('\t')?;
-            Some((name, FieldType::from_mapping(mapping)?))
-        })
-        .collect()
+#[derive(Default)]
+struct Catalogue {
+    fields: HashMap<&'static str, FieldType>,
+    /// Names below which every field has the type.
+    below: HashMap<&'static str, FieldType>,
+}
+
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    let mut catalogue = Catalogue::default();
+    let lines = [ECS, ADDITIONS].into_iter().flat_map(str::lines);
+    for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let Some((name, mapping)) = line.split_once('\t') else { continue };
+        let Some(ty) = FieldType::from_mapping(mapping) else { continue };
+        let flattened = (mapping == "flattened").then_some(name);
+        if let Some(prefix) = name.strip_suffix(".*").or(flattened) {
+            catalogue.below.insert(prefix, ty);
+        }
+        catalogue.fields.insert(name, ty);
+    }
+    catalogue
 });
 
 /// The type of the field with this dotted name, or `None` where the catalogue does not know it.
 pub fn field_type(name: &str) -> Option<FieldType> {
-    CATALOGUE.get(name).copied()
+    if let Some(ty) = CATALOGUE.fields.get(name) {
+        return Some(*ty);
+    }
+    let prefixes = name.rmatch_indices('.').map(|(dot, _)| &name[..dot]);
+    prefixes.into_iter().find_map(|prefix| CATALOGUE.below.get(prefix)).copied()
 }
 
 /// All names in the catalogue, in no order.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    CATALOGUE.keys().copied()
+    CATALOGUE.fields.keys().filter(|name| !name.ends_with('*')).copied()
 }
 
 /// The catalogue name nearest to `name`, where one is near enough to be a likely misspelling.
@@ -52,6 +66,10 @@ mod tests {
         assert_eq!(field_type("source.ip"), Some(FieldType::Ip));
         assert_eq!(field_type("@timestamp"), Some(FieldType::Date));
         assert_eq!(field_type("process"), None);
+        assert_eq!(field_type("winlog.event_data.AccessList"), Some(FieldType::Keyword));
+        assert_eq!(field_type("winlog.process.pid"), Some(FieldType::Long));
+        assert_eq!(field_type("aws.cloudtrail.flattened.request_parameters.a.b"), Some(FieldType::Keyword));
+        assert_eq!(field_type("process.unknown.name"), None);
     }
 
     #[test]
