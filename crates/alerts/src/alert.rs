@@ -143,7 +143,7 @@ pub fn build(found: Match, options: &Arc<BuildOptions>) -> Alert {
         MatchKind::Sequence | MatchKind::Sample => Rating::of_sequence(&rule, sources.clone()),
     };
     let reason = reason::reason(sources.clone(), &rating);
-    let host = sources.rev().find_map(|source| fields::texts(source, "host.name").into_iter().next());
+    let host = sources.rev().find_map(|source| fields::texts(source, "host.name").next());
     let time_ns = last_time(kind, &events);
     let (id, block_ids) = match kind {
         MatchKind::Event => (single_id(&rule, &events, options), Vec::new()),

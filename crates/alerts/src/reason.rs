@@ -1,5 +1,7 @@
 //! The sentence that sums an alert up.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::fields;
@@ -49,14 +51,13 @@ fn address(side: &str, address: Option<String>, port: Option<String>) -> Option<
 
 /// The distinct values of a field over all sources.
 fn join<'a>(sources: impl Iterator<Item = &'a Map<String, Value>>, field: &str) -> Option<String> {
-    let mut values: Vec<String> = Vec::new();
-    for text in sources.flat_map(|source| fields::texts(source, field)) {
-        if !values.contains(&text) {
-            values.push(text);
-        }
+    let mut seen = HashSet::new();
+    let distinct = sources.flat_map(|source| fields::texts(source, field)).filter(|text| seen.insert(text.clone()));
+    let mut values = Vec::new();
+    let mut more = 0;
+    for text in distinct {
+        if values.len() < MAX_VALUES { values.push(text) } else { more += 1 }
     }
-    let more = values.len().saturating_sub(MAX_VALUES);
-    values.truncate(MAX_VALUES);
     if more > 0 {
         values.push(format!("{more} more"));
     }

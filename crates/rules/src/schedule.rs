@@ -260,3 +260,74 @@ fn step_length(rest: &str) -> Option<usize> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals() {
+        let seconds = |text| Interval::parse(text).map(Interval::seconds);
+        assert_eq!(seconds("5m"), Ok(300));
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("24h"), Ok(86_400));
+        assert_eq!(seconds("4294967295d"), Ok(371_085_174_288_000));
+        for bad in ["", "5", "m", "5 m", "-5m", "5M", "5é", "٥m"] {
+            assert_eq!(seconds(bad), Err(IntervalError::Syntax(bad.to_owned())));
+        }
+        for bad in ["0m", "4294967296s"] {
+            assert_eq!(seconds(bad), Err(IntervalError::Range(bad.to_owned())));
+        }
+        let texts = [0, 59, 60, 300, 7200, 86_400, 90_000].map(|seconds| Interval::from_seconds(seconds).to_string());
+        assert_eq!(texts, ["1s", "59s", "1m", "5m", "2h", "1d", "25h"]);
+    }
+
+    /// 2026-07-01T12:34:56.789Z, a Wednesday.
+    const MOMENT: i64 = 1_782_909_296_789_000_000;
+
+    fn resolve(text: &str, rounding: Rounding) -> Option<String> {
+        let time = DateMath::parse(text).ok()?.resolve(MOMENT, rounding)?;
+        Some(Timestamp::from_nanosecond(i128::from(time)).ok()?.to_string())
+    }
+
+    #[test]
+    fn date_math() {
+        let down = |text| resolve(text, Rounding::Down).unwrap_or_default();
+        assert_eq!(down("now"), "2026-07-01T12:34:56.789Z");
+        assert_eq!(down("now-9m"), "2026-07-01T12:25:56.789Z");
+        assert_eq!(down("now-1h-30m"), "2026-07-01T11:04:56.789Z");
+        assert_eq!(down("now+d"), "2026-07-02T12:34:56.789Z");
+        assert_eq!(down("now-1M"), "2026-06-01T12:34:56.789Z");
+        assert_eq!(down("now-1y/y"), "2025-01-01T00:00:00Z");
+        assert_eq!(down("now/M"), "2026-07-01T00:00:00Z");
+        assert_eq!(down("now/w"), "2026-06-29T00:00:00Z");
+        assert_eq!(down("now/d-1s"), "2026-06-30T23:59:59Z");
+        assert_eq!(down("now/h"), "2026-07-01T12:00:00Z");
+        assert_eq!(down("now/m"), "2026-07-01T12:34:00Z");
+        assert_eq!(down("now/s"), "2026-07-01T12:34:56Z");
+        assert_eq!(down("2026-01-31||+1M"), "2026-02-28T00:00:00Z");
+        assert_eq!(down("2026-01-31T10:00:00+02:00||-1h"), "2026-01-31T07:00:00Z");
+        assert_eq!(down("2026-01-31T10:00:00"), "2026-01-31T10:00:00Z");
+        assert_eq!(resolve("now/d", Rounding::Up).unwrap_or_default(), "2026-07-01T23:59:59.999Z");
+        assert_eq!(resolve("now/M", Rounding::Up).unwrap_or_default(), "2026-07-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn bad_date_math() {
+        for bad in ["", "then", "noon", "5m", "||", "2026||x", "é", "20é6"] {
+            assert!(DateMath::parse(bad).is_err(), "{bad}");
+        }
+        for bad in
+            ["now-", "now-5", "now-5x", "now5m", "now/", "now/5d", "now - 5m", "now-1234567890s", "now-é", "now/é"]
+        {
+            assert!(matches!(DateMath::parse(bad), Err(DateMathError::Step { .. })), "{bad}");
+        }
+        // Well formed, but beyond what nanoseconds can hold.
+        for far in ["now-999999999y", "now+999999999d", "9999-12-31", "2026-99-99"] {
+            assert!(DateMath::parse(far).is_ok(), "{far}");
+            assert_eq!(resolve(far, Rounding::Down), None, "{far}");
+        }
+        let edge = DateMath::parse("now-1s/y");
+        assert_eq!(edge.map(|math| math.resolve(i64::MIN, Rounding::Up)), Ok(Some(-9_214_560_000_001_000_000)));
+    }
+}

@@ -5,6 +5,8 @@
 //! the heading in lower case with hyphens. A page may hold several rules; each begins at the last heading before its
 //! `**Rule type**` line.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::load::LoadError;
@@ -355,33 +357,52 @@ fn link_text(item: &str) -> &str {
 /// Replaces links whose target only the documentation site knows (`{{ref}}/…`, `docs-content://…`) by their text.
 fn strip_links(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = ["{{", "docs-content://"].iter().filter_map(|mark| rest.find(mark)).min() {
-        let (before, after) = rest.split_at(at);
+    let mut marks = Marks::new(text);
+    let mut at = 0;
+    while let Some(mark) = marks.next(at) {
+        let before = &text[at..mark];
+        let after = &text[mark..];
         let end = after.find([')', '[', ' ', '\n']).unwrap_or(after.len());
         let link = before.strip_suffix("](").and_then(|head| head.rsplit_once('['));
-        match link {
+        at = match link {
             Some((head, label)) if after[end..].starts_with(')') => {
                 out.push_str(head);
                 out.push_str(label);
-                rest = &after[end + 1..];
+                mark + end + 1
             }
             _ => {
                 out.push_str(before);
                 // `{{ref}}/page.html[label]` keeps its label.
-                let label = after[end..].strip_prefix('[').and_then(|tail| tail.split_once(']'));
-                rest = match label {
-                    Some((label, tail)) => {
-                        out.push_str(label);
-                        tail
-                    }
-                    None => &after[end..],
-                };
+                let label = after[end..].strip_prefix('[').and_then(|tail| tail.lines().next()?.split_once(']'));
+                let (label, taken) = label.map_or(("", 0), |(label, _)| (label, label.len() + 2));
+                out.push_str(label);
+                mark + end + taken
+            }
+        };
+    }
+    out.push_str(&text[at..]);
+    out
+}
+
+/// Where the next of two marks stands. Remembers what lies ahead, so that each part of the text is searched once.
+struct Marks<'a> {
+    text: &'a str,
+    next: [(&'static str, Option<usize>); 2],
+}
+
+impl<'a> Marks<'a> {
+    fn new(text: &'a str) -> Marks<'a> {
+        Marks { text, next: ["{{", "docs-content://"].map(|mark| (mark, text.find(mark))) }
+    }
+
+    fn next(&mut self, from: usize) -> Option<usize> {
+        for (mark, place) in &mut self.next {
+            if place.is_some_and(|place| place < from) {
+                *place = self.text[from..].find(*mark).map(|place| place + from);
             }
         }
+        self.next.iter().filter_map(|(_, place)| *place).min()
     }
-    out.push_str(rest);
-    out
 }
 
 /// What the next `Name`, `ID` and `Reference URL` items describe.
@@ -502,13 +523,20 @@ impl Tactic {
 
     /// Pages list all techniques, then all sub-techniques; the ids say which belongs to which.
     fn sort_subs(&mut self) {
-        let subs: Vec<Vec<Reference>> = self.techniques.iter_mut().map(|(_, subs)| std::mem::take(subs)).collect();
-        for (position, sub) in
-            subs.into_iter().enumerate().flat_map(|(at, subs)| subs.into_iter().map(move |s| (at, s)))
-        {
-            let parent = sub.id.split('.').next().unwrap_or_default();
-            let at = self.techniques.iter().position(|(technique, _)| technique.id == parent).unwrap_or(position);
-            self.techniques[at].1.push(sub);
+        let places = self.techniques.iter().enumerate().map(|(at, (technique, _))| (technique.id.clone(), at));
+        let places: HashMap<String, usize> = places.collect();
+        for position in 0..self.techniques.len() {
+            let subs = std::mem::take(&mut self.techniques[position].1);
+            let (kept, moved): (Vec<_>, Vec<_>) = subs.into_iter().partition(|sub| {
+                let parent = sub.id.split('.').next().unwrap_or_default();
+                places.get(parent).is_none_or(|place| *place == position)
+            });
+            self.techniques[position].1 = kept;
+            for sub in moved {
+                let parent = sub.id.split('.').next().unwrap_or_default();
+                let place = places.get(parent).copied().unwrap_or(position);
+                self.techniques[place].1.push(sub);
+            }
         }
     }
 }
