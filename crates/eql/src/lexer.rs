@@ -206,6 +206,7 @@ impl<'a> Lexer<'a> {
             b'`' => self.quoted_identifier(),
             b'0'..=b'9' => self.number(),
             b'.' if bytes.get(1).is_some_and(u8::is_ascii_digit) => self.number(),
+            b'$' if rest[1..].starts_with(is_identifier_start) => self.variable(),
             c if is_identifier_start(c.into()) => self.word(),
             _ => self.symbol(),
         }
@@ -224,6 +225,19 @@ impl<'a> Lexer<'a> {
             (None, false) => return self.push(TokenKind::Identifier, length),
         };
         self.push(kind, length + 1);
+    }
+
+    /// `$name`, which Elastic Endpoint's dialect has; read as a field.
+    fn variable(&mut self) {
+        const CODE: &str = "unsupported-variable";
+        let rest = self.rest();
+        let length = 1 + rest[1..].find(|c| !is_identifier_part(c)).unwrap_or(rest.len() - 1);
+        if self.diagnostics.iter().all(|diagnostic| diagnostic.code != CODE) {
+            let message = format!("variables such as {} are not supported by Elasticsearch", quoted(&rest[..length]));
+            let help = "they belong to the dialect of Elastic Endpoint";
+            self.report(Diagnostic::error(CODE, self.span(length), message).help(help));
+        }
+        self.push(TokenKind::Identifier, length);
     }
 
     fn number(&mut self) {
@@ -256,12 +270,12 @@ impl<'a> Lexer<'a> {
 
     fn raw_string(&mut self) {
         let rest = self.rest();
-        let line = &rest[..rest.find(['\r', '\n']).unwrap_or(rest.len())];
-        let Some(close) = line[3..].find("\"\"\"") else {
+        let close = rest[3..].find("\"\"\"").filter(|close| !rest[3..][..*close].contains(['\r', '\n']));
+        let Some(close) = close else {
             return self.unclosed("raw string", "\"\"\"");
         };
         let end = close + 6;
-        let extra = line[end..].bytes().take(2).take_while(|byte| *byte == b'"').count();
+        let extra = rest[end..].bytes().take(2).take_while(|byte| *byte == b'"').count();
         self.push(TokenKind::RawString, end + extra);
     }
 

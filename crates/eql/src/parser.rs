@@ -178,17 +178,6 @@ impl<'a> Parser<'a> {
         self.fail(Diagnostic::error("unmatched-bracket", self.peek().span, message))
     }
 
-    /// Runs a rule one level deeper, so that hostile nesting ends in an error and not in a stack overflow.
-    fn nested<T>(&mut self, rule: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        if self.depth >= MAX_DEPTH {
-            return Err(self.too_deep(self.peek().span));
-        }
-        self.depth += 1;
-        let result = rule(self);
-        self.depth -= 1;
-        result
-    }
-
     fn too_deep(&mut self, span: Span) -> Reported {
         let message = format!("the expression is nested more than {MAX_DEPTH} deep");
         self.fail(Diagnostic::error("nested-too-deep", span, message))

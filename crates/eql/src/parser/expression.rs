@@ -1,6 +1,9 @@
-//! Operators, by precedence climbing.
+//! Operators, by precedence.
+//!
+//! Operands and pending operators are kept on two stacks of their own, not on the call stack: only brackets recurse,
+//! so that the depth limit bounds the call stack closely.
 
-use super::{Parsed, Parser};
+use super::{Parsed, Parser, Reported};
 use crate::ast::{ArithmeticOp, CompareOp, Expr, ExprKind, Literal, Span, StringLiteral};
 use crate::diagnostic::Diagnostic;
 use crate::lexer::{Token, TokenKind};
@@ -22,44 +25,57 @@ impl Node {
     }
 }
 
-/// How tightly operators bind.
-mod power {
-    pub const OR: u8 = 1;
-    pub const AND: u8 = 2;
-    pub const NOT: u8 = 3;
-    pub const COMPARE: u8 = 4;
-    pub const ADD: u8 = 5;
-    pub const MULTIPLY: u8 = 6;
-}
-
+/// An operator whose right operand is not complete yet.
 #[derive(Clone, Copy, PartialEq)]
-enum Infix {
+enum Operator {
     Or,
     And,
+    Not,
     Compare(CompareOp),
     Arithmetic(ArithmeticOp),
+    Negate,
 }
 
-impl Infix {
-    fn from_token(kind: TokenKind) -> Option<(Self, u8)> {
+impl Operator {
+    fn infix(kind: TokenKind) -> Option<Self> {
         use TokenKind as T;
         Some(match kind {
-            T::Or => (Self::Or, power::OR),
-            T::And => (Self::And, power::AND),
-            T::Equal | T::Assign => (Self::Compare(CompareOp::Eq), power::COMPARE),
-            T::NotEqual => (Self::Compare(CompareOp::Ne), power::COMPARE),
-            T::Less => (Self::Compare(CompareOp::Lt), power::COMPARE),
-            T::LessEqual => (Self::Compare(CompareOp::Le), power::COMPARE),
-            T::Greater => (Self::Compare(CompareOp::Gt), power::COMPARE),
-            T::GreaterEqual => (Self::Compare(CompareOp::Ge), power::COMPARE),
-            T::Plus => (Self::Arithmetic(ArithmeticOp::Add), power::ADD),
-            T::Minus => (Self::Arithmetic(ArithmeticOp::Subtract), power::ADD),
-            T::Star => (Self::Arithmetic(ArithmeticOp::Multiply), power::MULTIPLY),
-            T::Slash => (Self::Arithmetic(ArithmeticOp::Divide), power::MULTIPLY),
-            T::Percent => (Self::Arithmetic(ArithmeticOp::Modulo), power::MULTIPLY),
+            T::Or => Self::Or,
+            T::And => Self::And,
+            T::Equal | T::Assign => Self::Compare(CompareOp::Eq),
+            T::NotEqual => Self::Compare(CompareOp::Ne),
+            T::Less => Self::Compare(CompareOp::Lt),
+            T::LessEqual => Self::Compare(CompareOp::Le),
+            T::Greater => Self::Compare(CompareOp::Gt),
+            T::GreaterEqual => Self::Compare(CompareOp::Ge),
+            T::Plus => Self::Arithmetic(ArithmeticOp::Add),
+            T::Minus => Self::Arithmetic(ArithmeticOp::Subtract),
+            T::Star => Self::Arithmetic(ArithmeticOp::Multiply),
+            T::Slash => Self::Arithmetic(ArithmeticOp::Divide),
+            T::Percent => Self::Arithmetic(ArithmeticOp::Modulo),
             _ => return None,
         })
     }
+
+    /// How tightly it binds.
+    fn power(self) -> u8 {
+        match self {
+            Self::Or => 1,
+            Self::And => 2,
+            Self::Not => 3,
+            Self::Compare(_) => 4,
+            Self::Arithmetic(ArithmeticOp::Add | ArithmeticOp::Subtract) => 5,
+            Self::Arithmetic(_) => 6,
+            Self::Negate => 7,
+        }
+    }
+}
+
+/// The two stacks of one expression.
+#[derive(Default)]
+struct Stacks {
+    operands: Vec<Node>,
+    operators: Vec<(Operator, Token)>,
 }
 
 impl Parser<'_> {
@@ -68,118 +84,143 @@ impl Parser<'_> {
         self.expression().map(|node| node.expr)
     }
 
-    /// A whole expression. All recursion comes through here: brackets of any kind nest, operators do not.
+    /// A whole expression. All recursion comes through here.
     pub(super) fn expression(&mut self) -> Parsed<Node> {
-        self.nested(|parser| parser.binding(power::OR))
-    }
-
-    /// An expression whose operators bind at least as tightly as `least`.
-    fn binding(&mut self, least: u8) -> Parsed<Node> {
-        let mut left = self.prefixed(least)?;
-        while let Some((infix, power)) = Infix::from_token(self.kind()).filter(|(_, power)| *power >= least) {
-            left = self.infix(left, infix, power)?;
+        if self.depth >= MAX_DEPTH {
+            return Err(self.too_deep(self.peek().span));
         }
-        Ok(left)
+        self.depth += 1;
+        let result = self.operators();
+        self.depth -= 1;
+        result
     }
 
-    /// `not`s or signs, then what they apply to.
-    fn prefixed(&mut self, least: u8) -> Parsed<Node> {
-        match self.kind() {
-            TokenKind::Not if least <= power::NOT => self.negated_condition(),
-            TokenKind::Plus | TokenKind::Minus => self.signed(),
-            _ => self.predicate(),
-        }
-    }
-
-    fn negated_condition(&mut self) -> Parsed<Node> {
-        let mut places = Vec::new();
-        while let Some(not) = self.take_if(TokenKind::Not) {
-            places.push(not.span);
-        }
-        let operand = self.binding(power::NOT)?;
-        self.wrap(operand, &places, ExprKind::Not)
-    }
-
-    fn signed(&mut self) -> Parsed<Node> {
-        let mut places = Vec::new();
+    fn operators(&mut self) -> Parsed<Node> {
+        let mut stacks = Stacks::default();
         loop {
-            match self.kind() {
-                TokenKind::Minus => places.push(self.take().span),
-                TokenKind::Plus => drop(self.take()),
-                _ => break,
+            self.prefixes(&mut stacks)?;
+            let operand = self.predicate()?;
+            stacks.operands.push(operand);
+            let Some(operator) = Operator::infix(self.kind()) else {
+                break;
+            };
+            self.reduce(&mut stacks, operator.power())?;
+            self.infix(&mut stacks, operator)?;
+        }
+        self.reduce(&mut stacks, 0)?;
+        // One operand went in for every operator and one more, so exactly one is left.
+        stacks.operands.pop().ok_or(Reported)
+    }
+
+    /// Takes `not`s and signs.
+    fn prefixes(&mut self, stacks: &mut Stacks) -> Parsed<()> {
+        loop {
+            let operator = match self.kind() {
+                TokenKind::Not => Operator::Not,
+                TokenKind::Minus => Operator::Negate,
+                TokenKind::Plus => {
+                    self.take();
+                    continue;
+                }
+                _ => return Ok(()),
+            };
+            let outer = stacks.operators.last().map_or(0, |(outer, _)| outer.power());
+            if operator == Operator::Not && outer > Operator::Not.power() {
+                let message = "`not` must be in parentheses here";
+                let diagnostic = Diagnostic::error("unexpected-token", self.peek().span, message);
+                return Err(self.fail(diagnostic.help("write `(not …)`")));
             }
-        }
-        let operand = self.predicate()?;
-        self.wrap(operand, &places, ExprKind::Negate)
-    }
-
-    fn wrap(&mut self, operand: Node, places: &[Span], kind: fn(Box<Expr>) -> ExprKind) -> Parsed<Node> {
-        if places.len() + usize::from(operand.depth) > usize::from(MAX_DEPTH) {
-            return Err(self.too_deep(places[0]));
-        }
-        let depth = operand.depth + places.len() as u16;
-        let Node { mut expr, constant, .. } = operand;
-        for place in places.iter().rev() {
-            let span = Span { start: place.start, end: expr.span.end };
-            expr = Expr { kind: kind(Box::new(expr)), span };
-        }
-        Ok(Node { expr, depth, constant })
-    }
-
-    fn infix(&mut self, left: Node, infix: Infix, power: u8) -> Parsed<Node> {
-        match infix {
-            Infix::Or => self.row(left, TokenKind::Or),
-            Infix::And => self.row(left, TokenKind::And),
-            Infix::Compare(op) => self.comparison(left, op),
-            Infix::Arithmetic(op) => {
-                self.take();
-                let right = self.binding(power + 1)?;
-                self.binary(left, right, |left, right| ExprKind::Arithmetic { op, left, right })
-            }
+            let token = self.take();
+            stacks.operators.push((operator, token));
         }
     }
 
-    /// `a and b and …` or `a or b or …`, flat.
-    fn row(&mut self, first: Node, operator: TokenKind) -> Parsed<Node> {
-        let and = operator == TokenKind::And;
-        let operand_power = if and { power::AND + 1 } else { power::OR + 1 };
-        let start = first.expr.span;
-        let (mut depth, mut constant) = (first.depth, first.constant);
-        let mut operands = Vec::new();
-        flatten(first.expr, and, &mut operands);
-        while self.take_if(operator).is_some() {
-            let next = self.binding(operand_power)?;
-            (depth, constant) = (depth.max(next.depth), constant && next.constant);
-            flatten(next.expr, and, &mut operands);
-        }
-        let span = self.since(start);
-        if depth >= MAX_DEPTH {
-            return Err(self.too_deep(span));
-        }
-        let kind = if and { ExprKind::And(operands) } else { ExprKind::Or(operands) };
-        Ok(Node { expr: Expr { kind, span }, depth: depth + 1, constant })
-    }
-
-    fn comparison(&mut self, left: Node, op: CompareOp) -> Parsed<Node> {
-        let operator = self.take();
-        if operator.kind == TokenKind::Assign {
-            let message = "`=` does not compare";
-            self.note(Diagnostic::error("single-equals", operator.span, message).help("write `==`"));
-        }
-        let right = self.binding(power::ADD)?;
-        if matches!(Infix::from_token(self.kind()), Some((Infix::Compare(_), _))) {
+    /// Takes the operator that comes next.
+    fn infix(&mut self, stacks: &mut Stacks, operator: Operator) -> Parsed<()> {
+        let token = self.take();
+        if let (Operator::Compare(_), Some((Operator::Compare(_), _))) = (operator, stacks.operators.last()) {
             let message = "comparisons cannot be chained";
             let help = "join two comparisons with `and`";
-            return Err(self.fail(Diagnostic::error("chained-comparison", self.peek().span, message).help(help)));
+            return Err(self.fail(Diagnostic::error("chained-comparison", token.span, message).help(help)));
         }
-        self.forbid_two_fields(&left, &right, operator);
-        self.binary(left, right, |left, right| ExprKind::Compare { op, left, right })
+        if token.kind == TokenKind::Assign {
+            let message = "`=` does not compare";
+            self.note(Diagnostic::error("single-equals", token.span, message).help("write `==`"));
+        }
+        stacks.operators.push((operator, token));
+        Ok(())
     }
 
-    fn forbid_two_fields(&mut self, left: &Node, right: &Node, operator: Token) {
-        if left.constant || right.constant {
-            return;
+    /// Completes every pending operator that binds at least as tightly as `power`. Comparisons do not associate: one
+    /// stays pending before another, to be found by [`Self::infix`].
+    fn reduce(&mut self, stacks: &mut Stacks, power: u8) -> Parsed<()> {
+        let compare = Operator::Compare(CompareOp::Eq).power();
+        while let Some((operator, token)) = stacks.operators.last().copied() {
+            if operator.power() < power || (power == compare && operator.power() == compare) {
+                return Ok(());
+            }
+            stacks.operators.pop();
+            let Some(right) = stacks.operands.pop() else {
+                return Err(Reported);
+            };
+            let node = match operator {
+                Operator::Not => self.prefix(right, token, ExprKind::Not)?,
+                Operator::Negate => self.prefix(right, token, ExprKind::Negate)?,
+                _ => {
+                    let Some(left) = stacks.operands.pop() else {
+                        return Err(Reported);
+                    };
+                    self.binary(left, right, operator, token)?
+                }
+            };
+            stacks.operands.push(node);
         }
+        Ok(())
+    }
+
+    fn prefix(&mut self, operand: Node, token: Token, kind: fn(Box<Expr>) -> ExprKind) -> Parsed<Node> {
+        let span = Span { start: token.span.start, end: operand.expr.span.end };
+        let depth = self.deeper(operand.depth, token.span)?;
+        let kind = kind(Box::new(operand.expr));
+        Ok(Node { expr: Expr { kind, span }, depth, constant: operand.constant })
+    }
+
+    fn binary(&mut self, left: Node, right: Node, operator: Operator, token: Token) -> Parsed<Node> {
+        match operator {
+            Operator::And | Operator::Or => return self.row(left, right, operator == Operator::And),
+            Operator::Compare(_) if !left.constant && !right.constant => self.two_fields(&left, &right, token),
+            _ => {}
+        }
+        let span = Span { start: left.expr.span.start, end: right.expr.span.end };
+        let depth = self.deeper(left.depth.max(right.depth), token.span)?;
+        let constant = left.constant && right.constant;
+        let (left, right) = (Box::new(left.expr), Box::new(right.expr));
+        let kind = match operator {
+            Operator::Compare(op) => ExprKind::Compare { op, left, right },
+            Operator::Arithmetic(op) => ExprKind::Arithmetic { op, left, right },
+            Operator::And | Operator::Or | Operator::Not | Operator::Negate => return Err(Reported),
+        };
+        Ok(Node { expr: Expr { kind, span }, depth, constant })
+    }
+
+    /// `left and right` or `left or right`. Rows of one operator are flat, with parentheses or without.
+    fn row(&mut self, left: Node, right: Node, and: bool) -> Parsed<Node> {
+        let span = Span { start: left.expr.span.start, end: right.expr.span.end };
+        let constant = left.constant && right.constant;
+        let (mut operands, left_depth) = operands_of(left, and);
+        let (more, right_depth) = operands_of(right, and);
+        let depth = self.deeper(left_depth.max(right_depth), span)?;
+        operands.extend(more);
+        let kind = if and { ExprKind::And(operands) } else { ExprKind::Or(operands) };
+        Ok(Node { expr: Expr { kind, span }, depth, constant })
+    }
+
+    /// The depth of a node over nodes of depth `depth`.
+    pub(super) fn deeper(&mut self, depth: u16, span: Span) -> Parsed<u16> {
+        if depth >= MAX_DEPTH { Err(self.too_deep(span)) } else { Ok(depth + 1) }
+    }
+
+    fn two_fields(&mut self, left: &Node, right: &Node, operator: Token) {
         let message = "one side of a comparison must be a constant";
         let diagnostic = Diagnostic::error("field-comparison", operator.span, message)
             .label(left.expr.span, "depends on the event")
@@ -187,28 +228,13 @@ impl Parser<'_> {
         let numbers = "numbers can be compared through their difference: `a - b == 0`";
         self.note(diagnostic.help(numbers));
     }
-
-    fn binary(
-        &mut self,
-        left: Node,
-        right: Node,
-        kind: impl FnOnce(Box<Expr>, Box<Expr>) -> ExprKind,
-    ) -> Parsed<Node> {
-        let span = Span { start: left.expr.span.start, end: right.expr.span.end };
-        let depth = left.depth.max(right.depth);
-        if depth >= MAX_DEPTH {
-            return Err(self.too_deep(span));
-        }
-        let constant = left.constant && right.constant;
-        let kind = kind(Box::new(left.expr), Box::new(right.expr));
-        Ok(Node { expr: Expr { kind, span }, depth: depth + 1, constant })
-    }
 }
 
-fn flatten(expr: Expr, and: bool, operands: &mut Vec<Expr>) {
-    match (expr.kind, and) {
-        (ExprKind::And(inner), true) | (ExprKind::Or(inner), false) => operands.extend(inner),
-        (kind, _) => operands.push(Expr { kind, span: expr.span }),
+/// What a row is made of, and how deep that is; anything else is a row of one.
+fn operands_of(node: Node, and: bool) -> (Vec<Expr>, u16) {
+    match (node.expr.kind, and) {
+        (ExprKind::And(operands), true) | (ExprKind::Or(operands), false) => (operands, node.depth - 1),
+        (kind, _) => (vec![Expr { kind, span: node.expr.span }], node.depth),
     }
 }
 

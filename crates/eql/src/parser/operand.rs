@@ -6,7 +6,7 @@ use crate::ast::{Expr, ExprKind, Field, Function, Literal, MatchOp, Span, String
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::function::{Signature, retired};
 use crate::lexer::{Number, TokenKind, decode_identifier, decode_number, decode_string};
-use crate::limits::{MAX_DEPTH, MAX_LIST_ITEMS};
+use crate::limits::MAX_LIST_ITEMS;
 
 /// What attaches to a primary.
 enum Predicate {
@@ -59,12 +59,7 @@ impl Parser<'_> {
 
     fn membership(&mut self, subject: Node, fold: bool, negated: bool) -> Parsed<Node> {
         if self.kind() != TokenKind::OpenParen {
-            let diagnostic = Diagnostic::error(
-                "unexpected-token",
-                self.peek().span,
-                format!("expected a list in parentheses after `in`, found {}", self.describe(self.peek())),
-            );
-            return Err(self.fail(diagnostic.help("write `in (…)`, for one value too")));
+            return Err(self.no_list());
         }
         let items = self.list("a value", Self::expression)?;
         let (mut depth, mut list) = (subject.depth, Vec::with_capacity(items.len()));
@@ -77,11 +72,16 @@ impl Parser<'_> {
             list.push(item.expr);
         }
         let span = self.since(subject.expr.span);
-        if depth >= MAX_DEPTH {
-            return Err(self.too_deep(span));
-        }
+        let depth = self.deeper(depth, span)?;
         let kind = ExprKind::In { subject: Box::new(subject.expr), fold, negated, list };
-        Ok(Node { expr: Expr { kind, span }, depth: depth + 1, constant: subject.constant })
+        Ok(Node { expr: Expr { kind, span }, depth, constant: subject.constant })
+    }
+
+    fn no_list(&mut self) -> Reported {
+        let found = self.peek();
+        let message = format!("expected a list in parentheses after `in`, found {}", self.describe(found));
+        let diagnostic = Diagnostic::error("unexpected-token", found.span, message);
+        self.fail(diagnostic.help("write `in (…)`, for one value too"))
     }
 
     fn pattern_match(&mut self, subject: Node, op: MatchOp) -> Parsed<Node> {
@@ -91,11 +91,9 @@ impl Parser<'_> {
             _ => vec![self.pattern(operator)?],
         };
         let span = self.since(subject.expr.span);
-        if subject.depth >= MAX_DEPTH {
-            return Err(self.too_deep(span));
-        }
+        let depth = self.deeper(subject.depth, span)?;
         let kind = ExprKind::Match { op, subject: Box::new(subject.expr), patterns };
-        Ok(Node { expr: Expr { kind, span }, depth: subject.depth + 1, constant: subject.constant })
+        Ok(Node { expr: Expr { kind, span }, depth, constant: subject.constant })
     }
 
     /// A string after `:`, `like` or `regex`.
@@ -215,10 +213,6 @@ impl Parser<'_> {
             let help = format!("put it in backticks: `` `{text}` ``");
             return self.fail(Diagnostic::error("keyword-as-name", token.span, message).help(help));
         }
-        if token.kind == TokenKind::Not {
-            let message = "`not` must be in parentheses here";
-            return self.fail(Diagnostic::error("unexpected-token", token.span, message).help("write `(not …)`"));
-        }
         self.unexpected("a field, a constant, a function or `(`")
     }
 
@@ -332,10 +326,7 @@ impl Parser<'_> {
             None => self.elements(open.span, "an argument", &mut Self::expression)?,
         };
         let span = self.since(token.span);
-        let depth = args.iter().map(|arg| arg.depth).max().unwrap_or(0);
-        if depth >= MAX_DEPTH {
-            return Err(self.too_deep(span));
-        }
+        let depth = self.deeper(args.iter().map(|arg| arg.depth).max().unwrap_or(0), span)?;
         let constant = args.iter().all(|arg| arg.constant);
         let Some(function) = self.function(name) else {
             return Ok(Node { expr: placeholder(span), depth: 1, constant });
@@ -343,7 +334,7 @@ impl Parser<'_> {
         self.check_call(function.signature(), name, fold, &args, span);
         let args = args.into_iter().map(|arg| arg.expr).collect();
         let kind = ExprKind::Call { function, fold, args, name };
-        Ok(Node { expr: Expr { kind, span }, depth: depth + 1, constant })
+        Ok(Node { expr: Expr { kind, span }, depth, constant })
     }
 
     fn function(&mut self, name: Span) -> Option<Function> {

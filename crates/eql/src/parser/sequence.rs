@@ -158,6 +158,7 @@ impl Parser<'_> {
         let open = self.take();
         let filter = self.bracketed(open)?;
         let span = self.since(open.span);
+        self.alias();
         let by = self.peek().span;
         let own_keys = self.keys()?;
         let keys_span = if own_keys.is_empty() { span } else { self.since(by) };
@@ -168,6 +169,19 @@ impl Parser<'_> {
             return Err(self.fail(Diagnostic::error("with-before-by", self.peek().span, message).help(help)));
         }
         Ok(Item { open, filter, own_keys, keys_span, runs, span })
+    }
+
+    /// `as name`, which Elastic Endpoint's dialect has: noted and skipped.
+    fn alias(&mut self) {
+        let next = self.peek();
+        if next.kind != TokenKind::Identifier || self.text(next.span) != "as" {
+            return;
+        }
+        self.take();
+        self.take_if(TokenKind::Identifier);
+        let message = "names for the events of a sequence are not supported by Elasticsearch";
+        let help = "they belong to the dialect of Elastic Endpoint; relate events by their join keys";
+        self.note(Diagnostic::error("unsupported-alias", self.since(next.span), message).help(help));
     }
 
     /// What stands between the bracket taken last and its partner. After a fault, goes on behind the partner.
