@@ -620,6 +620,7 @@ fn folders() {
     write(root, "log.evtx", b"ElfFile\0\0\0");
     write(root, "events.ndjson", line(json!({"@timestamp": "x", "event": {}})).repeat(1000));
     write(root, "bad.toml", "[rule]\nname = \n");
+    write(root, "theirs.toml", "[package]\nname = \n");
     write(root, "connectors.toml", "[metadata]\n[[action_connectors]]\nid = 1\n");
     let load = load(&[root.into()]);
     assert_eq!(ids(&load), [("a", 1), ("0b5c2b5e-6d2f-4a44-9c1e-2f0a3f6f7a01", 1)]);
@@ -628,8 +629,8 @@ fn folders() {
     let reasons = reasons(&load);
     assert_eq!(reasons.iter().filter(|reason| **reason == SkipReason::Hidden).count(), 2);
     assert_eq!(reasons.iter().filter(|reason| **reason == SkipReason::Connector).count(), 1);
-    assert_eq!(reasons.iter().filter(|reason| matches!(reason, SkipReason::NotARule(_))).count(), 6);
-    assert_eq!(reasons.len(), 9);
+    assert_eq!(reasons.iter().filter(|reason| matches!(reason, SkipReason::NotARule(_))).count(), 7);
+    assert_eq!(reasons.len(), 10);
 }
 
 #[cfg(unix)]
@@ -675,7 +676,7 @@ fn standard_input_and_duplicates() {
     write(folder.path(), "b.json", json!(api_rule("a", 2)).to_string());
     write(folder.path(), "c.json", serde_json::to_string_pretty(&api_rule("a", 1)).expect("JSON"));
     let input = line(api_rule("z", 1));
-    let paths = ["-".into(), folder.path().into(), folder.path().join("a.json").into()];
+    let paths = ["-".into(), folder.path().into(), folder.path().join("a.json").into(), "-".into()];
     let load = load_with_stdin(&paths, &mut input.as_bytes());
     assert_eq!(ids(&load), [("z", 1), ("a", 1)]);
     assert_eq!(load.rules[0].origin.to_string(), "<stdin>");
@@ -684,7 +685,7 @@ fn standard_input_and_duplicates() {
     let expected = format!("{}: the rule id a is already taken by {}", b.display(), a.display());
     assert_eq!(failure.to_string(), expected);
     let same = SkipReason::SameRule(Box::new(Origin::file(a.clone())));
-    assert_eq!(reasons(&load), [same, SkipReason::SameFile]);
+    assert_eq!(reasons(&load), [same, SkipReason::SameFile, SkipReason::SameFile]);
     assert!(load.warnings[0].message.starts_with("the same rule as in "));
 }
 

@@ -23,6 +23,9 @@ pub fn load_with_stdin(paths: &[PathOrStdin], stdin: &mut dyn Read) -> RuleLoad 
     let mut loader = Loader::default();
     for path in paths {
         match path {
+            PathOrStdin::Stdin if !loader.files.insert(PathBuf::from("-")) => {
+                loader.skip(Origin::file("-"), SkipReason::SameFile);
+            }
             PathOrStdin::Stdin => loader.read_named(Origin::file("-"), read_limited(stdin)),
             PathOrStdin::Path(path) => loader.read_path(path),
         }

@@ -12,7 +12,7 @@ use crate::rule::Rule;
 
 /// Reads a TOML file, which holds one rule.
 pub(crate) fn read(text: &str) -> Result<Vec<Found>, LoadError> {
-    let mut document = parse(text)?;
+    let mut document = parse(text).map_err(|error| unless_rule_like(error, text))?;
     if let Some(reason) = other_kind(&document) {
         return Ok(vec![Found::new(text.as_bytes(), Ok(Entry::Skipped(reason)))]);
     }
@@ -39,6 +39,17 @@ fn parse(text: &str) -> Result<DeTable<'_>, LoadError> {
             let offset = error.span().map_or(0, |span| span.start);
             Err(LoadError::syntax("TOML", error.message().to_owned(), text, offset, 1))
         }
+    }
+}
+
+/// Broken TOML that has no rule table is somebody else's file.
+fn unless_rule_like(error: LoadError, text: &str) -> LoadError {
+    let has_rule = text.lines().any(|line| line.trim_start().trim_start_matches('[').trim_start().starts_with("rule"));
+    match (has_rule, &error) {
+        (false, LoadError::Syntax { message, line, .. }) => {
+            LoadError::NotARule(format!("broken TOML without a [rule] table ({message} at line {line})"))
+        }
+        _ => error,
     }
 }
 
