@@ -37,16 +37,4 @@ pub fn write(examples: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_committed_files_are_what_is_made() {
-        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-        for (path, bytes) in files() {
-            let committed = std::fs::read(examples.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-            assert!(committed == bytes, "{path} differs: run `cargo run -p xtask -- examples`");
-            assert!(bytes.len() < 300_000, "{path} has {} bytes", bytes.len());
-        }
-    }
-}
+mod tests;

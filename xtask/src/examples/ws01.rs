@@ -94,7 +94,7 @@ fn ordinary_day(sysmon: &mut Sysmon, desk: &Desk) {
             8 => setting(sysmon, &mut random, desk, time),
             _ => sysmon.access(time, &desk.svchost, &desk.lsass, 0x1000, SERVICE_TRACE),
         }
-        time += ms(random.range(30_000, 150_000) as i64);
+        time += ms(random.range(40_000, 165_000) as i64);
     }
 }
 
