@@ -624,8 +624,7 @@ impl Log {
 
     /// 4104, a script block.
     pub fn script_block(&mut self, time: Timestamp, process: &Process, text: &str, path: &str) {
-        let id = Random::from_text(text).hex(32);
-        let id = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
+        let id = dashed(&Random::from_text(text).hex(32));
         self.push(
             4104,
             1,
@@ -645,6 +644,54 @@ impl Log {
         event.thread_id = process.pid + 12;
         event.user_sid = Some(parse_sid(process.user.sid));
     }
+
+    /// 4103, a command was run; the module log.
+    pub fn command(&mut self, time: Timestamp, process: &Process, command: &str, parameters: &[(&str, &str)]) {
+        let mut payload = format!("CommandInvocation({command}): \"{command}\"\r\n");
+        for (name, value) in parameters {
+            payload.push_str(&format!("ParameterBinding({command}): name=\"{name}\"; value=\"{value}\"\r\n"));
+        }
+        let context = self.command_context(process, command);
+        let fields = vec![("ContextInfo", context.into()), ("UserData", "".into()), ("Payload", payload.into())];
+        self.push(4103, 1, 106, time, fields);
+        let event = self.last();
+        event.opcode = 20;
+        event.process_id = process.pid;
+        event.thread_id = process.pid + 12;
+        event.user_sid = Some(parse_sid(process.user.sid));
+    }
+
+    fn command_context(&self, process: &Process, command: &str) -> String {
+        let mut session = Random::from_text(&process.guid.to_string());
+        let (host, runspace) = (dashed(&session.hex(32)), dashed(&session.hex(32)));
+        let sequence = (self.events.len() * 2 + 15).to_string();
+        let user = process.user.account();
+        [
+            ("Severity", "Informational"),
+            ("Host Name", "ConsoleHost"),
+            ("Host Version", "5.1.19041.4355"),
+            ("Host ID", &host),
+            ("Host Application", &process.command_line),
+            ("Engine Version", "5.1.19041.4355"),
+            ("Runspace ID", &runspace),
+            ("Pipeline ID", "1"),
+            ("Command Name", command),
+            ("Command Type", "Cmdlet"),
+            ("Script Name", ""),
+            ("Command Path", ""),
+            ("Sequence Number", &sequence),
+            ("User", &user),
+            ("Connected User", ""),
+            ("Shell ID", "Microsoft.PowerShell"),
+        ]
+        .map(|(name, value)| format!("        {name} = {value}\r\n"))
+        .concat()
+    }
+}
+
+/// Thirty-two digits in the groups of a GUID.
+fn dashed(hex: &str) -> String {
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 /// The account that did it.

