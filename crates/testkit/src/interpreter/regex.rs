@@ -1,8 +1,6 @@
 //! Lucene's regular expressions with all optional operators, by what each part can match: from a set of places in the
 //! text to the set of places where a match of the part can end.
 
-use std::collections::BTreeSet;
-
 use super::pattern::Fold;
 
 /// The deepest nesting that is parsed.
@@ -74,11 +72,47 @@ impl Regex {
     /// Whether the whole text matches.
     pub fn is_match(&self, text: &str, fold: Fold) -> bool {
         let matcher = Matcher { text: text.chars().collect(), fold };
-        matcher.ends(&self.root, &BTreeSet::from([0])).contains(&matcher.text.len())
+        let length = matcher.text.len();
+        matcher.ends(&self.root, &Places::one(length, 0)).has(length)
     }
 }
 
-type Places = BTreeSet<usize>;
+/// A set of places in the text: one bit for each, and one for its end.
+#[derive(Clone, PartialEq)]
+struct Places(Vec<u64>);
+
+impl Places {
+    fn none(length: usize) -> Self {
+        Self(vec![0; length / 64 + 1])
+    }
+
+    fn one(length: usize, place: usize) -> Self {
+        let mut places = Self::none(length);
+        places.add(place);
+        places
+    }
+
+    fn add(&mut self, place: usize) {
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    fn has(&self, place: usize) -> bool {
+        self.0[place / 64] >> (place % 64) & 1 == 1
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let words = self.0.iter().enumerate().filter(|(_, word)| **word != 0);
+        words.flat_map(|(index, word)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| index * 64 + bit))
+    }
+
+    fn combine(&self, other: &Self, op: fn(u64, u64) -> u64) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| op(*a, *b)).collect())
+    }
+}
 
 struct Matcher {
     text: Vec<char>,
@@ -86,36 +120,48 @@ struct Matcher {
 }
 
 impl Matcher {
+    fn none(&self) -> Places {
+        Places::none(self.text.len())
+    }
+
+    fn collect(&self, places: impl IntoIterator<Item = usize>) -> Places {
+        let mut set = self.none();
+        places.into_iter().for_each(|place| set.add(place));
+        set
+    }
+
     /// Where matches of `node` that begin at one of `starts` can end.
     fn ends(&self, node: &Node, starts: &Places) -> Places {
         match node {
             Node::Nothing => starts.clone(),
-            Node::Never => Places::new(),
+            Node::Never => self.none(),
             Node::Class { negated, items } => {
-                let fits = |at: &usize| self.text.get(*at).is_some_and(|c| self.in_class(*c, items) != *negated);
-                starts.iter().filter(|at| fits(at)).map(|at| at + 1).collect()
+                self.collect(starts.iter().filter(|at| self.fits(*at, items, *negated)).map(|at| at + 1))
             }
             Node::Concat(parts) => parts.iter().fold(starts.clone(), |places, part| self.ends(part, &places)),
-            Node::Union(parts) => parts.iter().flat_map(|part| self.ends(part, starts)).collect(),
+            Node::Union(parts) => {
+                parts.iter().fold(self.none(), |all, part| all.combine(&self.ends(part, starts), |a, b| a | b))
+            }
             Node::Repeat { inner, min, max } => self.repeat(inner, *min, *max, starts),
             Node::Interval { min, max, digits } => {
-                starts.iter().flat_map(|at| self.interval(*at, *min, *max, *digits)).collect()
+                self.collect(starts.iter().flat_map(|at| self.interval(at, *min, *max, *digits)))
             }
             // These two say what one and the same stretch of text is, so each start is its own case.
             Node::Intersection(parts) => self.each(starts, |start| {
-                let mut ends = parts.iter().map(|part| self.ends(part, start));
-                let first = ends.next().unwrap_or_default();
-                ends.fold(first, |common, ends| &common & &ends)
+                let from = Places::one(self.text.len(), start);
+                let everywhere = self.collect(0..=self.text.len());
+                parts.iter().fold(everywhere, |all, part| all.combine(&self.ends(part, &from), |a, b| a & b))
             }),
             Node::Complement(inner) => self.each(starts, |start| {
-                let all = start.iter().flat_map(|at| *at..=self.text.len()).collect::<Places>();
-                &all - &self.ends(inner, start)
+                let from = Places::one(self.text.len(), start);
+                let later = self.collect(start..=self.text.len());
+                later.combine(&self.ends(inner, &from), |a, b| a & !b)
             }),
         }
     }
 
-    fn each(&self, starts: &Places, ends: impl Fn(&Places) -> Places) -> Places {
-        starts.iter().flat_map(|at| ends(&Places::from([*at]))).collect()
+    fn each(&self, starts: &Places, ends: impl Fn(usize) -> Places) -> Places {
+        starts.iter().fold(self.none(), |all, start| all.combine(&ends(start), |a, b| a | b))
     }
 
     fn repeat(&self, inner: &Node, min: usize, max: Option<usize>, starts: &Places) -> Places {
@@ -127,15 +173,32 @@ impl Matcher {
             }
             fresh = next;
         }
+        if let (Node::Class { negated, items }, None) = (inner, max) {
+            return self.run(items, *negated, fresh);
+        }
         let mut found = fresh.clone();
         let mut round = min;
         // A place found before leads nowhere new in a later round, as fewer rounds are left.
         while !fresh.is_empty() && max.is_none_or(|max| round < max) {
-            fresh = &self.ends(inner, &fresh) - &found;
-            found.extend(&fresh);
+            fresh = self.ends(inner, &fresh).combine(&found, |a, b| a & !b);
+            found = found.combine(&fresh, |a, b| a | b);
             round += 1;
         }
         found
+    }
+
+    /// Any number of characters of a class, in one walk over the text: by far the most common repetition.
+    fn run(&self, items: &[ClassItem], negated: bool, mut places: Places) -> Places {
+        for at in 0..self.text.len() {
+            if places.has(at) && self.fits(at, items, negated) {
+                places.add(at + 1);
+            }
+        }
+        places
+    }
+
+    fn fits(&self, at: usize, items: &[ClassItem], negated: bool) -> bool {
+        self.text.get(at).is_some_and(|c| self.in_class(*c, items) != negated)
     }
 
     fn interval(&self, start: usize, min: u64, max: u64, digits: Option<usize>) -> Vec<usize> {

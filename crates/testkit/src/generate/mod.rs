@@ -1,0 +1,55 @@
+//! Random queries and events for property tests: everything the language has, over a few fields, with values drawn
+//! from small pools so that queries often match.
+//!
+//! The queries have the shape that the parser gives (every one parses back from its text to the same tree, spans
+//! aside) and pass the type check.
+
+mod build;
+mod events;
+mod expressions;
+mod pools;
+mod queries;
+
+#[cfg(test)]
+mod tests;
+
+use eqlipse_ecs::FieldType;
+use eqlipse_eql::ast::Query;
+use proptest::prelude::*;
+use serde_json::Value;
+
+pub use build::*;
+pub use events::{event, events};
+pub use expressions::{boolean, condition, number, text};
+pub use queries::{event_query, query, sample, sequence};
+
+/// The fields that queries name and events have, with their types. The `custom` ones are in no catalogue.
+pub const FIELDS: &[(&str, FieldType)] = &[
+    ("event.category", FieldType::Keyword),
+    ("event.action", FieldType::Keyword),
+    ("host.id", FieldType::Keyword),
+    ("process.name", FieldType::Keyword),
+    ("process.command_line", FieldType::Keyword),
+    ("process.pid", FieldType::Long),
+    ("process.exit_code", FieldType::Long),
+    ("event.risk_score", FieldType::Double),
+    ("dll.code_signature.exists", FieldType::Boolean),
+    ("event.created", FieldType::Date),
+    ("source.ip", FieldType::Ip),
+    ("custom.text", FieldType::Dynamic),
+    ("custom.mixed", FieldType::Dynamic),
+];
+
+/// A query and the events it runs over, in order of arrival.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The query; its text is `query.to_string()`.
+    pub query: Query,
+    /// The documents.
+    pub events: Vec<Value>,
+}
+
+/// Any query over some events.
+pub fn case() -> impl Strategy<Value = Case> {
+    (query(), events()).prop_map(|(query, events)| Case { query, events })
+}
