@@ -411,9 +411,11 @@ impl<'a> Lexer<'a> {
 
     fn unknown_characters(&mut self) {
         let rest = self.rest();
-        let known = |c: char| c.is_ascii_graphic() && !matches!(c, '#' | '$' | '&' | ';' | '\\' | '^' | '{' | '}' | '~');
+        let known =
+            |c: char| c.is_ascii_graphic() && !matches!(c, '#' | '$' | '&' | ';' | '\\' | '^' | '{' | '}' | '~');
         let first = rest.chars().next().map_or(1, char::len_utf8);
-        let length = rest[first..].find(|c: char| known(c) || c.is_ascii_whitespace()).map_or(rest.len(), |n| n + first);
+        let length =
+            rest[first..].find(|c: char| known(c) || c.is_ascii_whitespace()).map_or(rest.len(), |n| n + first);
         let text = &rest[..length];
         let message = match text.chars().next() {
             Some(c) if c.is_whitespace() || crate::diagnostic::is_invisible(c) => {

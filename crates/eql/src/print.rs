@@ -141,7 +141,6 @@ enum Tightness {
     Add,
     Multiply,
     Sign,
-    Predicate,
     Primary,
 }
 
@@ -150,11 +149,12 @@ fn tightness(expr: &Expr) -> Tightness {
         ExprKind::Or(_) => Tightness::Or,
         ExprKind::And(_) => Tightness::And,
         ExprKind::Not(_) => Tightness::Not,
-        ExprKind::Compare { .. } => Tightness::Compare,
+        // Predicates bind to primaries, more tightly than people read them: in sums and comparisons they are easier
+        // to read in parentheses.
+        ExprKind::Compare { .. } | ExprKind::Match { .. } | ExprKind::In { .. } => Tightness::Compare,
         ExprKind::Arithmetic { op: ArithmeticOp::Add | ArithmeticOp::Subtract, .. } => Tightness::Add,
         ExprKind::Arithmetic { .. } => Tightness::Multiply,
         ExprKind::Negate(_) => Tightness::Sign,
-        ExprKind::Match { .. } | ExprKind::In { .. } => Tightness::Predicate,
         ExprKind::Literal(_) | ExprKind::Field(_) | ExprKind::Call { .. } => Tightness::Primary,
     }
 }

@@ -1,5 +1,8 @@
 //! Equality of trees that does not look at where things stand.
 
+use std::hash::{Hash, Hasher};
+use std::mem::discriminant;
+
 use crate::ast::{Body, EventFilter, Expr, ExprKind, Field, Literal, Query, Span, StringLiteral};
 
 impl Query {
@@ -49,6 +52,28 @@ impl Expr {
         strip(&mut copy);
         copy
     }
+
+    /// Feeds a hasher what the expression says: expressions equal by [`Self::eq_ignoring_spans`] hash alike.
+    pub fn hash_ignoring_spans<H: Hasher>(&self, hasher: &mut H) {
+        discriminant(&self.kind).hash(hasher);
+        match &self.kind {
+            ExprKind::Literal(literal) => hash_literal(literal, hasher),
+            ExprKind::Field(field) => (&field.name, field.optional).hash(hasher),
+            ExprKind::Compare { op, .. } => op.hash(hasher),
+            ExprKind::Arithmetic { op, .. } => op.hash(hasher),
+            ExprKind::Match { op, patterns, .. } => {
+                (op, patterns.len()).hash(hasher);
+                patterns.iter().for_each(|pattern| hash_string(pattern, hasher));
+            }
+            ExprKind::In { fold, negated, list, .. } => (fold, negated, list.len()).hash(hasher),
+            ExprKind::Call { function, fold, args, .. } => (function, fold, args.len()).hash(hasher),
+            ExprKind::And(operands) | ExprKind::Or(operands) => operands.len().hash(hasher),
+            ExprKind::Not(_) | ExprKind::Negate(_) => {}
+        }
+        for child in self.children() {
+            child.hash_ignoring_spans(hasher);
+        }
+    }
 }
 
 fn strip_filter(filter: &mut EventFilter) {
@@ -76,5 +101,22 @@ fn strip(expr: &mut Expr) {
     }
     for child in expr.children_mut() {
         strip(child);
+    }
+}
+
+fn hash_string<H: Hasher>(string: &StringLiteral, hasher: &mut H) {
+    (&string.value, string.raw).hash(hasher);
+}
+
+fn hash_literal<H: Hasher>(literal: &Literal, hasher: &mut H) {
+    discriminant(literal).hash(hasher);
+    match literal {
+        Literal::Null => {}
+        Literal::Boolean(value) => value.hash(hasher),
+        Literal::Int(value) => value.hash(hasher),
+        Literal::UnsignedLong(value) => value.hash(hasher),
+        // The two zeros are equal.
+        Literal::Double(value) => (value + 0.0).to_bits().hash(hasher),
+        Literal::String(string) => hash_string(string, hasher),
     }
 }

@@ -108,11 +108,74 @@ impl Random {
 }
 
 const PIECES: [&str; 68] = [
-    "any", "where", "process", "sequence", "sample", "join", "until", "with", "maxspan", "=", "5m", "runs", "by", "[", "]",
-    "![", "(", ")", ",", ".", "?", "a", "b.c", "`d e`", "``", "`", "\"s\"", "\"", "\"\"\"r\"\"\"", "\"\"\"", "'q'", "'",
-    "\\", "\"\\u{41}\"", "\"\\u{", "5", "5.", ".5", "1e999", "99999999999999999999", "==", "!=", "<", "<=", ":", "like",
-    "like~", "regex", "in", "in~", "not", "and", "or", "null", "true", "+", "-", "*", "/", "%", "length", "wildcard~",
-    "| head", "| sort", "/*", "*/", "//", "\n",
+    "any",
+    "where",
+    "process",
+    "sequence",
+    "sample",
+    "join",
+    "until",
+    "with",
+    "maxspan",
+    "=",
+    "5m",
+    "runs",
+    "by",
+    "[",
+    "]",
+    "![",
+    "(",
+    ")",
+    ",",
+    ".",
+    "?",
+    "a",
+    "b.c",
+    "`d e`",
+    "``",
+    "`",
+    "\"s\"",
+    "\"",
+    "\"\"\"r\"\"\"",
+    "\"\"\"",
+    "'q'",
+    "'",
+    "\\",
+    "\"\\u{41}\"",
+    "\"\\u{",
+    "5",
+    "5.",
+    ".5",
+    "1e999",
+    "99999999999999999999",
+    "==",
+    "!=",
+    "<",
+    "<=",
+    ":",
+    "like",
+    "like~",
+    "regex",
+    "in",
+    "in~",
+    "not",
+    "and",
+    "or",
+    "null",
+    "true",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "length",
+    "wildcard~",
+    "| head",
+    "| sort",
+    "/*",
+    "*/",
+    "//",
+    "\n",
 ];
 
 #[test]
@@ -179,7 +242,9 @@ fn messages_are_inert() {
         assert!(!found.is_empty(), "{source:?}");
         for diagnostic in found {
             let shown = diagnostic.render(&source, &format!("name {hostile}"), false);
-            let bad = shown.chars().find(|c| *c != '\n' && (c.is_control() || "\u{202e}\u{200b}\u{2028}\u{feff}".contains(*c)));
+            let bad = shown
+                .chars()
+                .find(|c| *c != '\n' && (c.is_control() || "\u{202e}\u{200b}\u{2028}\u{feff}".contains(*c)));
             assert_eq!(bad, None, "{shown}");
         }
     }

@@ -1,6 +1,9 @@
 //! Conditions that cannot be meant as written.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::types::{Type, string_of};
 use super::{Checker, Facts, constant};
@@ -93,30 +96,40 @@ impl Checker<'_> {
             let help = "write `:` or `like` with the same list";
             self.report(Diagnostic::warning("literal-wildcard", string.span, message).help(help));
         }
-        let texts = list.iter().map(|element| (fold(&element.to_string(), ignore_case), element.span));
+        let texts = list.iter().map(|element| match string_of(element) {
+            Some(string) => ((true, fold(&string.value, ignore_case)), element.span),
+            None => ((false, Cow::Owned(element.to_string())), element.span),
+        });
         self.lint_duplicates(texts);
     }
 
-    fn lint_duplicates(&mut self, texts: impl Iterator<Item = (String, Span)>) {
+    fn lint_duplicates<K: Eq + Hash>(&mut self, elements: impl Iterator<Item = (K, Span)>) {
         let mut seen = HashMap::new();
-        for (text, span) in texts {
-            if let Some(first) = seen.get(&text) {
+        for (element, span) in elements {
+            if let Some(first) = seen.get(&element) {
                 let fault = Diagnostic::warning("duplicate-element", span, "this element is in the list twice");
                 self.report(fault.label(*first, "first here"));
             } else {
-                seen.insert(text, span);
+                seen.insert(element, span);
             }
         }
     }
 
     pub(super) fn repeated_operands(&mut self, operands: &[Expr], and: bool) {
-        let mut seen = HashMap::new();
+        let mut seen: HashMap<u64, &Expr> = HashMap::with_capacity(operands.len());
         for operand in operands {
-            if let Some(first) = seen.insert(operand.to_string(), operand.span) {
-                let row = if and { "and" } else { "or" };
-                let message = format!("this `{row}` says the same twice");
-                let fault = Diagnostic::warning("duplicate-condition", operand.span, message);
-                self.report(fault.label(first, "first here"));
+            let mut hasher = DefaultHasher::new();
+            operand.hash_ignoring_spans(&mut hasher);
+            match seen.entry(hasher.finish()) {
+                Entry::Vacant(entry) => drop(entry.insert(operand)),
+                Entry::Occupied(entry) if entry.get().eq_ignoring_spans(operand) => {
+                    let row = if and { "and" } else { "or" };
+                    let message = format!("this `{row}` says the same twice");
+                    let fault = Diagnostic::warning("duplicate-condition", operand.span, message);
+                    self.report(fault.label(entry.get().span, "first here"));
+                }
+                // Two conditions with one hash: not worth a second look for a warning.
+                Entry::Occupied(_) => {}
             }
         }
     }
@@ -200,8 +213,8 @@ fn is_anchored(pattern: &str) -> bool {
     pattern.starts_with('^') || (pattern.ends_with('$') && !pattern.ends_with("\\$"))
 }
 
-fn fold(text: &str, ignore_case: bool) -> String {
-    if ignore_case { text.to_lowercase() } else { text.into() }
+fn fold(text: &str, ignore_case: bool) -> Cow<'_, str> {
+    if ignore_case { Cow::Owned(text.to_lowercase()) } else { Cow::Borrowed(text) }
 }
 
 fn shown(string: &StringLiteral) -> String {

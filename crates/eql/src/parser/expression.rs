@@ -188,7 +188,7 @@ impl Parser<'_> {
     fn binary(&mut self, left: Node, right: Node, operator: Operator, token: Token) -> Parsed<Node> {
         match operator {
             Operator::And | Operator::Or => return self.row(left, right, operator == Operator::And),
-            Operator::Compare(_) if !left.constant && !right.constant => self.two_fields(&left, &right, token),
+            Operator::Compare(_) => self.forbid_two_fields(&left, &right, token),
             _ => {}
         }
         let span = Span { start: left.expr.span.start, end: right.expr.span.end };
@@ -220,7 +220,13 @@ impl Parser<'_> {
         if depth >= MAX_DEPTH { Err(self.too_deep(span)) } else { Ok(depth + 1) }
     }
 
-    fn two_fields(&mut self, left: &Node, right: &Node, operator: Token) {
+    /// Elasticsearch compares with constants only. It takes an optional field that no index maps for the constant
+    /// null; which fields are mapped nobody can say here, so an optional field is let through.
+    fn forbid_two_fields(&mut self, left: &Node, right: &Node, operator: Token) {
+        let passes = |node: &Node| node.constant || matches!(&node.expr.kind, ExprKind::Field(field) if field.optional);
+        if passes(left) || passes(right) {
+            return;
+        }
         let message = "one side of a comparison must be a constant";
         let diagnostic = Diagnostic::error("field-comparison", operator.span, message)
             .label(left.expr.span, "depends on the event")

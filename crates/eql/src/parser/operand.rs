@@ -105,9 +105,10 @@ impl Parser<'_> {
             kind if kind.is_string() => Ok(self.string_literal()),
             T::Integer | T::Decimal | T::True | T::False | T::Null | T::Minus | T::Plus => {
                 let message = format!("{shown} takes strings only, found {}", self.describe(token));
-                let diagnostic = Diagnostic::error("pattern-not-string", token.span, message);
-                self.note(diagnostic.help("write `==`, or `in` for a list"));
                 self.signed_constant()?;
+                let value = quoted(self.text(self.since(token.span)));
+                let help = format!("write `== {}`, or `in (…)` for a list", value.trim_matches('`'));
+                self.note(Diagnostic::error("pattern-not-string", self.since(token.span), message).help(help));
                 Ok(StringLiteral { value: String::new(), raw: false, span: token.span })
             }
             T::Identifier | T::QuotedIdentifier | T::TildeIdentifier | T::Question => {
@@ -299,9 +300,11 @@ impl Parser<'_> {
             return Err(self.fail(Diagnostic::error("array-index", next.span, message).help(help)));
         }
         if next.kind == TokenKind::Decimal && next.span.start == self.last_span().end {
-            let digits = &self.text(next.span)[1..];
+            let rest = &self.source[next.span.start as usize + 1..];
+            let digits = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())];
+            let digits = crate::diagnostic::quoted(digits);
             let message = "a part of a field name that begins with a digit needs backticks";
-            let help = format!("write `` {}.`{digits}` ``", self.text(self.since(start)));
+            let help = format!("write `` {}.{digits} ``", self.text(self.since(start)));
             return Err(self.fail(Diagnostic::error("digit-as-name", next.span, message).help(help)));
         }
         Ok(())

@@ -162,7 +162,9 @@ impl Parser<'_> {
         let by = self.peek().span;
         let own_keys = self.keys()?;
         let keys_span = if own_keys.is_empty() { span } else { self.since(by) };
+        self.alias();
         let runs = self.runs()?;
+        self.alias();
         if runs.is_some() && self.kind() == TokenKind::By {
             let message = "`by` must stand before `with`";
             let help = "write `[…] by … with runs=…`";
