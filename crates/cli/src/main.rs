@@ -1,1 +1,80 @@
-fn main() {}
+//! The eqlipse command line: arguments, progress and output formats. What it does is in the other crates.
+
+mod args;
+mod attack;
+mod bundled;
+mod convert;
+mod date;
+mod exit;
+mod field;
+#[cfg(test)]
+mod fixture;
+mod format;
+mod happening;
+mod hunt;
+mod keyfields;
+mod man;
+mod manifest;
+mod output;
+mod progress;
+mod rules;
+mod select;
+mod style;
+mod summary;
+mod text;
+mod version;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command, RulesCommand};
+use exit::{CliError, Exit};
+use output::Messages;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let messages = Messages { quiet: is_quiet(&cli.command), color: cli.color };
+    on_interrupt();
+    let exit = run(&cli, messages).unwrap_or_else(|error| {
+        if !matches!(error, CliError::Closed) {
+            messages.error(&rules::inert_lines(&error.to_string()));
+        }
+        error.exit()
+    });
+    ExitCode::from(exit as u8)
+}
+
+fn is_quiet(command: &Command) -> bool {
+    match command {
+        Command::Hunt(args) => args.quiet,
+        Command::Convert(args) => args.quiet,
+        _ => false,
+    }
+}
+
+fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
+    match &cli.command {
+        Command::Hunt(args) => hunt::hunt(args, messages),
+        Command::Convert(args) => convert::convert(args, messages),
+        Command::Rules(args) => match &args.command {
+            RulesCommand::List(args) => rules::list(args, messages),
+            RulesCommand::Show(args) => rules::show(args, messages),
+            RulesCommand::Check(args) => rules::check(args, messages),
+        },
+        Command::Completions(args) => man::completions(args),
+        Command::Man(args) => man::man(args),
+    }
+}
+
+/// Ctrl-C leaves nothing half written behind. Without a handler the default, to die at once, is near enough.
+fn on_interrupt() {
+    let _ = ctrlc::set_handler(|| {
+        output::remove_unfinished();
+        std::process::exit(Exit::Interrupted as i32);
+    });
+}

@@ -1,0 +1,415 @@
+//! The command line: commands, options and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use eqlipse_rules::Severity;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, alerts or not
+  1  the run failed: nothing could be read, no rule could be loaded, the output could not be written
+  2  the command line is wrong, or --strict and something was skipped
+  3  an alert of the severity that --fail-on names, or a higher one
+  130  interrupted with Ctrl-C";
+
+/// The command line of eqlipse.
+#[derive(Debug, Parser)]
+#[command(
+    name = "eqlipse",
+    version = crate::version::SHORT,
+    long_version = crate::version::LONG,
+    about = "Run Elastic detection rules (EQL) over security logs, without an Elastic Stack",
+    after_help = "Examples:\n  \
+        eqlipse hunt logs/                        all bundled rules over a folder of logs\n  \
+        eqlipse hunt --rules my-rules/ logs/      your rules\n  \
+        eqlipse rules check my-rules/             are the rules in order?\n\n\
+        See 'eqlipse COMMAND --help' for the options and examples of a command.",
+    max_term_width = 100,
+    propagate_version = true,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto, display_order = 900)]
+    pub color: Color,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Hunt(HuntArgs),
+    Rules(RulesArgs),
+    Convert(ConvertArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Also in files and pipes
+    Always,
+    /// Not at all
+    Never,
+}
+
+/// Run rules over log files, once
+///
+/// Reads EVTX (Windows event logs), NDJSON and JSON of ECS documents, Elasticsearch hits and bulk bodies, plain or in
+/// gzip, zstd, xz or zip. Formats are told by content, not by name. Every rule is run over every event it may see, and
+/// the alerts are written with what is needed to judge them: what was read, what was skipped, and which rules could not
+/// have fired on this data at all.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("{HUNT_AFTER_HELP}{EXIT_CODES}"))]
+pub struct HuntArgs {
+    /// Files, folders and globs to read; '-' is standard input, as is nothing when it is not a terminal
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub rules: RuleSource,
+    #[command(flatten)]
+    pub selection: RuleSelection,
+
+    /// Only events at or after this time: '2024-03-01', '2024-03-01T12:00:00Z' or date math such as 'now-7d'
+    #[arg(long, value_name = "TIME", help_heading = "Events", allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// Only events at or before this time; a date without a time of day means its last moment
+    #[arg(long, value_name = "TIME", help_heading = "Events", allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// What orders the events of a sequence
+    #[arg(long, value_enum, value_name = "ORDER", default_value_t = OrderBy::Log, help_heading = "Events")]
+    pub order_by: OrderBy,
+    /// Let every rule see every event, whatever its index patterns say
+    #[arg(long, help_heading = "Events")]
+    pub any_index: bool,
+
+    /// How to write the alerts [default: table on a terminal, ndjson otherwise]
+    #[arg(short, long, value_enum, value_name = "FORMAT", help_heading = "Output")]
+    pub format: Option<Format>,
+    /// Write to this file in place of standard output; it is replaced only when the run has succeeded
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// At most this many alerts of each rule, the earliest; the others are counted [default: no limit]
+    #[arg(long, value_name = "N", help_heading = "Output", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_alerts: Option<u64>,
+    /// Write what this run read and ran, and what it could not, to this file as JSON
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub manifest: Option<PathBuf>,
+    /// Name every rule that could not have fired, with what the data lacks
+    #[arg(short = 'v', long, help_heading = "Output")]
+    pub explain_blind: bool,
+    /// Width of the table in columns, 0 for no limit [default: that of the terminal, else no limit]
+    #[arg(long, value_name = "COLUMNS", help_heading = "Output")]
+    pub width: Option<u16>,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+    /// Show no progress bar
+    #[arg(long, help_heading = "Output")]
+    pub no_progress: bool,
+
+    /// Exit with 3 if there is an alert of this severity or a higher one
+    #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Run")]
+    pub fail_on: Option<Severity>,
+    /// Exit with 2 if any input, record or rule had to be skipped
+    #[arg(long, help_heading = "Run")]
+    pub strict: bool,
+    /// Number of threads [default: one per core]; the result does not depend on it
+    #[arg(short, long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+const HUNT_AFTER_HELP: &str = "\
+Examples:
+  eqlipse hunt logs/
+      the bundled rules over all logs in a folder
+  eqlipse hunt --rules detection-rules/rules evidence/*.evtx
+      a checkout of Elastic's rules over Windows event logs
+  eqlipse hunt logs/ --min-severity high --format html --output report.html
+      one page to hand in
+  eqlipse hunt logs/ --include TA0008 --include '*mimikatz*' --exclude 'Data Source: AWS'
+      rules of one tactic or with a word in their name, less those with a tag
+  eqlipse hunt logs/ --from 2024-03-01 --to 2024-03-07 --format csv --output timeline.csv
+      a week as a timeline for a spreadsheet or Timesketch
+  zcat events.ndjson.gz | eqlipse hunt - --fail-on high --quiet
+      in a pipe, as a gate
+
+Which rules run: --include and --exclude take a rule's id, name, tag, or the id or name of a tactic or technique. Case does
+not count; '*' stands for any text and '?' for one character; the whole must match.
+
+Formats: table is for reading. ndjson has one alert document a line as Kibana writes them, a sequence's shell before
+its building blocks. json is one object with manifest, alerts and summary. csv is a timeline, one line for each event
+of each alert. html is one self-contained page.
+
+The same input gives the same bytes, whatever --jobs; times and rates of the run are on standard error and in the
+manifest file only.
+
+";
+
+/// Where rules come from.
+#[derive(Debug, Args, Clone, Default)]
+pub struct RuleSource {
+    /// Rules: a file, a folder, a rules package (zip) or '-'; may be given several times. 'bundled' means the rules in
+    /// this binary, which are also the default
+    #[arg(short, long = "rules", value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Rules")]
+    pub rules: Vec<PathBuf>,
+}
+
+/// Which of the rules to use.
+#[derive(Debug, Args, Clone, Default)]
+pub struct RuleSelection {
+    /// Only rules of this severity or a higher one
+    #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Rules")]
+    pub min_severity: Option<Severity>,
+    /// Only rules that match this id, name, tag, tactic or technique; may be given several times
+    #[arg(short, long, value_name = "PATTERN", help_heading = "Rules")]
+    pub include: Vec<String>,
+    /// No rules that match this id, name, tag, tactic or technique; goes before --include
+    #[arg(short = 'x', long, value_name = "PATTERN", help_heading = "Rules")]
+    pub exclude: Vec<String>,
+}
+
+/// What orders the events of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrderBy {
+    /// The log's own order: when the record was written, then its record id
+    #[value(name = "log")]
+    Log,
+    /// `@timestamp`, as in Elasticsearch
+    #[value(name = "@timestamp")]
+    Timestamp,
+}
+
+impl OrderBy {
+    /// The name on the command line and in the manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OrderBy::Log => "log",
+            OrderBy::Timestamp => "@timestamp",
+        }
+    }
+}
+
+/// How to write alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For reading on a terminal
+    Table,
+    /// One object: manifest, alerts, summary
+    Json,
+    /// One alert document a line
+    Ndjson,
+    /// A timeline, one line for each event
+    Csv,
+    /// One self-contained page
+    Html,
+}
+
+/// List, show and check rules
+#[derive(Debug, Args)]
+pub struct RulesArgs {
+    /// What to do with the rules.
+    #[command(subcommand)]
+    pub command: RulesCommand,
+}
+
+/// What to do with rules.
+#[derive(Debug, Subcommand)]
+pub enum RulesCommand {
+    List(ListArgs),
+    Show(ShowArgs),
+    Check(CheckArgs),
+}
+
+/// List rules
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse rules list
+  eqlipse rules list detection-rules/rules --include TA0008 --min-severity high
+  eqlipse rules list detection-rules/rules --format csv > rules.csv")]
+pub struct ListArgs {
+    /// Rules: files, folders, packages or '-' [default: the bundled rules]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub rules: RuleSource,
+    #[command(flatten)]
+    pub selection: RuleSelection,
+    /// How to write the list
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+    /// Width of the table in columns, 0 for no limit [default: that of the terminal, else no limit]
+    #[arg(long, value_name = "COLUMNS")]
+    pub width: Option<u16>,
+}
+
+/// How to write a list of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For reading on a terminal
+    Table,
+    /// An array of objects
+    Json,
+    /// Comma-separated values
+    Csv,
+}
+
+/// Show a rule with all its fields
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse rules show 'Network Connection via Mshta'
+  eqlipse rules show '*mshta*' --rules detection-rules/rules")]
+pub struct ShowArgs {
+    /// Id or name of the rule; case does not count, '*' and '?' are wildcards
+    #[arg(value_name = "RULE")]
+    pub rule: String,
+    #[command(flatten)]
+    pub rules: RuleSource,
+    /// How to write the rule
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+/// Check that rules load, compile and make sense
+///
+/// Loads and compiles each rule and checks its fields against the field catalogue. Errors are faults for which the rule
+/// cannot run, or which Kibana would refuse. Warnings are unknown fields, conditions that can never hold, ids used
+/// twice, and missing metadata.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse rules check my-rules/
+  eqlipse rules check my-rules/ --strict --format json
+
+Exit codes:
+  0  no errors
+  1  errors; with --strict, warnings too
+  2  the command line is wrong")]
+pub struct CheckArgs {
+    /// Rules: files, folders, packages or '-' [default: the bundled rules]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub rules: RuleSource,
+    /// Exit with 1 on warnings too
+    #[arg(long)]
+    pub strict: bool,
+    /// How to write the findings
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+    /// Show errors only, and no summary where there are none
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Text for people or JSON for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextOrJson {
+    /// For reading
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Turn logs into ECS documents
+///
+/// Reads whatever 'hunt' reads and writes the events as rules see them.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse convert Security.evtx > security.ndjson
+  eqlipse convert evidence.zip --output events.ndjson
+  eqlipse convert Sysmon.evtx | jq 'select(.event.code == \"1\") | .process.command_line'
+
+Exit codes:
+  0  done
+  1  nothing could be read, or the output could not be written
+  2  the command line is wrong, or --strict and something was skipped")]
+pub struct ConvertArgs {
+    /// Files, folders and globs to read; '-' is standard input, as is nothing when it is not a terminal
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ConvertFormat::Ndjson)]
+    pub to: ConvertFormat,
+    /// Write to this file in place of standard output; it is replaced only when the run has succeeded
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Exit with 2 if any input or record had to be skipped
+    #[arg(long)]
+    pub strict: bool,
+    /// Say nothing on standard error but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What to convert to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConvertFormat {
+    /// One ECS document a line
+    Ndjson,
+}
+
+/// Write shell completions to standard output
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse completions bash > /etc/bash_completion.d/eqlipse
+  eqlipse completions zsh > ~/.zfunc/_eqlipse
+  eqlipse completions fish > ~/.config/fish/completions/eqlipse.fish")]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Write the manual page
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse man | man -l -
+      read it
+  eqlipse man --output /usr/local/share/man/man1
+      one page for each command")]
+pub struct ManArgs {
+    /// Write one page for each command into this folder
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: Option<PathBuf>,
+}
+
+fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    PossibleValuesParser::new(Severity::ALL.map(Severity::as_str))
+        .try_map(|text| text.parse::<Severity>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rules_take_one_value_each() {
+        let cli = Cli::parse_from(["eqlipse", "hunt", "--rules", "r", "logs", "--order-by", "@timestamp"]);
+        let Command::Hunt(hunt) = cli.command else { panic!("not a hunt") };
+        assert_eq!(hunt.rules.rules, [PathBuf::from("r")]);
+        assert_eq!(hunt.paths, [PathBuf::from("logs")]);
+        assert_eq!(hunt.order_by, OrderBy::Timestamp);
+    }
+}

@@ -1,0 +1,230 @@
+//! `eqlipse hunt`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use eqlipse_events::{DiscoverOptions, Discovery, Progress, discover};
+use eqlipse_hunt::{HuntOptions, HuntReport, RuleBook};
+use eqlipse_rules::Severity;
+use jiff::Timestamp;
+
+use crate::args::{Format, HuntArgs, OrderBy};
+use crate::bundled;
+use crate::date::{self, DateError, Edge};
+use crate::exit::{CliError, Exit};
+use crate::format::{Report, csv, html, json, table};
+use crate::manifest::{Options, Run, manifest, manifest_of_run};
+use crate::output::{Messages, Output, is_styled, is_terminal, width};
+use crate::progress::with_bar;
+use crate::rules::inert_lines;
+use crate::select::Selection;
+use crate::style::{DIM, paint};
+use crate::summary::Summary;
+use crate::text::{byte_size, counted, grouped, shown};
+use crate::view::AlertView;
+
+/// Warnings about rules that are shown; the rest is in the manifest.
+const WARNINGS_SHOWN: usize = 20;
+
+/// Runs rules over files.
+pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
+    let started = (Instant::now(), Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH));
+    let (from, to) = window(args, started.1)?;
+    let paths = inputs_of(&args.paths)?;
+    if paths.iter().chain(&args.rules.rules).filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(CliError::Usage("standard input ('-') can be given only once".to_owned()));
+    }
+    let mut output = Output::open(args.output.as_deref())?;
+    let manifest_output = args.manifest.as_deref().map(|path| Output::open(Some(path))).transpose()?;
+    let book = rule_book(args, messages)?;
+    let found = find(&paths, messages)?;
+    let format = format(args);
+    let options = hunt_options(args, from, to, format);
+    let progress = Progress::default();
+    let bar = !args.no_progress && !args.quiet;
+    let hunt = with_bar(bar, &progress, || eqlipse_hunt::run(&book, &found, &options, &progress));
+    let hunt = hunt.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
+    let options = Options::new(args, bundled::names(&args.rules.rules), from, to);
+    let report = report(&hunt, &options);
+    let reading = report_reading(&hunt, messages);
+    let written = write(&mut output, &report, args, format, messages.color).and_then(|()| output.finish());
+    if let Some(mut output) = manifest_output {
+        let run = run_record(started);
+        output.write(|out| json::write_pretty(out, &manifest_of_run(&report.manifest, &run)))?;
+        output.finish()?;
+    }
+    // Whoever stopped reading the alerts still gets the exit code.
+    written.or_else(|error| if matches!(error, CliError::Closed) { Ok(()) } else { Err(error) })?;
+    closing_words(&report, args, format, started.0, messages);
+    reading?;
+    Ok(exit(args, &report, found.problems.len()))
+}
+
+fn window(args: &HuntArgs, now: Timestamp) -> Result<(Option<i64>, Option<i64>), CliError> {
+    let time = |option: &'static str, text: &Option<String>, edge| {
+        let parsed = text.as_deref().map(|text| date::parse(text, now, edge)).transpose();
+        parsed.map_err(|error: DateError| CliError::Time { option, error })
+    };
+    let from = time("--from", &args.from, Edge::First)?;
+    let to = time("--to", &args.to, Edge::Last)?;
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => Err(CliError::Usage("--from is later than --to".to_owned())),
+        window => Ok(window),
+    }
+}
+
+/// The paths, or standard input where there are none and something is piped in.
+pub fn inputs_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    match paths {
+        [] if io::stdin().is_terminal() => {
+            Err(CliError::Usage("give files or folders to read, or pipe events in".to_owned()))
+        }
+        [] => Ok(vec![PathBuf::from("-")]),
+        paths => Ok(paths.to_vec()),
+    }
+}
+
+fn rule_book(args: &HuntArgs, messages: Messages) -> Result<RuleBook, CliError> {
+    let load = bundled::load_rules(&args.rules.rules);
+    let loaded = load.rules.len();
+    let selection = Selection::new(args.selection.min_severity, &args.selection.include, &args.selection.exclude);
+    let book = RuleBook::compile(load, |rule| selection.keeps(rule), args.any_index);
+    let rules = book.report();
+    for unloaded in &rules.unloaded {
+        messages.error(&format!("rule not loaded: {}: {}", shown(&unloaded.origin), inert_lines(&unloaded.reason)));
+    }
+    for warning in rules.warnings.iter().take(WARNINGS_SHOWN) {
+        messages.warning(&shown(warning));
+    }
+    if rules.warnings.len() > WARNINGS_SHOWN {
+        messages.warning(&format!("and {} more: see --manifest", rules.warnings.len() - WARNINGS_SHOWN));
+    }
+    if !book.rules().is_empty() {
+        return Ok(book);
+    }
+    Err(match loaded {
+        0 => CliError::NoRules(shown(&bundled::names(&args.rules.rules).join(", ")).into_owned()),
+        _ if rules.filtered == loaded => CliError::NoneSelected(loaded),
+        _ => CliError::Run(format!("none of the {} loaded rules can run", grouped(loaded as u64))),
+    })
+}
+
+/// Finds the inputs; an error if there are none.
+pub fn find(paths: &[PathBuf], messages: Messages) -> Result<Discovery, CliError> {
+    let found = discover(paths, DiscoverOptions::default());
+    for problem in &found.problems {
+        messages.error(&shown(&problem.to_string()));
+    }
+    match found.sources.is_empty() && found.folders.is_empty() {
+        true => Err(CliError::NothingRead("none of the inputs exists".to_owned())),
+        false => Ok(found),
+    }
+}
+
+fn format(args: &HuntArgs) -> Format {
+    let default = if is_terminal(args.output.as_deref()) { Format::Table } else { Format::Ndjson };
+    args.format.unwrap_or(default)
+}
+
+fn hunt_options(args: &HuntArgs, from: Option<i64>, to: Option<i64>, format: Format) -> HuntOptions {
+    let default = HuntOptions::default();
+    HuntOptions {
+        jobs: args.jobs.map_or(default.jobs, usize::from),
+        order_by: match args.order_by {
+            OrderBy::Log => eqlipse_events::OrderBy::Log,
+            OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
+        },
+        from,
+        to,
+        max_alerts: args.max_alerts.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
+        hash_inputs: args.manifest.is_some() || matches!(format, Format::Json | Format::Html),
+        ..default
+    }
+}
+
+/// Takes a hunt's result apart for writing.
+pub fn report<'a>(hunt: &'a HuntReport, options: &Options) -> Report<'a> {
+    let alerts = AlertView::of_all(&hunt.alerts);
+    let summary = Summary::new(hunt, &alerts);
+    let manifest = manifest(hunt, &summary, options);
+    Report { hunt, alerts, summary, manifest }
+}
+
+/// Says which inputs gave nothing; an error if none gave anything.
+fn report_reading(hunt: &HuntReport, _messages: Messages) -> Result<(), CliError> {
+    match hunt.inputs.iter().all(|input| input.format == "unknown") {
+        true => Err(CliError::NothingRead("none of the inputs is a log that eqlipse reads".to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn write(
+    output: &mut Output,
+    report: &Report,
+    args: &HuntArgs,
+    format: Format,
+    color: crate::args::Color,
+) -> Result<(), CliError> {
+    let path: Option<&Path> = args.output.as_deref();
+    match format {
+        Format::Table => {
+            let width = width(args.width, path);
+            output.write_styled(is_styled(color, path), |out| table::write(out, report, width, args.explain_blind))
+        }
+        Format::Json => output.write(|out| json::write_object(out, report)),
+        Format::Ndjson => output.write(|out| json::write_lines(out, report)),
+        Format::Csv => output.write(|out| csv::write(out, report)),
+        Format::Html => output.write(|out| html::write(out, report)),
+    }
+}
+
+fn run_record((clock, started): (Instant, Timestamp)) -> Run {
+    let elapsed = clock.elapsed();
+    let finished = started.checked_add(elapsed).unwrap_or(started);
+    Run {
+        command_line: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+        working_directory: std::env::current_dir().ok().map(|folder| folder.display().to_string()),
+        started: format!("{started:.3}"),
+        finished: format!("{finished:.3}"),
+        elapsed_seconds: (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
+    }
+}
+
+/// What the reader of standard error learns at the end: the summary, unless the table had it, and how fast it was.
+fn closing_words(report: &Report, args: &HuntArgs, format: Format, started: Instant, messages: Messages) {
+    if messages.quiet {
+        return;
+    }
+    if format != Format::Table || args.output.is_some() {
+        let mut text = Vec::new();
+        // Writing to memory does not fail.
+        let _ = table::summary(&mut text, report.hunt, &report.summary, args.explain_blind);
+        messages.note(String::from_utf8_lossy(&text).trim_end());
+    }
+    let seconds = started.elapsed().as_secs_f64().max(0.001);
+    let rate = |count: u64| (count as f64 / seconds) as u64;
+    let speed = format!(
+        "{seconds:.2} s: {}, {} events/s, {}/s",
+        counted(report.hunt.events, "event"),
+        grouped(rate(report.hunt.events)),
+        byte_size(rate(report.hunt.bytes))
+    );
+    let _ = io::stdout().flush();
+    messages.note(&paint(DIM, speed));
+}
+
+/// An alert that `--fail-on` names matters more than what was skipped.
+fn exit(args: &HuntArgs, report: &Report, problems: usize) -> Exit {
+    let severe = |least: Severity| report.alerts.iter().any(|alert| alert.severity >= least);
+    let summary = &report.summary;
+    let skipped = problems > 0
+        || summary.read.inputs_with_faults > 0
+        || summary.rules.not_loaded > 0
+        || report.hunt.inputs.iter().any(|input| input.format == "unknown");
+    match args.fail_on {
+        Some(least) if severe(least) => Exit::Alert,
+        _ if args.strict && skipped => Exit::Usage,
+        _ => Exit::Done,
+    }
+}
