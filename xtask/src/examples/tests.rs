@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use eqlipse_events::{DiscoverOptions, Progress, ReadOptions, convert, discover};
 use eqlipse_testkit::interpreter::{Event, Interpreter};
 use serde_json::Value;
 
@@ -41,17 +42,47 @@ fn found(documents: &[Value]) -> BTreeMap<String, usize> {
     found
 }
 
+/// The folder as documents, Windows events normalised.
+fn documents() -> Vec<Value> {
+    let discovery = discover(&[root().join("examples")], DiscoverOptions::default());
+    let mut lines = Vec::new();
+    let report = convert(&discovery, &ReadOptions::default(), &Progress::default(), &mut lines).unwrap();
+    assert!(report.inputs.len() >= files().len(), "{report:?}");
+    lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
 #[test]
-fn the_linux_part_alerts_where_the_story_says() {
-    let documents: Vec<Value> =
-        web01::ndjson().split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    assert!(documents.len() > 200);
+fn the_story_alerts_where_the_readme_says() {
+    let documents = documents();
+    assert!(documents.len() > 600, "{}", documents.len());
     let expected = [
-        "command_and_control_unchecked_download_executed",
-        "discovery_enumeration_by_service_account",
-        "persistence_crontab_by_service_account",
+        // WS01
+        "initial_access_downloaded_script_opened",
+        "defense_evasion_mshta_network_connection",
+        "execution_encoded_powershell_from_script_host",
+        "execution_powershell_runs_what_it_fetched",
+        "command_and_control_script_host_drops_program",
+        "persistence_autostart_key_set_by_script_host",
+        "command_and_control_repeated_connections_from_writable_folder",
+        "discovery_rapid_enumeration_commands",
+        "privilege_escalation_uac_bypass_by_shell_handler",
+        "persistence_scheduled_task_for_user_folder",
+        "credential_access_comsvcs_minidump",
+        "credential_access_lsass_memory_read",
+        "credential_access_lsass_access_then_dump_file",
+        "credential_access_sam_and_system_hives_saved",
+        "exfiltration_archive_created_then_uploaded",
+        "defense_evasion_event_log_cleared",
+        // SRV02
+        "lateral_movement_service_over_network_logon",
+        "persistence_service_with_suspicious_command",
+        "persistence_local_administrator_created",
+        // web01
         "persistence_script_written_to_upload_folder",
         "persistence_web_server_shell_enumerates",
+        "discovery_enumeration_by_service_account",
+        "command_and_control_unchecked_download_executed",
+        "persistence_crontab_by_service_account",
     ];
     assert_eq!(found(&documents), expected.map(|name| (name.to_owned(), 1)).into());
 }
