@@ -80,7 +80,8 @@
 //! `:`, `like`, `like~`, `regex`, `regex~` test strings, versions, and numbers and booleans of a *dynamic* plain field
 //! by their text. Other values (numbers of typed fields, dates, addresses, computed numbers) never match, without being null.
 //! Wildcards work on whole code points: `*` any number, `?` exactly one, line breaks included. A regular expression is
-//! Lucene's with all optional operators, also on computed values; `regex~` folds character ranges too.
+//! Lucene's with all optional operators, also on computed values; `regex~` folds character ranges too. Nested
+//! deeper than [`MAX_REGEX_DEPTH`], or with a count above [`MAX_REGEX_REPEAT`], it is an error.
 //!
 //! Without case: where the subject is a plain field, ASCII letters are folded. Where it is computed, and inside the
 //! `~` functions, every character is replaced by its lower case if that is a single character.
@@ -138,7 +139,7 @@ use serde_json::Value;
 pub use eval::{EvalError, Evaluated};
 pub use flat::Flat;
 pub use pattern::{Fold, wildcard};
-pub use regex::{Regex, RegexError};
+pub use regex::{MAX_DEPTH as MAX_REGEX_DEPTH, MAX_REPEAT as MAX_REGEX_REPEAT, Regex, RegexError};
 pub use value::Val;
 
 /// What the interpreter needs to know beside the query.

@@ -111,11 +111,14 @@ fn extend(state: &mut State, stage: usize, place: Place) -> Option<Vec<Place>> {
 struct Missing {
     /// Times of hits by key, ascending, for each gap: before the first positive stage, between two, after the last.
     gaps: Vec<BTreeMap<Key, Vec<i64>>>,
+    /// Whether the sequence begins, and ends, with an item that must be missing.
+    leading: bool,
+    trailing: bool,
 }
 
 impl Missing {
     fn collect(engine: &Interpreter, items: &[&SequenceItem], events: &Prepared<'_>) -> Self {
-        let mut gaps = vec![BTreeMap::new()];
+        let mut gaps: Vec<BTreeMap<Key, Vec<i64>>> = vec![BTreeMap::new()];
         for item in items {
             if !item.negated {
                 gaps.push(BTreeMap::new());
@@ -124,12 +127,15 @@ impl Missing {
             for event in events.iter() {
                 let Some(time) = event.time else { continue };
                 for key in item_keys(engine, item, event) {
-                    gaps.last_mut().map(|gap: &mut BTreeMap<Key, Vec<i64>>| gap.entry(key).or_default().push(time));
+                    if let Some(gap) = gaps.last_mut() {
+                        gap.entry(key).or_default().push(time);
+                    }
                 }
             }
         }
         gaps.iter_mut().flat_map(BTreeMap::values_mut).for_each(|times| times.sort_unstable());
-        Self { gaps }
+        let negated = |item: Option<&&SequenceItem>| item.is_some_and(|item| item.negated);
+        Self { gaps, leading: negated(items.first()), trailing: negated(items.last()) }
     }
 
     fn allow(&self, candidate: &Candidate, maxspan: Option<i64>, events: &Prepared<'_>) -> bool {
@@ -140,15 +146,13 @@ impl Missing {
         };
         let (first, last) = (times[0], times[times.len() - 1]);
         let in_the_middle = (1..times.len()).any(|gap| hits(gap).any(|hit| times[gap - 1] < hit && hit < times[gap]));
-        let before = hits(0).filter(|hit| *hit < first).last();
+        let before = hits(0).rfind(|hit| *hit < first);
         let after = hits(times.len()).find(|hit| *hit > last);
         let within = |span: i128| maxspan.is_none_or(|maxspan| span <= i128::from(maxspan));
-        let leading = !self.gaps[0].is_empty();
-        let trailing = !self.gaps[times.len()].is_empty();
         let at_the_ends = match (before, after) {
             (Some(before), Some(after)) => within(after - before),
-            (Some(before), None) => !trailing && within(last - before),
-            (None, Some(after)) => !leading && within(after - first),
+            (Some(before), None) => !self.trailing && within(last - before),
+            (None, Some(after)) => !self.leading && within(after - first),
             (None, None) => false,
         };
         !in_the_middle && !at_the_ends
