@@ -1,9 +1,25 @@
 //! The hunt: all rules over files, once.
 //!
-//! [`run`] takes loaded rules and discovered inputs through the whole way of the data (decode, normalise, match,
-//! correlate, build alerts) and gives a [`HuntReport`]: the alerts, and what a reader must know to believe them: what
-//! was read and skipped, which rules did not run, and which could not have fired.
+//! A [`RuleBook`] compiles loaded rules; [`run`] takes the events of discovered inputs through the whole way of the data
+//! (decode, normalise, match, correlate, build alerts) and gives a [`HuntReport`]: the alerts, and what a reader must
+//! know to believe them: what was read and skipped, which rules did not run, and which could not have fired.
 
+mod documents;
 mod report;
+mod rule_book;
+mod run;
+mod spool;
 
 pub use report::{BlindReason, BlindRule, HuntReport, InputReport, RuleSetReport, SkippedRecord, UnloadedRule};
+pub use rule_book::RuleBook;
+pub use run::{HuntError, HuntOptions, run};
+
+/// Bytes as lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

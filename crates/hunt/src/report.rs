@@ -3,7 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eqlipse_alerts::Alert;
+use eqlipse_events::InputProblem;
 use eqlipse_rules::Rule;
+
+pub use eqlipse_engine::Lack as BlindReason;
+pub use eqlipse_events::{Input as InputReport, SkippedRecord};
 
 /// Everything a hunt found, and everything needed to judge it.
 #[derive(Debug)]
@@ -16,6 +20,10 @@ pub struct HuntReport {
     pub blind: Vec<BlindRule>,
     /// The inputs in their order.
     pub inputs: Vec<InputReport>,
+    /// What was given as input and gave no events.
+    pub problems: Vec<InputProblem>,
+    /// Files found in folders and archives that are no logs.
+    pub not_logs: u64,
     /// Events read, duplicates included.
     pub events: u64,
     /// Bytes read from the inputs as they lie on disk.
@@ -31,7 +39,7 @@ pub struct HuntReport {
 }
 
 /// What became of the rules.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RuleSetReport {
     /// Rules that ran, in rule-id order.
     pub ran: Vec<Arc<Rule>>,
@@ -48,7 +56,7 @@ pub struct RuleSetReport {
 }
 
 /// A rule that could not be used.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct UnloadedRule {
     /// File (and entry within it) that it came from.
     pub origin: String,
@@ -59,49 +67,10 @@ pub struct UnloadedRule {
 }
 
 /// A rule that could not have fired: for each stage that must match, what the data lacks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BlindRule {
     /// The rule.
     pub rule: Arc<Rule>,
     /// What was missing, at least one entry.
     pub reasons: Vec<BlindReason>,
-}
-
-/// Something that a rule needs and the data never had.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BlindReason {
-    /// No event belongs to any of the rule's index patterns.
-    Index,
-    /// No event that the rule may see has this `event.category`.
-    Category(String),
-    /// A field that a necessary condition reads never occurred.
-    Field(String),
-}
-
-/// One input: a file, a member of an archive, or stdin.
-#[derive(Debug, Clone)]
-pub struct InputReport {
-    /// Path as given, with `!member` for a member of an archive; `-` for stdin.
-    pub name: String,
-    /// What the content was found to be: `evtx`, `ndjson`, `json`, … with `+gzip` and the like; `unknown` if nothing.
-    pub format: String,
-    /// Size on disk in bytes (of the member within an archive).
-    pub bytes: u64,
-    /// SHA-256 of the raw content as lower-case hex, where it was asked for.
-    pub sha256: Option<String>,
-    /// Events decoded.
-    pub events: u64,
-    /// Records, lines or chunks that could not be read.
-    pub skipped: u64,
-    /// The first of them, with their places.
-    pub first_skipped: Vec<SkippedRecord>,
-}
-
-/// A record that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SkippedRecord {
-    /// `line 17`, `chunk 3`, `record 1042`, `byte 8192`.
-    pub place: String,
-    /// Why.
-    pub reason: String,
 }

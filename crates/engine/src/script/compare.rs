@@ -99,11 +99,11 @@ fn ip_equal(address: IpAddr, text: &str) -> bool {
     }
 }
 
-/// A block of addresses.
+/// A block of addresses, in their 16-byte form: `::/0` holds IPv4 addresses too, as in Elasticsearch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cidr {
-    network: IpAddr,
-    bits: u8,
+    network: u128,
+    bits: u32,
 }
 
 impl Cidr {
@@ -111,24 +111,14 @@ impl Cidr {
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = text.split_once('/')?;
         let network: IpAddr = address.parse().ok()?;
-        let width = if network.is_ipv4() { 32 } else { 128 };
-        let bits = bits.parse().ok().filter(|bits| *bits <= width)?;
-        Some(Self { network, bits })
+        let (width, skipped) = if network.is_ipv4() { (32, 96) } else { (128, 0) };
+        let bits: u32 = bits.parse().ok().filter(|bits| *bits <= width)?;
+        Some(Self { network: address_rank(network), bits: bits + skipped })
     }
 
     /// Whether the address lies in the block.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.bits);
-                u64::from(u32::from(network)) >> shift == u64::from(u32::from(address)) >> shift
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let different = u128::from(network) ^ u128::from(address);
-                different.leading_zeros() >= u32::from(self.bits)
-            }
-            _ => false,
-        }
+        (self.network ^ address_rank(address)).leading_zeros() >= self.bits
     }
 }
 
@@ -171,7 +161,9 @@ mod tests {
             ("fe80::/10", "fe80::1", true),
             ("fe80::/10", "fec0::1", false),
             ("::/0", "2001:db8::1", true),
-            ("::/0", "10.0.0.1", false),
+            ("::/0", "10.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "10.0.0.1", true),
+            ("10.0.0.0/8", "::1", false),
         ];
         for (block, address, expected) in cases {
             assert_eq!(

@@ -150,9 +150,10 @@ fn key_json(part: KeyPart) -> Value {
     match part {
         KeyPart::Null => Value::Null,
         KeyPart::Bool(value) => value.into(),
-        KeyPart::Whole(value) => match i64::try_from(value) {
-            Ok(value) => value.into(),
-            Err(_) => (value as u64).into(),
+        KeyPart::Whole(value) => match (i64::try_from(value), u64::try_from(value)) {
+            (Ok(value), _) => value.into(),
+            (Err(_), Ok(value)) => value.into(),
+            (Err(_), Err(_)) => (value as f64).into(),
         },
         KeyPart::Double(value) => value.into(),
         KeyPart::Text(text) => text.into(),

@@ -1,0 +1,143 @@
+use std::sync::Arc;
+
+use eqlipse_engine::{CompileError, CompileOptions, MatchPlan, RuleIndex, RuleSetBuilder, Scope};
+use eqlipse_eql::Diagnostic;
+use eqlipse_rules::{EqlRule, LoadedRule, Rule, RuleKind, RuleLoad};
+use sha2::{Digest, Sha256};
+
+use crate::report::{RuleSetReport, UnloadedRule};
+
+/// The rules of a hunt, compiled together.
+pub struct RuleBook {
+    pub(crate) plan: Arc<MatchPlan>,
+    /// By [`RuleIndex`].
+    pub(crate) rules: Vec<Arc<Rule>>,
+    pub(crate) report: RuleSetReport,
+}
+
+impl RuleBook {
+    /// Compiles the rules of a load that `keep` says yes to. With `any_index`, index patterns do not count. Rules that
+    /// cannot be compiled are reported, not refused.
+    pub fn compile(load: RuleLoad, keep: impl Fn(&Rule) -> bool, any_index: bool) -> Self {
+        let mut compiler = Compiler::new(any_index);
+        for failure in load.failures {
+            let unloaded =
+                UnloadedRule { origin: failure.origin.to_string(), name: None, reason: failure.error.to_string() };
+            compiler.report.unloaded.push(unloaded);
+        }
+        compiler.report.warnings.extend(load.warnings.iter().map(ToString::to_string));
+        let mut loaded = load.rules;
+        loaded.sort_by(|a, b| a.rule.rule_id.cmp(&b.rule.rule_id));
+        for rule in loaded {
+            if keep(&rule.rule) {
+                compiler.add(rule);
+            } else {
+                compiler.report.filtered += 1;
+            }
+        }
+        compiler.finish()
+    }
+
+    /// What became of the rules.
+    pub fn report(&self) -> &RuleSetReport {
+        &self.report
+    }
+
+    /// The rules that run, by rule id.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    /// The compiled rules.
+    pub fn plan(&self) -> &Arc<MatchPlan> {
+        &self.plan
+    }
+
+    pub(crate) fn rule(&self, index: RuleIndex) -> &Arc<Rule> {
+        &self.rules[index.0 as usize]
+    }
+}
+
+struct Compiler {
+    builder: RuleSetBuilder,
+    rules: Vec<Arc<Rule>>,
+    report: RuleSetReport,
+    hash: Sha256,
+    suppressed: usize,
+    excepted: usize,
+}
+
+impl Compiler {
+    fn new(any_index: bool) -> Self {
+        let mut builder = RuleSetBuilder::new(CompileOptions { any_index, ..CompileOptions::default() });
+        eqlipse_events::reserve(builder.schema_mut());
+        Self {
+            builder,
+            rules: Vec::new(),
+            report: RuleSetReport::default(),
+            hash: Sha256::new(),
+            suppressed: 0,
+            excepted: 0,
+        }
+    }
+
+    fn add(&mut self, loaded: LoadedRule) {
+        let RuleKind::Eql(eql) = &loaded.rule.kind else {
+            *self.report.not_run.entry(loaded.rule.rule_type().as_str().to_owned()).or_default() += 1;
+            return;
+        };
+        match self.compile(eql, &loaded.origin.to_string()) {
+            Ok(()) => {
+                self.hash.update(format!("{}\0{}\n", loaded.rule.rule_id, loaded.content_hash));
+                self.suppressed += usize::from(loaded.rule.alert_suppression.is_some());
+                self.excepted += usize::from(!loaded.rule.exceptions_list.is_empty());
+                self.rules.push(Arc::new(loaded.rule));
+            }
+            Err(reason) => self.report.unloaded.push(UnloadedRule {
+                origin: loaded.origin.to_string(),
+                name: Some(loaded.rule.name),
+                reason,
+            }),
+        }
+    }
+
+    fn compile(&mut self, eql: &EqlRule, origin: &str) -> Result<(), String> {
+        if !eql.source.filters.is_empty() {
+            // Run without them, the rule would find what its author took out.
+            return Err("the rule has `filters`, which eqlipse does not apply to EQL rules yet".to_owned());
+        }
+        let render = |diagnostics: &[Diagnostic]| {
+            let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+            errors.map(|diagnostic| diagnostic.render(&eql.query, origin, false)).collect::<Vec<_>>().join("\n")
+        };
+        let query = eqlipse_eql::parse(&eql.query).map_err(|diagnostics| render(&diagnostics))?;
+        let checked = eqlipse_eql::check(&query, &eqlipse_eql::Catalogue);
+        if checked.iter().any(Diagnostic::is_error) {
+            return Err(render(&checked));
+        }
+        let scope = Scope {
+            index: eql.source.index.clone(),
+            category_field: eql.event_category_override.clone(),
+            timestamp_field: eql.timestamp_field.clone(),
+            tiebreaker_field: eql.tiebreaker_field.clone(),
+        };
+        match self.builder.add(&query, &scope) {
+            Ok(_) => Ok(()),
+            Err(CompileError::Regex { span, error }) => {
+                Err(render(&[Diagnostic::error("invalid-regex", span, error.to_string())]))
+            }
+        }
+    }
+
+    fn finish(mut self) -> RuleBook {
+        for (count, what) in [(self.suppressed, "alert suppression"), (self.excepted, "exception lists")] {
+            if count > 0 {
+                self.report.warnings.push(format!("{count} rules have {what}, which a hunt does not apply"));
+            }
+        }
+        self.report.ran = self.rules.clone();
+        self.report.sha256 = crate::hex(&self.hash.finalize());
+        let plan = Arc::new(MatchPlan::new(Arc::new(self.builder.build())));
+        RuleBook { plan, rules: self.rules, report: self.report }
+    }
+}
