@@ -248,10 +248,7 @@ pub fn filetime_nanoseconds(filetime: u64) -> Option<i64> {
 }
 
 fn write_filetime(filetime: u64, out: &mut Text<'_>) -> std::fmt::Result {
-    match filetime_nanoseconds(filetime) {
-        Some(time) => out.write_str(crate::winlog::time::Stamp::new(time).seven_digits()),
-        None => write!(out, "{filetime}"),
-    }
+    out.write_str(crate::winlog::time::Stamp::of_filetime(filetime).seven_digits())
 }
 
 fn write_system_time(time: &[u8; 16], out: &mut Text<'_>) -> std::fmt::Result {
@@ -292,7 +289,7 @@ mod tests {
         assert_eq!(text(kind::GUID, &guid), "{5770385f-c22a-43e0-bf4c-06f5698ffbd9}");
         let time = 133_183_879_024_069_136_u64;
         assert_eq!(text(kind::FILETIME, &time.to_le_bytes()), "2023-01-17T00:11:42.4069136Z");
-        assert_eq!(text(kind::FILETIME, &u64::MAX.to_le_bytes()), u64::MAX.to_string());
+        assert_eq!(text(kind::FILETIME, &0_u64.to_le_bytes()), "1601-01-01T00:00:00.0000000Z");
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub fn opcode<'a>(raw: &RawEvent<'a>) -> Option<&'a str> {
     if let Some(opcode) = rendered(raw, |rendering| rendering.opcode) {
         return Some(opcode);
     }
-    let opcode = raw.opcode?;
+    // Classic events have none and mean the first.
+    let opcode = raw.opcode.unwrap_or_default();
     match opcode {
         240 => Some("Receive"),
         _ => OPCODES.get(usize::from(opcode)).copied().or_else(|| match raw.provider {

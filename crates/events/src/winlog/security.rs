@@ -210,7 +210,7 @@ const EVENTS: &[Event] = &[
     event(4912, "per-user-audit-policy-changed", IAM_CONFIGURATION, ADMIN_CHANGE, SUBJECT | MOVE),
     event(4950, "windows-firewall-setting-changed", CONFIGURATION, CHANGE, 0),
     event(4954, "windows-firewall-group-policy-changed", CONFIGURATION, CHANGE, 0),
-    event(4964, "logged-in-special", IAM, &["admin", "group"], LOGON | TARGET_LOGON_ID),
+    event(4964, "logged-in-special", IAM, &["admin", "group"], LOGON),
     event(5024, "windows-firewall-service-started", PROCESS_CATEGORY, START, 0),
     event(5025, "windows-firewall-service-stopped", PROCESS_CATEGORY, END, 0),
     event(5033, "windows-firewall-driver-started", DRIVER, START, 0),

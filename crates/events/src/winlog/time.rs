@@ -13,7 +13,17 @@ pub struct Stamp {
 impl Stamp {
     /// The text of this many nanoseconds since the Unix epoch.
     pub fn new(nanoseconds: i64) -> Self {
-        let (seconds, fraction) = (nanoseconds.div_euclid(SECOND), nanoseconds.rem_euclid(SECOND));
+        Self::of_parts(nanoseconds.div_euclid(SECOND), nanoseconds.rem_euclid(SECOND))
+    }
+
+    /// The text of a FILETIME: 100 ns intervals since 1601. Of years behind 9999 the last four digits are left.
+    pub fn of_filetime(filetime: u64) -> Self {
+        const TICKS: u64 = 10_000_000;
+        const UNIX_EPOCH: i64 = 11_644_473_600;
+        Self::of_parts((filetime / TICKS) as i64 - UNIX_EPOCH, (filetime % TICKS * 100) as i64)
+    }
+
+    fn of_parts(seconds: i64, fraction: i64) -> Self {
         let (days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
         let (year, month, day) = date(days);
         let mut text = *b"0000-00-00T00:00:00.000000000Z";
@@ -110,6 +120,8 @@ mod tests {
             assert_eq!(Stamp::new(nanoseconds).seven_digits(), seven);
             assert_eq!(parse_time(shortest), Some(nanoseconds));
         }
+        assert_eq!(Stamp::of_filetime(0).seven_digits(), "1601-01-01T00:00:00.0000000Z");
+        assert_eq!(Stamp::of_filetime(u64::MAX).seven_digits().len(), 28);
         for extreme in [i64::MIN, i64::MAX] {
             assert_eq!(parse_time(&Stamp::new(extreme).shortest()), Some(extreme));
         }
