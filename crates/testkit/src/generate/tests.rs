@@ -17,12 +17,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn queries_parse_back(query in query()) {
+    fn queries_parse_back_and_pass_the_check(query in query()) {
         let text = query.to_string();
         let parsed = eqlipse_eql::parse(&text).map_err(|errors| {
             TestCaseError::fail(format!("{text}\n{}", errors[0].message))
         })?;
         prop_assert!(parsed.eq_ignoring_spans(&query), "{text}\n{parsed}");
+        let found = eqlipse_eql::check(&parsed, &eqlipse_eql::Catalogue);
+        let errors: Vec<_> = found.iter().filter(|found| found.is_error()).map(|found| &found.message).collect();
+        prop_assert!(errors.is_empty(), "{text}\n{errors:?}");
     }
 }
 
@@ -31,7 +34,7 @@ fn queries_find_something_and_never_panic() {
     let interpreter = Interpreter::default();
     let found = [(); 3].map(|()| Cell::new(0));
     let cases = 3_000;
-    let mut runner = TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
+    let mut runner = TestRunner::new(ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() });
     let outcome = runner.run(&case(), |case| {
         let events: Vec<_> = (case.events.iter().zip(0..))
             .map(|(doc, position)| Event { doc, arrival: (0, position), order: None })

@@ -849,3 +849,66 @@ fn more_samples_of_one_key() {
     let found: Vec<Vec<_>> = found.into_iter().map(|m| m.events.into_iter().flatten().collect()).collect();
     assert_eq!(found, [[0, 1], [0, 2], [0, 3], [1, 0]]);
 }
+
+/// The other form of the algorithm that the reference gives: one slot for each key and stage, where the newest
+/// partial sequence overwrites; an `until` event empties its key's slots after its own matching.
+fn by_slots(events: &[(i64, Value)], stages: &[&str], maxspan: Option<i64>, until: Option<&str>) -> Vec<Vec<i64>> {
+    let mut slots: std::collections::BTreeMap<String, Vec<Option<Vec<i64>>>> = Default::default();
+    let mut found = Vec::new();
+    for (time, event) in events {
+        let (letter, key) = (event["s"].as_str().unwrap(), event["k"].as_str().unwrap());
+        let slots = slots.entry(key.into()).or_insert_with(|| vec![None; stages.len()]);
+        for stage in (0..stages.len()).rev().filter(|stage| stages[*stage].contains(letter)) {
+            let before = if stage == 0 { Some(Vec::new()) } else { slots[stage - 1].take() };
+            let Some(mut partial) = before else { continue };
+            partial.push(*time);
+            if maxspan.is_some_and(|maxspan| time - partial[0] > maxspan) {
+                continue;
+            }
+            if stage + 1 == stages.len() { found.push(partial) } else { slots[stage] = Some(partial) }
+        }
+        if until.is_some_and(|until| until.contains(letter)) {
+            slots.fill(None);
+        }
+    }
+    found
+}
+
+#[test]
+fn sequences_agree_with_the_slot_form() {
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+
+    let event = ("[ABC]", 0i64..3, prop::sample::select(vec!["x", "y"]));
+    let stage = prop::sample::select(vec!["A", "B", "C", "AB", "BC", "ABC"]);
+    let until = prop::option::of(prop::sample::select(vec!["A", "B", "C"]));
+    let strategy =
+        (prop::collection::vec(event, 0..30), prop::collection::vec(stage, 2..5), prop::option::of(1i64..10), until);
+    let mut runner = TestRunner::new(ProptestConfig { cases: 5_000, failure_persistence: None, ..Default::default() });
+    let outcome = runner.run(&strategy, |(events, stages, maxspan, until)| {
+        let mut time = 0;
+        let mut step = |by: i64| {
+            time += by;
+            time
+        };
+        let events: Vec<_> = events.into_iter().map(|(s, by, k)| (step(by), json!({"s": s, "k": k}))).collect();
+        let item = |letters: &str| {
+            let list: Vec<String> = letters.chars().map(|c| format!("{:?}", c.to_string())).collect();
+            format!("[any where s in ({})]", list.join(", "))
+        };
+        let with = maxspan.map_or(String::new(), |maxspan| format!("with maxspan={maxspan}s"));
+        let items: Vec<_> = stages.iter().map(|stage| item(stage)).collect();
+        let until_item = until.map_or(String::new(), |until| format!("until {}", item(until)));
+        let query = format!("sequence by k {with} {} {until_item}", items.join(" "));
+        prop_assert_eq!(run(&query, &events), by_slots(&events, &stages, maxspan, until), "{}", query);
+        Ok(())
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn prepared_events_can_be_shared() {
+    fn shared<T: Sync + Send>() {}
+    shared::<Interpreter>();
+    shared::<Prepared<'static>>();
+}
