@@ -1,1 +1,28 @@
-//! events
+//! Event sources: files and streams in, columnar batches of ECS events out.
+//!
+//! [`discover`] finds the inputs; [`read`] unpacks, decodes and normalises them on all cores and hands batches to a
+//! closure per thread; [`convert`] writes them as ECS documents instead. Formats are told by content: Windows event logs
+//! ([`evtx`], normalised by [`winlog`]), and JSON documents in all the shapes that Elastic's tools write ([`json`]), in
+//! gzip, zstd, xz, zip and tar.
+
+mod container;
+mod convert;
+pub mod document;
+pub mod evtx;
+mod format;
+mod inputs;
+pub mod json;
+mod pipeline;
+mod reserved;
+pub mod winlog;
+
+pub use container::{
+    FREE_EXPANSION, MAX_LAYERS, MAX_MEMBERS, MAX_NESTED_ZIP, MAX_RATIO, MAX_XZ_MEMORY, MAX_ZSTD_WINDOW_LOG,
+};
+pub use convert::{ConvertError, convert};
+pub use inputs::{DiscoverOptions, Discovery, InputProblem, STDIN, Source, discover};
+pub use pipeline::{
+    DEFAULT_BATCH_ROWS, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,
+    ReadOptions, ReadReport, SkippedRecord, UNIT_BYTES, read,
+};
+pub use reserved::{INDEX_FIELD, reserve};

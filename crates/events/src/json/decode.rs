@@ -1,0 +1,513 @@
+//! One document into the open row of a batch.
+
+use std::fmt;
+use std::sync::Arc;
+
+use eqlipse_batch::{BatchBuilder, FieldId, PathNode, RawValue, Schema, coerce_date};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{Action, MAX_JSON_DEPTH, data_stream_name, logical_index, repair, too_deep};
+use crate::reserved::{Reserved, Role};
+
+/// Why a text is no event.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No JSON.
+    #[error("{0}")]
+    Syntax(String),
+    /// JSON of another kind.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// Nested deeper than [`MAX_JSON_DEPTH`].
+    #[error("objects and arrays nest deeper than {MAX_JSON_DEPTH} levels")]
+    TooDeep,
+    /// What a rule found earlier, by this tool or by Elastic.
+    #[error("an alert (it has kibana.alert.uuid), not an event")]
+    Alert,
+}
+
+/// What a text turned out to be.
+#[derive(Debug)]
+pub(crate) enum Decoded {
+    /// An event, whose row is open.
+    Event(Facts),
+    /// A search response: its hits are to be decoded one by one. The row is untouched.
+    SearchResponse,
+}
+
+/// What an event's row needs beside its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) time: Option<i64>,
+    pub(crate) sequence: Option<i64>,
+    pub(crate) identity: Option<u128>,
+    /// The text had to be [repaired](repair).
+    pub(crate) repaired: bool,
+}
+
+/// Decodes documents, keeping its memory from one to the next.
+pub(crate) struct Decoder {
+    schema: Arc<Schema>,
+    reserved: Reserved,
+    row: OpenRow,
+    repaired: Vec<u8>,
+}
+
+/// What the walk notes of the open row.
+#[derive(Default)]
+struct OpenRow {
+    time: Option<i64>,
+    sequence: Option<i64>,
+    /// `data_stream.type`, `.dataset`, `.namespace`.
+    data_stream: [String; 3],
+    index: Option<String>,
+    id: Option<String>,
+    has_event_id: bool,
+    has_record_id: bool,
+    has_channel: bool,
+    has_host: bool,
+    is_alert: bool,
+    is_search_response: bool,
+}
+
+impl OpenRow {
+    fn clear(&mut self) {
+        let mut data_stream = std::mem::take(&mut self.data_stream);
+        data_stream.iter_mut().for_each(String::clear);
+        *self = Self { data_stream, ..Self::default() };
+    }
+
+    #[cold]
+    fn note(&mut self, role: Role, value: RawValue<'_>) {
+        match role {
+            Role::None => {}
+            Role::Time => self.time = self.time.or_else(|| coerce_date(value)),
+            Role::Sequence => self.sequence = self.sequence.or_else(|| whole_number(value)),
+            Role::DataStream(part) => {
+                if let (RawValue::Str(text), true) = (value, self.data_stream[part].is_empty()) {
+                    self.data_stream[part].push_str(text);
+                }
+            }
+            Role::EventId => self.has_event_id = true,
+            Role::RecordId => self.has_record_id = true,
+            Role::Channel => self.has_channel = true,
+            Role::HostName => self.has_host = true,
+            Role::AlertId => self.is_alert = true,
+        }
+    }
+
+    /// Whether two texts with the same content are the same event, and not two events that look alike.
+    fn has_identity(&self) -> bool {
+        self.has_event_id || self.id.is_some() || (self.has_record_id && self.has_channel && self.has_host)
+    }
+}
+
+fn whole_number(value: RawValue<'_>) -> Option<i64> {
+    match value {
+        RawValue::Int(number) => Some(number),
+        RawValue::Str(text) => text.trim().parse().ok(),
+        RawValue::UInt(_) | RawValue::Double(_) | RawValue::Bool(_) => None,
+    }
+}
+
+impl Decoder {
+    pub(crate) fn new(schema: Arc<Schema>, reserved: Reserved) -> Self {
+        Self { schema, reserved, row: OpenRow::default(), repaired: Vec::new() }
+    }
+
+    /// Decodes a document or a hit, with the bulk action in front of it where there is one. A text that is refused
+    /// leaves no trace in the batch.
+    pub(crate) fn decode(
+        &mut self,
+        builder: &mut BatchBuilder,
+        text: &str,
+        action: Option<&Action>,
+    ) -> Result<Decoded, Refusal> {
+        if too_deep(text.as_bytes()) {
+            return Err(Refusal::TooDeep);
+        }
+        let walked = match self.walk(builder, text) {
+            Ok(()) => Ok(false),
+            Err(error) => self.walk_repaired(builder, text).then_some(true).ok_or(error),
+        };
+        match walked {
+            Ok(_) if self.row.is_search_response => {
+                builder.abort_row();
+                Ok(Decoded::SearchResponse)
+            }
+            Ok(_) if self.row.is_alert => {
+                builder.abort_row();
+                Err(Refusal::Alert)
+            }
+            Ok(repaired) => Ok(Decoded::Event(self.finish(builder, text, action, repaired))),
+            Err(error) => {
+                builder.abort_row();
+                Err(refusal(&error))
+            }
+        }
+    }
+
+    fn walk(&mut self, builder: &mut BatchBuilder, text: &str) -> Result<(), serde_json::Error> {
+        self.row.clear();
+        let mut walk =
+            Walk { schema: &self.schema, roles: self.reserved.roles(), builder, row: &mut self.row };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        deserializer.deserialize_map(Root { walk: &mut walk })?;
+        deserializer.end()
+    }
+
+    /// Says whether the text is sound after repair. The row is open if it is, and empty if not.
+    #[cold]
+    fn walk_repaired(&mut self, builder: &mut BatchBuilder, text: &str) -> bool {
+        builder.abort_row();
+        let mut repaired = std::mem::take(&mut self.repaired);
+        repaired.clear();
+        repair(text, &mut repaired);
+        let sound = match std::str::from_utf8(&repaired) {
+            Ok(clean) if clean != text => self.walk(builder, clean).is_ok(),
+            _ => false,
+        };
+        self.repaired = repaired;
+        sound
+    }
+
+    fn finish(&mut self, builder: &mut BatchBuilder, text: &str, action: Option<&Action>, repaired: bool) -> Facts {
+        let row = &mut self.row;
+        if let Some(action) = action {
+            row.index = row.index.take().or_else(|| action.index.clone());
+            row.id = row.id.take().or_else(|| action.id.clone());
+        }
+        let [kind, dataset, namespace] = &row.data_stream;
+        match &row.index {
+            Some(index) => _ = builder.push(self.reserved.index, RawValue::Str(logical_index(index))),
+            None if !kind.is_empty() && !dataset.is_empty() => {
+                _ = builder.push(self.reserved.index, RawValue::Str(&data_stream_name(kind, dataset, namespace)));
+            }
+            None => {}
+        }
+        let identity = row.has_identity().then(|| {
+            let mut hasher = Xxh3::new();
+            hasher.update(text.as_bytes());
+            hasher.update(row.id.as_deref().unwrap_or_default().as_bytes());
+            hasher.digest128()
+        });
+        Facts { time: row.time, sequence: row.sequence, identity, repaired }
+    }
+}
+
+/// serde_json's message with the place said as it is for a record.
+fn refusal(error: &serde_json::Error) -> Refusal {
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = message.strip_suffix(&place).unwrap_or(&message);
+    if reason.starts_with("invalid type") {
+        return Refusal::NotAnObject;
+    }
+    Refusal::Syntax(match error.line() {
+        0 | 1 => format!("{reason} at column {}", error.column()),
+        line => format!("{reason} at column {} of the document's line {line}", error.column()),
+    })
+}
+
+/// The walk over one document.
+struct Walk<'a> {
+    schema: &'a Schema,
+    roles: &'a [Role],
+    builder: &'a mut BatchBuilder,
+    row: &'a mut OpenRow,
+}
+
+impl Walk<'_> {
+    #[inline]
+    fn put(&mut self, at: PathNode, value: RawValue<'_>) {
+        if let Some(field) = self.schema.field_at(at) {
+            self.put_field(field, value);
+        }
+    }
+
+    #[inline]
+    fn put_field(&mut self, field: FieldId, value: RawValue<'_>) {
+        self.builder.push(field, value);
+        let role = self.roles[field.index()];
+        if role != Role::None {
+            self.row.note(role, value);
+        }
+    }
+}
+
+/// The top of a text: a document, a hit around a document, or a search response around hits.
+struct Root<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+}
+
+enum RootKey {
+    Source,
+    Index,
+    Id,
+    Hits,
+    Field(Option<PathNode>),
+}
+
+impl<'de> Visitor<'de> for Root<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let walk = self.walk;
+        let root = walk.schema.root();
+        while let Some(key) = map.next_key_seed(RootKeySeed { schema: walk.schema })? {
+            match key {
+                RootKey::Field(Some(node)) => map.next_value_seed(Node { walk, at: node })?,
+                RootKey::Field(None) => _ = map.next_value::<IgnoredAny>()?,
+                RootKey::Source => map.next_value_seed(Node { walk, at: root })?,
+                RootKey::Index => walk.row.index = map.next_value_seed(Text)?.or(walk.row.index.take()),
+                RootKey::Id => walk.row.id = map.next_value_seed(Text)?.or(walk.row.id.take()),
+                RootKey::Hits => walk.row.is_search_response |= map.next_value_seed(HitsProbe)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+struct RootKeySeed<'a> {
+    schema: &'a Schema,
+}
+
+impl<'de> DeserializeSeed<'de> for RootKeySeed<'_> {
+    type Value = RootKey;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RootKey, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for RootKeySeed<'_> {
+    type Value = RootKey;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<RootKey, E> {
+        Ok(match key {
+            "_source" => RootKey::Source,
+            "_index" => RootKey::Index,
+            "_id" => RootKey::Id,
+            _ => match self.schema.step(self.schema.root(), key) {
+                None if key == "hits" => RootKey::Hits,
+                node => RootKey::Field(node),
+            },
+        })
+    }
+}
+
+struct KeySeed<'a> {
+    schema: &'a Schema,
+    below: PathNode,
+}
+
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
+    type Value = Option<PathNode>;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed<'_> {
+    type Value = Option<PathNode>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    #[inline]
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.schema.step(self.below, key))
+    }
+}
+
+/// A value at a node of the schema's path tree.
+struct Node<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    at: PathNode,
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.walk.put(self.at, RawValue::Bool(value));
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.walk.put(self.at, RawValue::Int(value));
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        let value = i64::try_from(value).map_or(RawValue::UInt(value), RawValue::Int);
+        self.walk.put(self.at, value);
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.walk.put(self.at, RawValue::Double(value));
+        Ok(())
+    }
+
+    #[inline]
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.walk.put(self.at, RawValue::Str(value));
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Node { walk: self.walk, at: self.at })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(node) = map.next_key_seed(KeySeed { schema: self.walk.schema, below: self.at })? {
+            match node {
+                Some(node) => map.next_value_seed(Node { walk: self.walk, at: node })?,
+                None => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Text or a number as text; `None` for anything else.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Some(value.to_owned()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Some(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+/// Whether the value of a top-level `hits` is an object with a list `hits`.
+struct HitsProbe;
+
+impl<'de> DeserializeSeed<'de> for HitsProbe {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for HitsProbe {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<bool, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(false)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut found = false;
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            let value = map.next_value::<&'de serde_json::value::RawValue>()?;
+            found |= key == "hits" && value.get().starts_with('[');
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,35 @@
+//! The way back from a row to its document.
+
+use std::sync::Arc;
+
+use eqlipse_batch::RowSource;
+
+use super::{Action, write_hit};
+use crate::pipeline::Chunk;
+
+/// A stretch of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+/// Where the documents of a run of rows, and the bulk actions in front of them, stand in their chunk.
+pub(crate) struct JsonRows {
+    pub(crate) chunk: Arc<Chunk>,
+    pub(crate) rows: Vec<(Span, Option<Span>)>,
+}
+
+impl JsonRows {
+    fn text(&self, span: Span) -> &[u8] {
+        self.chunk.bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+}
+
+impl RowSource for JsonRows {
+    fn write_json(&self, row: u32, out: &mut Vec<u8>) {
+        let Some((document, action)) = self.rows.get(row as usize) else { return };
+        let action = action.and_then(|span| Action::parse(self.text(span)));
+        write_hit(self.text(*document), action.as_ref(), out);
+    }
+}

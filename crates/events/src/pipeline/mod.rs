@@ -1,0 +1,247 @@
+//! From inputs to batches: threads that read and unpack hand small units over a bounded channel to threads that decode,
+//! each into a batch of its own. Memory is bounded by the number of threads, whatever the size of the inputs.
+
+mod feed;
+mod queue;
+mod reader;
+mod report;
+mod worker;
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use eqlipse_batch::{EventBatch, Schema};
+use thiserror::Error;
+
+use crate::Discovery;
+use crate::reserved::Reserved;
+pub(crate) use queue::{Queue, Task};
+pub(crate) use reader::{LeafReport, Reader, Status};
+pub use report::{Input, MAX_LISTED, ReadReport, SkippedRecord};
+pub(crate) use report::{Tallies, summarise};
+pub(crate) use worker::Worker;
+
+/// The longest line of NDJSON, and the longest document in an array or indented text, in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 16 << 20;
+/// How much of a JSON text is decoded as one unit, in bytes.
+pub const UNIT_BYTES: usize = 1 << 20;
+/// Rows in a batch unless [`ReadOptions::batch_rows`] says otherwise.
+pub const DEFAULT_BATCH_ROWS: usize = 16_384;
+/// A batch is handed over early when the documents behind it take so many bytes.
+pub const MAX_BATCH_BYTES: usize = 32 << 20;
+
+/// What orders the events of Windows event logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OrderBy {
+    /// The log's own order: when the record was written, then its record id.
+    #[default]
+    Log,
+    /// `@timestamp` as Winlogbeat sets it, which for Sysmon is the event's own `UtcTime`, then the record id.
+    Timestamp,
+}
+
+/// How to read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadOptions<'a> {
+    /// Threads that decode.
+    pub jobs: NonZeroUsize,
+    /// Rows in a batch.
+    pub batch_rows: usize,
+    /// What orders the events of Windows event logs; JSON events are always ordered by `@timestamp`.
+    pub order_by: OrderBy,
+    /// Compute the SHA-256 of every input.
+    pub hash: bool,
+    /// The longest line or document.
+    pub max_document_bytes: usize,
+    /// Set by somebody else to stop early.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+impl Default for ReadOptions<'_> {
+    fn default() -> Self {
+        Self {
+            jobs: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            batch_rows: DEFAULT_BATCH_ROWS,
+            order_by: OrderBy::default(),
+            hash: false,
+            max_document_bytes: MAX_DOCUMENT_BYTES,
+            cancel: None,
+        }
+    }
+}
+
+impl ReadOptions<'_> {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
+    }
+}
+
+/// How far a run is, to be looked at from another thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    total_bytes: AtomicU64,
+    bytes: AtomicU64,
+    events: AtomicU64,
+}
+
+impl Progress {
+    /// Size of all inputs on disk.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes read from disk so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Events decoded so far.
+    pub fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn start(&self, discovery: &Discovery) {
+        self.total_bytes.store(discovery.total_bytes(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_bytes(&self, count: u64) {
+        self.bytes.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_events(&self, count: u64) {
+        self.events.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// Why a run failed as a whole.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The schema was built without [`reserve`](crate::reserve).
+    #[error("the schema has no field {0}: it was built without events::reserve")]
+    Schema(&'static str),
+    /// A bug: a thread panicked. The other threads went on to the end.
+    #[error("internal error, please report it: {0}")]
+    Panic(String),
+}
+
+/// The number of an input within its source, for archives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct InputKey {
+    pub(crate) source: u32,
+    pub(crate) member: u64,
+}
+
+/// A stretch of an input.
+pub(crate) struct Chunk {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) input: InputKey,
+    /// The arrival position of the first byte.
+    pub(crate) position: u64,
+    /// The offset of the first byte in the unpacked input.
+    pub(crate) offset: u64,
+    /// The number of the first line, from 1.
+    pub(crate) line: u64,
+}
+
+/// What a chunk holds.
+pub(crate) enum Content {
+    /// Whole lines, one document each.
+    Lines,
+    /// Whole lines, beginning with a bulk action.
+    Bulk,
+    /// Documents at these places.
+    Documents(Vec<Range<usize>>),
+    /// The chunk of this number of an event log.
+    EvtxChunk(u64),
+}
+
+/// What is decoded in one go.
+pub(crate) struct Unit {
+    pub(crate) chunk: Arc<Chunk>,
+    pub(crate) content: Content,
+}
+
+/// Reads all inputs, handing batches to closures that `new_worker` makes, one a thread. The closures see every event
+/// once; which of them sees which, and in what company, differs from run to run.
+pub fn read<W, F>(
+    discovery: &Discovery,
+    schema: &Arc<Schema>,
+    options: &ReadOptions<'_>,
+    progress: &Progress,
+    new_worker: F,
+) -> Result<ReadReport, ReadError>
+where
+    F: Fn(usize) -> W + Sync,
+    W: FnMut(&EventBatch),
+{
+    let reserved = Reserved::find(schema).map_err(ReadError::Schema)?;
+    progress.start(discovery);
+    let jobs = options.jobs.get();
+    let queue = Queue::new(discovery.sources.len());
+    let (sender, receiver) = bounded(2 * jobs);
+    let (leaves, tallies) = thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs)
+            .map(|number| {
+                let (receiver, reserved, new_worker) = (receiver.clone(), reserved.clone(), &new_worker);
+                scope.spawn(move || {
+                    let worker = Worker::new(schema, reserved, options, progress, new_worker(number));
+                    work(worker, &receiver)
+                })
+            })
+            .collect();
+        let readers: Vec<_> = (0..jobs)
+            .map(|_| {
+                let (sender, queue) = (sender.clone(), &queue);
+                scope.spawn(move || read_all(Reader::new(discovery, options, Some(progress)), queue, &sender))
+            })
+            .collect();
+        drop((sender, receiver));
+        let leaves: Vec<_> = readers.into_iter().map(|thread| thread.join().map_err(panic_text)).collect();
+        let tallies: Vec<_> = workers.into_iter().map(|thread| thread.join().map_err(panic_text).flatten()).collect();
+        (leaves, tallies)
+    });
+    let leaves = leaves.into_iter().collect::<Result<Vec<_>, _>>().map_err(ReadError::Panic)?.concat();
+    let tallies = tallies.into_iter().collect::<Result<Vec<_>, _>>().map_err(ReadError::Panic)?;
+    Ok(summarise(discovery, leaves, tallies, progress.bytes()))
+}
+
+fn read_all(mut reader: Reader<'_>, queue: &Queue, sender: &Sender<Unit>) -> Vec<LeafReport> {
+    let mut send = |unit| match sender.send(unit) {
+        Ok(()) => ControlFlow::Continue(()),
+        // No worker is left: their panic is reported.
+        Err(_) => ControlFlow::Break(()),
+    };
+    while let Some(task) = queue.take() {
+        let guard = queue.guard();
+        if reader.read(task, &mut |members| queue.add(members), &mut send).is_break() {
+            queue.stop();
+        }
+        drop(guard);
+    }
+    reader.into_reports()
+}
+
+fn work<W: FnMut(&EventBatch)>(mut worker: Worker<'_, W>, receiver: &Receiver<Unit>) -> Result<Tallies, String> {
+    for unit in receiver {
+        let decoded = catch_unwind(AssertUnwindSafe(|| worker.decode(&unit)));
+        if let Err(panic) = decoded {
+            // A bug in a decoder costs the unit, not the run; one in the matcher would give wrong results.
+            if worker.is_handing_over() {
+                return Err(panic_text(panic));
+            }
+            worker.give_up(&unit, &panic_text(panic));
+        }
+    }
+    Ok(worker.finish())
+}
+
+fn panic_text(panic: Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a thread panicked".to_owned())
+}
