@@ -137,8 +137,11 @@ fn parse_zone(bytes: &[u8]) -> Option<i64> {
         _ => return None,
     };
     let (hours, rest) = digits(rest, 2)?;
-    let rest = rest.strip_prefix(b":").unwrap_or(rest);
-    let (minutes, rest) = if rest.is_empty() { (0, rest) } else { digits(rest, 2)? };
+    let (minutes, rest) = match rest {
+        [] => (0, rest),
+        [b':', rest @ ..] => digits(rest, 2)?,
+        _ => digits(rest, 2)?,
+    };
     if !rest.is_empty() || hours > 18 || minutes > 59 {
         return None;
     }
@@ -180,6 +183,7 @@ mod tests {
             "9999-01-01",
             "2023-11-14T22:13:20+99:00",
             "20231114",
+            "2023-11-14T22:13:20+01:",
         ] {
             assert_eq!(parse_date(text), None, "{text}");
         }

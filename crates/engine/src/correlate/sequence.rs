@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::{Detection, KeyId, OrderedRow, Stages};
-use crate::compile::{SequencePlan, StageId};
+use crate::compile::{SequencePlan, StageId, Step};
 
 /// A sequence in the making, or a whole one: the events that fill its positive steps.
 #[derive(Clone, Debug)]
@@ -103,7 +103,11 @@ fn extend(slots: &mut [Option<Partial>], step: usize, event: u32, time: i64, max
 
 /// Where the events stand that must be missing: for each gap between positive steps, one before and one after all of
 /// them included, the times of hits by key, ascending.
-struct Gaps(Vec<HashMap<KeyId, Vec<i64>, RandomState>>);
+struct Gaps {
+    hits: Vec<HashMap<KeyId, Vec<i64>, RandomState>>,
+    /// Whether the first step is one that must be missing, and the last.
+    both_ends: bool,
+}
 
 impl Gaps {
     fn collect(stages: &Stages<'_>, plan: &SequencePlan) -> Self {
@@ -121,15 +125,16 @@ impl Gaps {
             }
         }
         gaps.iter_mut().flat_map(HashMap::values_mut).for_each(|times| times.sort_unstable());
-        Self(gaps)
+        let negated = |step: Option<&Step>| step.is_some_and(|step| step.negated);
+        Self { hits: gaps, both_ends: negated(plan.steps.first()) && negated(plan.steps.last()) }
     }
 
     fn allow(&self, stages: &Stages<'_>, maxspan: Option<i64>, sequence: &Complete) -> bool {
-        if self.0.iter().all(HashMap::is_empty) {
+        if self.hits.iter().all(HashMap::is_empty) {
             return true;
         }
         let times: Vec<i64> = sequence.events.iter().filter_map(|event| stages.time(*event)).collect();
-        let hits = |gap: usize| self.0[gap].get(&sequence.key).map_or(&[][..], Vec::as_slice);
+        let hits = |gap: usize| self.hits[gap].get(&sequence.key).map_or(&[][..], Vec::as_slice);
         let between = |gap: usize| {
             let hits = hits(gap);
             let after = hits.partition_point(|hit| *hit <= times[gap - 1]);
@@ -145,12 +150,11 @@ impl Gaps {
         let after = trailing.get(trailing.partition_point(|hit| *hit <= last)).copied();
         let within =
             |from: i64, to: i64| maxspan.is_none_or(|maxspan| i128::from(to) - i128::from(from) <= i128::from(maxspan));
-        // Both ends asked for: only a hit on each side, close enough together, leaves no room for the sequence.
-        let both = !self.0[0].is_empty() && !self.0[times.len()].is_empty();
+        // With both ends asked for, only a hit on each side, close enough together, leaves no room for the sequence.
         !match (before, after) {
             (Some(before), Some(after)) => within(before, after),
-            (Some(before), None) => !both && within(before, last),
-            (None, Some(after)) => !both && within(first, after),
+            (Some(before), None) => !self.both_ends && within(before, last),
+            (None, Some(after)) => !self.both_ends && within(first, after),
             (None, None) => false,
         }
     }

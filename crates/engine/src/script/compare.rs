@@ -107,9 +107,11 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Reads `10.0.0.0/8` or `fe80::/10`; `None` if it is neither.
+    /// Reads `10.0.0.0/8`, `fe80::/10`, or an address alone, which is a block of one; `None` if it is none of these.
     pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text.split_once('/')?;
+        let Some((address, bits)) = text.split_once('/') else {
+            return parse_address(text).map(|address| Self { network: address_rank(address), bits: 128 });
+        };
         let network: IpAddr = address.parse().ok()?;
         let (width, skipped) = if network.is_ipv4() { (32, 96) } else { (128, 0) };
         let bits: u32 = bits.parse().ok().filter(|bits| *bits <= width)?;
@@ -172,7 +174,7 @@ mod tests {
                 "{address} in {block}"
             );
         }
-        for bad in ["10.0.0.0/33", "10.0.0.1", "10.0.0/8", "x", "", "::/129", "10.0.0.0/-1"] {
+        for bad in ["10.0.0.0/33", "10.0.0/8", "x", "", "::/129", "10.0.0.0/-1"] {
             assert_eq!(Cidr::parse(bad), None, "{bad}");
         }
     }

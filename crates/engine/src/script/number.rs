@@ -80,7 +80,7 @@ pub(super) fn arithmetic<'a>(op: ArithmeticOp, left: &Scalar<'_>, right: &Scalar
     let value = match op {
         ArithmeticOp::Add => a + b,
         ArithmeticOp::Subtract => a - b,
-        ArithmeticOp::Multiply => a * b,
+        ArithmeticOp::Multiply => a.checked_mul(b).ok_or(Fault::Overflow)?,
         ArithmeticOp::Divide => a.checked_div(b).ok_or(Fault::DivisionByZero)?,
         ArithmeticOp::Modulo => a.checked_rem(b).ok_or(Fault::DivisionByZero)?,
     };
