@@ -152,7 +152,7 @@ mod tests {
         assert!(at("now-7x", Edge::First).contains("-7x"));
         assert!(at("now-999999999y", Edge::First).contains("out of range"));
         assert!(at("1066-10-14", Edge::First).contains("out of range"));
-        assert!(at("9999-12-31", Edge::First).contains("out of range"));
+        assert!(at("2300-01-01", Edge::First).contains("out of range"));
         assert!(at("日本語日本", Edge::First).contains("is not a time"));
         assert!(at("2024-03-01T12:00+é1", Edge::First).contains("is not a time"));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eqlipse_alerts::{Alert, BuildOptions, Match, MatchKind, MatchedEvent, build};
+use eqlipse_events::InputProblem;
 use eqlipse_hunt::{BlindReason, BlindRule, HuntReport, InputReport, RuleSetReport, SkippedRecord, UnloadedRule};
 use eqlipse_rules::Rule;
 use serde_json::{Value, json};
@@ -43,12 +44,14 @@ pub fn rule(id: &str, name: &str, severity: &str, query: &str) -> Arc<Rule> {
 
 /// An event `millis` after noon.
 pub fn event(millis: i64, source: Value) -> Option<MatchedEvent> {
+    let mut source = source.as_object().cloned().unwrap_or_default();
+    source.insert("winlog".to_owned(), json!({"record_id": millis + 1}));
     Some(MatchedEvent {
         index: Some("logs-test-default".to_owned()),
         id: format!("event-{millis}"),
         time_ns: Some(NOON + millis * MILLI),
-        origin: Some(format!("logs/Sysmon.evtx record {millis}")),
-        source: source.as_object().cloned().unwrap_or_default(),
+        origin: Some("logs/Sysmon.evtx".to_owned()),
+        source,
     })
 }
 
@@ -148,6 +151,7 @@ pub fn full() -> HuntReport {
                     place: "chunk 3".to_owned(),
                     reason: "wrong checksum\u{1b}[0m".to_owned(),
                 }],
+                ..InputReport::default()
             },
             InputReport {
                 name: "logs/a\u{202e}b.ndjson".to_owned(),
@@ -155,10 +159,13 @@ pub fn full() -> HuntReport {
                 bytes: 900,
                 sha256: Some("ef".repeat(32)),
                 events: 661,
-                skipped: 0,
-                first_skipped: Vec::new(),
+                damaged: 2,
+                first_damaged: vec![SkippedRecord { place: "line 7".to_owned(), reason: "not UTF-8".to_owned() }],
+                ..InputReport::default()
             },
         ],
+        problems: vec![InputProblem::Empty { name: "logs/empty\u{7}.evtx".to_owned() }],
+        not_logs: 4,
         events: 24_661,
         bytes: 1_119_108,
         duplicates: 3,
@@ -178,6 +185,8 @@ pub fn empty(ran: usize, blind: usize) -> HuntReport {
         blind: blind.collect(),
         rules: RuleSetReport { ran: rules.clone(), ..RuleSetReport::default() },
         inputs: Vec::new(),
+        problems: Vec::new(),
+        not_logs: 0,
         events: 10,
         bytes: 1000,
         duplicates: 0,

@@ -56,6 +56,7 @@ fn process(event: &Document) -> Option<String> {
     let command = script.or_else(|| text(event, "process.command_line")).filter(|command| !command.is_empty());
     let command = command.or_else(|| text(event, "process.executable"));
     let mut line = match command {
+        Some(command) if !ended && names(&command, &name) => command.into_owned(),
         Some(command) if !ended => format!("{name}: {command}"),
         _ => name.into_owned(),
     };
@@ -69,6 +70,13 @@ fn process(event: &Document) -> Option<String> {
         line.push_str(&format!(" (by {parent})"));
     }
     Some(line)
+}
+
+/// Whether the command begins with the program of that name, so that the name need not be said twice.
+fn names(command: &str, name: &str) -> bool {
+    let command = command.trim_start_matches(['"', ' ']);
+    let program = command.split(['"', ' ']).next().unwrap_or("");
+    program.rsplit(['\\', '/']).next().unwrap_or("").eq_ignore_ascii_case(name)
 }
 
 fn network(event: &Document) -> Option<String> {
@@ -206,6 +214,10 @@ mod tests {
             line(json!({"event": {"category": ["process"], "type": ["start"]}, "process": {"name": "mshta.exe",
                 "command_line": "mshta http://x", "parent": {"name": "explorer.exe"}}})),
             "process: mshta.exe: mshta http://x (by explorer.exe)"
+        );
+        assert_eq!(
+            line(json!({"event.category": "process", "process.name": "a.exe", "process.command_line": "\"C:\\x\\A.exe\" 1"})),
+            "process: \"C:\\x\\A.exe\" 1"
         );
         assert_eq!(
             line(json!({"event.category": "process", "event.type": "end", "process.name": "a.exe"})),

@@ -1,6 +1,7 @@
 //! `eqlipse hunt`.
 
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -47,7 +48,7 @@ pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     let hunt = hunt.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
     let options = Options::new(args, bundled::names(&args.rules.rules), from, to);
     let report = report(&hunt, &options);
-    let reading = report_reading(&hunt, messages);
+    let reading = report_reading(&hunt, &found, messages);
     let written = write(&mut output, &report, args, format, messages.color).and_then(|()| output.finish());
     if let Some(mut output) = manifest_output {
         let run = run_record(started);
@@ -58,7 +59,7 @@ pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     written.or_else(|error| if matches!(error, CliError::Closed) { Ok(()) } else { Err(error) })?;
     closing_words(&report, args, format, started.0, messages);
     reading?;
-    Ok(exit(args, &report, found.problems.len()))
+    Ok(exit(args, &report))
 }
 
 fn window(args: &HuntArgs, now: Timestamp) -> Result<(Option<i64>, Option<i64>), CliError> {
@@ -130,7 +131,7 @@ fn format(args: &HuntArgs) -> Format {
 fn hunt_options(args: &HuntArgs, from: Option<i64>, to: Option<i64>, format: Format) -> HuntOptions {
     let default = HuntOptions::default();
     HuntOptions {
-        jobs: args.jobs.map_or(default.jobs, usize::from),
+        jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs),
         order_by: match args.order_by {
             OrderBy::Log => eqlipse_events::OrderBy::Log,
             OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
@@ -152,7 +153,10 @@ pub fn report<'a>(hunt: &'a HuntReport, options: &Options) -> Report<'a> {
 }
 
 /// Says which inputs gave nothing; an error if none gave anything.
-fn report_reading(hunt: &HuntReport, _messages: Messages) -> Result<(), CliError> {
+fn report_reading(hunt: &HuntReport, found: &Discovery, messages: Messages) -> Result<(), CliError> {
+    for problem in hunt.problems.iter().filter(|problem| !found.problems.contains(problem)) {
+        messages.error(&shown(&problem.to_string()));
+    }
     match hunt.inputs.iter().all(|input| input.format == "unknown") {
         true => Err(CliError::NothingRead("none of the inputs is a log that eqlipse reads".to_owned())),
         false => Ok(()),
@@ -215,13 +219,10 @@ fn closing_words(report: &Report, args: &HuntArgs, format: Format, started: Inst
 }
 
 /// An alert that `--fail-on` names matters more than what was skipped.
-fn exit(args: &HuntArgs, report: &Report, problems: usize) -> Exit {
+fn exit(args: &HuntArgs, report: &Report) -> Exit {
     let severe = |least: Severity| report.alerts.iter().any(|alert| alert.severity >= least);
     let summary = &report.summary;
-    let skipped = problems > 0
-        || summary.read.inputs_with_faults > 0
-        || summary.rules.not_loaded > 0
-        || report.hunt.inputs.iter().any(|input| input.format == "unknown");
+    let skipped = summary.read.problems > 0 || summary.read.skipped > 0 || summary.rules.not_loaded > 0;
     match args.fail_on {
         Some(least) if severe(least) => Exit::Alert,
         _ if args.strict && skipped => Exit::Usage,

@@ -1,11 +1,11 @@
 //! The manifest: what a run read and ran, and what it could not.
 
-use eqlipse_hunt::{BlindReason, BlindRule, HuntReport, InputReport, UnloadedRule};
+use eqlipse_hunt::{BlindReason, BlindRule, HuntReport, InputReport, SkippedRecord, UnloadedRule};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::args::{HuntArgs, OrderBy};
+use crate::args::HuntArgs;
 use crate::summary::Summary;
 use crate::version;
 
@@ -76,7 +76,7 @@ impl Options {
             exclude: Vec::new(),
             from: None,
             to: None,
-            order_by: OrderBy::Log.as_str(),
+            order_by: crate::args::OrderBy::Log.as_str(),
             any_index: false,
             max_alerts: None,
         }
@@ -89,6 +89,8 @@ pub fn manifest(report: &HuntReport, summary: &Summary, options: &Options) -> Va
         "eqlipse": { "version": version::VERSION, "commit": version::COMMIT, "target": version::TARGET },
         "options": options,
         "inputs": report.inputs.iter().map(input).collect::<Vec<_>>(),
+        "inputs_without_events": report.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "files_not_logs": report.not_logs,
         "rule_set": {
             "sha256": report.rules.sha256,
             "ran": report.rules.ran.len(),
@@ -107,6 +109,7 @@ pub fn manifest(report: &HuntReport, summary: &Summary, options: &Options) -> Va
             "events_without_time": report.untimed,
             "inputs": summary.read.inputs,
             "skipped": summary.read.skipped,
+            "damaged": summary.read.damaged,
         },
     })
 }
@@ -136,11 +139,9 @@ pub fn manifest_of_run(manifest: &Value, run: &Run) -> Value {
 }
 
 fn input(input: &InputReport) -> Value {
-    let skipped: Vec<Value> = input
-        .first_skipped
-        .iter()
-        .map(|record| json!({ "place": record.place, "reason": record.reason }))
-        .collect();
+    let records = |records: &[SkippedRecord]| -> Vec<Value> {
+        records.iter().map(|record| json!({ "place": record.place, "reason": record.reason })).collect()
+    };
     json!({
         "name": input.name,
         "format": input.format,
@@ -148,7 +149,9 @@ fn input(input: &InputReport) -> Value {
         "sha256": input.sha256,
         "events": input.events,
         "skipped": input.skipped,
-        "first_skipped": skipped,
+        "first_skipped": records(&input.first_skipped),
+        "damaged": input.damaged,
+        "first_damaged": records(&input.first_damaged),
     })
 }
 

@@ -86,8 +86,14 @@ pub struct ReadCounts {
     pub inputs: usize,
     /// Inputs of which something had to be skipped.
     pub inputs_with_faults: usize,
+    /// Things given as input that gave no events.
+    pub problems: usize,
+    /// Files in folders and archives that are no logs.
+    pub not_logs: u64,
     /// Records, lines and chunks that could not be read.
     pub skipped: u64,
+    /// Records, lines and chunks that were read although something is wrong with them.
+    pub damaged: u64,
     /// Events, duplicates included.
     pub events: u64,
     /// Events that had been read before.
@@ -217,11 +223,14 @@ fn by_host(alerts: &[AlertView]) -> Vec<HostCount> {
 }
 
 fn read_counts(report: &HuntReport) -> ReadCounts {
-    let faulty = |input: &&eqlipse_hunt::InputReport| input.skipped > 0 || !input.first_skipped.is_empty();
+    let faulty = |input: &&eqlipse_hunt::InputReport| input.skipped > 0;
     ReadCounts {
         inputs: report.inputs.len(),
         inputs_with_faults: report.inputs.iter().filter(faulty).count(),
+        problems: report.problems.len(),
+        not_logs: report.not_logs,
         skipped: report.inputs.iter().map(|input| input.skipped).sum(),
+        damaged: report.inputs.iter().map(|input| input.damaged).sum(),
         events: report.events,
         duplicates: report.duplicates,
         untimed: report.untimed,

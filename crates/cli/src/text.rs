@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(wrapped("aaaaaaaaaa", 4, 2), ["aaaa", "aaa…"]);
         assert_eq!(wrapped("a bbbbbbbbb", 6, 9), ["a bbbb", "bbbbb"]);
         assert_eq!(wrapped("", 4, 2), [""]);
-        assert_eq!(wrapped("日本語", 1, 9), ["日", "本", "…"]);
+        assert_eq!(wrapped("日本語", 1, 9), ["日", "本", "語"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a reader sees of an alert, the same in every format for people.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -47,8 +48,10 @@ pub struct EventView<'a> {
     pub source: Option<&'a Document>,
     /// The index it belongs to.
     pub index: Option<&'a str>,
-    /// Where it was read from: the input and the place in it.
+    /// The input it was read from.
     pub origin: Option<&'a str>,
+    /// The record's number in its log, where it has one.
+    pub record: Option<String>,
 }
 
 impl AlertView<'_> {
@@ -62,11 +65,23 @@ impl AlertView<'_> {
         alerts.iter().map(view).collect()
     }
 
-    /// Where its events were read from, each place once.
-    pub fn origins(&self) -> Vec<&str> {
-        let mut origins: Vec<&str> = self.events.iter().filter_map(|event| event.origin).collect();
-        origins.dedup();
-        origins
+    /// Where its events were read from: each input once, with the numbers of the records.
+    pub fn origins(&self) -> Vec<String> {
+        let mut origins: Vec<(&str, Vec<&str>)> = Vec::new();
+        for event in &self.events {
+            let Some(origin) = event.origin else { continue };
+            let at = origins.iter().position(|(known, _)| *known == origin).unwrap_or_else(|| {
+                origins.push((origin, Vec::new()));
+                origins.len() - 1
+            });
+            origins[at].1.extend(event.record.as_deref());
+        }
+        let text = |(origin, records): (&str, Vec<&str>)| match records.as_slice() {
+            [] => origin.to_owned(),
+            [record] => format!("{origin} record {record}"),
+            records => format!("{origin} records {}", records.join(", ")),
+        };
+        origins.into_iter().map(text).collect()
     }
 
     /// Time from the first to the last event in nanoseconds.
@@ -113,12 +128,22 @@ impl<'a> EventView<'a> {
             source: Some(&event.source),
             index: event.index.as_deref(),
             origin: event.origin.as_deref(),
+            record: text(&event.source, "winlog.record_id").map(Cow::into_owned),
         }
     }
 
     fn absent(item: &str) -> EventView<'a> {
         let happening = Happening { category: "absent".to_owned(), line: item.to_owned() };
-        EventView { time: None, happening, source: None, index: None, origin: None }
+        EventView { time: None, happening, source: None, index: None, origin: None, record: None }
+    }
+
+    /// The input it was read from and the record in it.
+    pub fn place(&self) -> Option<String> {
+        let origin = self.origin?;
+        Some(match &self.record {
+            Some(record) => format!("{origin} record {record}"),
+            None => origin.to_owned(),
+        })
     }
 
     /// The process that did it, or what was done.

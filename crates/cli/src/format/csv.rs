@@ -50,7 +50,7 @@ fn cells(alert: &AlertView, at: usize, event: &EventView) -> [String; COLUMNS.le
         event.happening.category.clone(),
         event.happening.line.clone(),
         keys.join("; "),
-        event.origin.or(event.index).unwrap_or_default().to_owned(),
+        event.place().or_else(|| event.index.map(str::to_owned)).unwrap_or_default(),
     ]
 }
 

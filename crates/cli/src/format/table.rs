@@ -43,13 +43,14 @@ impl Layout {
         let rule = widest(&|alert| columns(&shown(alert.name)), 4).min(RULE_WIDTH);
         let host = widest(&|alert| columns(&shown(alert.host.unwrap_or(""))), 4).min(HOST_WIDTH);
         let attack = widest(&|alert| columns(&attack_ids(alert)), 6);
-        let fixed = SEVERITY_WIDTH + TIME_WIDTH + host + 6;
         if line == usize::MAX {
             return Layout { line, rule, host, attack_beside: true };
         }
+        let host = host.min(line.saturating_sub(SEVERITY_WIDTH + TIME_WIDTH + 6) / 2);
+        let fixed = SEVERITY_WIDTH + TIME_WIDTH + host + 6;
         let attack_beside = fixed + rule + 2 + attack <= line;
         let left = line.saturating_sub(fixed + if attack_beside { attack + 2 } else { 0 });
-        Layout { line, rule: rule.min(left.max(10)), host, attack_beside }
+        Layout { line, rule: rule.min(left), host, attack_beside }
     }
 }
 
@@ -147,7 +148,7 @@ fn event_time(event: &EventView, alert: &AlertView) -> String {
 /// The join keys, and where the events were read from.
 fn place_lines(out: &mut dyn Write, alert: &AlertView, layout: &Layout, indent: usize) -> io::Result<()> {
     let keys = alert.keys.iter().map(|(field, value)| format!("{}={}", shown(field), shown(value)));
-    let origins = alert.origins().into_iter().map(|origin| format!("in {}", shown(origin)));
+    let origins = alert.origins().into_iter().map(|origin| format!("in {}", shown(&origin)));
     let width = room(layout, indent);
     for text in keys.chain(origins) {
         for line in wrapped(&text, width, EVENT_LINES) {
@@ -169,7 +170,7 @@ pub fn summary(out: &mut dyn Write, hunt: &HuntReport, summary: &Summary, explai
 }
 
 fn row(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
-    writeln!(out, "{}{text}", paint(LABEL, format!("{label:<14}")))
+    writeln!(out, "{}{text}", paint(LABEL, format!("{label:<16}")))
 }
 
 fn alert_counts(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
@@ -211,11 +212,23 @@ fn read(out: &mut dyn Write, hunt: &HuntReport, summary: &Summary) -> io::Result
     if read.duplicates > 0 {
         text.push_str(&format!("; {} left out", counted(read.duplicates, "duplicate event")));
     }
+    if read.not_logs > 0 {
+        text.push_str(&format!("; {} in folders are no logs", counted(read.not_logs, "file")));
+    }
     if read.untimed > 0 {
         text.push_str(&format!("; {} without a time, not in sequences", counted(read.untimed, "event")));
     }
     row(out, "Read", &text)?;
-    if read.skipped == 0 && read.inputs_with_faults == 0 {
+    if read.problems > 0 {
+        row(out, "Not read", &paint(style::WARNING, counted(read.problems as u64, "input")))?;
+        for problem in hunt.problems.iter().take(MOST_NAMED) {
+            row(out, "", &shown(&problem.to_string()))?;
+        }
+    }
+    if read.damaged > 0 {
+        row(out, "Damaged", &format!("{} read although something was wrong with them", counted(read.damaged, "record")))?;
+    }
+    if read.skipped == 0 {
         return Ok(());
     }
     let text = format!(

@@ -114,7 +114,7 @@ fn about(page: &mut Page, alert: &AlertView) {
         fact(page, field, |page| page.element("code", "value", value));
     }
     for origin in alert.origins() {
-        fact(page, "Read from", |page| page.text(origin));
+        fact(page, "Read from", |page| page.text(&origin));
     }
     fact(page, "Alert id", |page| page.element("code", "value", alert.id));
     fact(page, "Rule", |page| page.element("code", "value", &alert.rule.rule_id));
@@ -158,8 +158,8 @@ fn event_card(page: &mut Page, alert: &AlertView, at: usize, event: &EventView) 
     if let Some(index) = event.index {
         page.raw("<tr><th>_index</th>").plain("td", index).raw("</tr>");
     }
-    if let Some(origin) = event.origin {
-        page.raw("<tr><th>read from</th>").plain("td", origin).raw("</tr>");
+    if let Some(place) = event.place() {
+        page.raw("<tr><th>read from</th>").plain("td", &place).raw("</tr>");
     }
     page.raw("</table></article>");
 }

@@ -178,11 +178,15 @@ fn inputs(page: &mut Page, report: &Report) {
 }
 
 fn skipped(page: &mut Page, report: &Report) {
-    if report.hunt.inputs.iter().all(|input| input.first_skipped.is_empty()) {
+    let hunt = report.hunt;
+    if hunt.inputs.iter().all(|input| input.first_skipped.is_empty()) && hunt.problems.is_empty() {
         return;
     }
     page.raw("<h3>Skipped</h3><table class=\"grid\"><thead><tr><th>Input</th><th>Place</th><th>Reason</th></tr></thead>");
-    for input in &report.hunt.inputs {
+    for problem in &hunt.problems {
+        page.raw("<tr><td colspan=\"3\">").text(&problem.to_string()).raw("</td></tr>");
+    }
+    for input in &hunt.inputs {
         for record in &input.first_skipped {
             page.raw("<tr>").plain("td", &input.name).plain("td", &record.place).plain("td", &record.reason).raw("</tr>");
         }

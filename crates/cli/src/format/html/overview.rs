@@ -108,12 +108,13 @@ fn data_card(page: &mut Page, summary: &Summary) {
 fn faults_card(page: &mut Page, summary: &Summary) {
     let (read, rules) = (&summary.read, &summary.rules);
     let not_run: usize = rules.not_run.values().sum();
-    let faults = read.skipped + rules.not_loaded as u64;
+    let faults = read.skipped + read.problems as u64 + rules.not_loaded as u64;
     card(page, "Skipped", faults, if faults == 0 { "nothing" } else { "" });
     legend(
         page,
         &[
             ("f-plain", format!("{} in {}", counted(read.skipped, "record"), counted(read.inputs_with_faults as u64, "input"))),
+            ("f-plain", format!("{} without events", counted(read.problems as u64, "input"))),
             ("f-plain", format!("{} not loaded", counted(rules.not_loaded as u64, "rule"))),
             ("f-plain", format!("{} of types not run yet", counted(not_run as u64, "rule"))),
         ],
