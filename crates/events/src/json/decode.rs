@@ -125,6 +125,9 @@ impl Decoder {
         text: &str,
         action: Option<&Action>,
     ) -> Result<Decoded, Refusal> {
+        if !text.starts_with('{') {
+            return Err(Refusal::NotAnObject);
+        }
         if too_deep(text.as_bytes()) {
             return Err(Refusal::TooDeep);
         }
@@ -202,9 +205,6 @@ fn refusal(error: &serde_json::Error) -> Refusal {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let reason = message.strip_suffix(&place).unwrap_or(&message);
-    if reason.starts_with("invalid type") {
-        return Refusal::NotAnObject;
-    }
     Refusal::Syntax(match error.line() {
         0 | 1 => format!("{reason} at column {}", error.column()),
         line => format!("{reason} at column {} of the document's line {line}", error.column()),

@@ -493,6 +493,7 @@ impl Cutter<'_, '_> {
             self.feed.fill(wanted);
             while let Some(split) = splitter.next(&self.feed.bytes) {
                 match split {
+                    Split::Document(range) if range.len() > self.options.max_document_bytes => self.too_long(range.start),
                     Split::Document(range) => documents.push(range),
                     Split::Skipped(at, reason) => self.lost(at, reason),
                 }
@@ -507,7 +508,7 @@ impl Cutter<'_, '_> {
             if open > self.options.max_document_bytes
                 && let Some(at) = splitter.drop_open()
             {
-                self.lost(at, &format!("longer than {} bytes", self.options.max_document_bytes));
+                self.too_long(at);
                 keep = splitter.keep_from();
             }
             let open = self.feed.bytes.len() - keep;
@@ -520,8 +521,12 @@ impl Cutter<'_, '_> {
             if self.feed.ended {
                 return ControlFlow::Continue(());
             }
-            wanted = if open < UNIT_BYTES / 2 { UNIT_BYTES } else { open * 2 };
+            wanted = if open < UNIT_BYTES / 2 { UNIT_BYTES } else { (open * 2).min(self.options.max_document_bytes + 1) };
         }
+    }
+
+    fn too_long(&mut self, at: usize) {
+        self.lost(at, &format!("longer than {} bytes", self.options.max_document_bytes));
     }
 
     fn lost(&mut self, at: usize, reason: &str) {
