@@ -7,7 +7,7 @@ use bumpalo::Bump;
 use super::builder::Builder;
 use super::chunk::RecordProblem;
 use super::raw::RawEvent;
-use super::template::{Compiler, Cursor, Instance, MAX_NESTED_STREAMS, MAX_RECORD_WORK, Step};
+use super::template::{Compiler, Cursor, Element, Instance, MAX_NESTED_STREAMS, MAX_RECORD_WORK, Short, Step};
 use super::value::{Value, kind};
 
 /// Reads the records of one chunk.
@@ -115,14 +115,19 @@ impl<'b> Run<'_, '_, 'b> {
         // Ends of elements are counted from the whole definition's start, and slices of it start later.
         let base = steps.first().map_or(0, |first| if let Step::Open { end, .. } = first { *end as usize } else { 0 });
         let base = base.saturating_sub(steps.len());
+        self.pay(steps.len())?;
         let mut at = 0;
         while let Some(step) = steps.get(at) {
             at += 1;
-            self.pay(1)?;
             match *step {
-                Step::Open { element, name, depends, repeats, end } => {
+                Step::Open { element, name, depends, repeats, short, end } => {
                     let end = (end as usize).saturating_sub(base).max(at);
                     if depends.is_some_and(|id| value(id).is_none_or(Value::is_null)) {
+                        at = end;
+                        continue;
+                    }
+                    if self.short(element, short, value)? {
+                        self.pay(0)?;
                         at = end;
                         continue;
                     }
@@ -144,13 +149,32 @@ impl<'b> Run<'_, '_, 'b> {
                 Step::Text(text) => self.builder.text(text),
                 Step::Value(id) => match value(id) {
                     Some(value) if value.kind == kind::BINXML => self.nested(value.bytes, depth)?,
-                    Some(value) => self.builder.value(value),
+                    Some(value) => {
+                        self.builder.value(value);
+                        self.pay(0)?;
+                    }
                     None => {}
                 },
                 Step::Close => self.builder.close()?,
             }
         }
         Ok(())
+    }
+
+    /// Takes an element of one of the usual shapes in one go. Says whether it did: an array, a nested stream or an
+    /// element in an unusual place takes the long way.
+    fn short<'v>(
+        &mut self,
+        element: Element,
+        short: Short<'b>,
+        value: impl Fn(u16) -> Option<Value<'v>>,
+    ) -> Result<bool, RecordProblem> {
+        let (Short::Leaf(id) | Short::Field(_, id)) = short else { return Ok(false) };
+        let Some(value) = value(id).filter(|value| value.is_scalar()) else { return Ok(false) };
+        match short {
+            Short::Field(field, _) => self.builder.short_field(field, value),
+            _ => Ok(self.builder.short_property(element, value)),
+        }
     }
 
     fn nested(&mut self, bytes: &[u8], depth: usize) -> Result<(), RecordProblem> {

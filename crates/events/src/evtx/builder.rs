@@ -6,7 +6,12 @@ use super::chunk::RecordProblem;
 use super::raw::{EVENT_DATA, Pair, RawEvent, Rendering, USER_DATA};
 use super::template::{Attribute, Element, FieldName, MAX_FIELDS};
 use super::value::Value;
+use crate::winlog::Name;
 use crate::winlog::time::parse_time;
+
+/// Paths of fields whose name says nothing.
+const NO_NAME: &str = "winlog.event_data.";
+const DEFAULT_NAME: &str = "winlog.event_data.Data";
 
 /// Where in the event an element lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +46,6 @@ pub struct Builder<'b> {
     work: usize,
 }
 
-/// What the record itself says where the event does not.
 impl<'b> Builder<'b> {
     /// A builder whose texts go to `bump`.
     pub fn new(bump: &'b Bump) -> Self {
@@ -134,6 +138,36 @@ impl<'b> Builder<'b> {
             _ => Some(FieldName::new(prefix, name, self.bump)),
         };
         Place::Field
+    }
+
+    /// A named value of the event data in one go. Says whether it is one.
+    pub fn short_field(&mut self, field: FieldName<'b>, value: Value<'_>) -> Result<bool, RecordProblem> {
+        if self.place() != Some(Place::EventData) || matches!(field.path, NO_NAME | DEFAULT_NAME) {
+            return Ok(false);
+        }
+        self.work += value.bytes.len();
+        self.count += 1;
+        let text = value.text(self.bump);
+        if !text.is_empty() {
+            self.add_pair(field, clean(text, self.bump), false)?;
+        }
+        Ok(true)
+    }
+
+    /// A value below `System` in one go. Says whether it is one.
+    pub fn short_property(&mut self, element: Element, value: Value<'_>) -> bool {
+        if self.place() != Some(Place::System) {
+            return false;
+        }
+        self.work += value.bytes.len();
+        match value.number() {
+            Some(number) => self.property(element, number),
+            None => {
+                self.text = value.text(self.bump);
+                self.close_property(element);
+            }
+        }
+        true
     }
 
     /// An attribute starts.
@@ -305,14 +339,23 @@ impl<'b> Builder<'b> {
         }
         let text = clean(text, self.bump);
         let in_user_data = self.in_user_data();
+        let field = field.unwrap_or_else(|| positional(self.count, in_user_data, self.bump));
+        self.add_pair(field, text, in_user_data)
+    }
+
+    /// Adds a pair if its name is new.
+    fn add_pair(&mut self, field: FieldName<'b>, text: &'b str, in_user_data: bool) -> Result<(), RecordProblem> {
         let pairs = if in_user_data { &mut self.event.user_data } else { &mut self.event.event_data };
         // Looking for the name costs as much as there are names.
         self.work += pairs.len();
         if pairs.len() >= MAX_FIELDS {
             return Err(RecordProblem::TooManyFields { limit: MAX_FIELDS });
         }
-        let field = field.unwrap_or_else(|| positional(self.count, in_user_data, self.bump));
-        if pairs.iter().all(|pair| pair.path != field.path) {
+        // Known names differ if their numbers do.
+        let is_same = |pair: &Pair<'_>| {
+            pair.key == field.key && (field.key != Name::Unknown || pair.path == field.path)
+        };
+        if !pairs.iter().any(is_same) {
             pairs.push(Pair { key: field.key, path: field.path, value: text });
         }
         Ok(())

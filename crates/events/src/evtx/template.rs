@@ -125,12 +125,23 @@ impl<'b> FieldName<'b> {
     }
 }
 
+/// The shapes that most elements have, for which one step is enough.
+#[derive(Clone, Copy, Debug)]
+pub enum Short<'b> {
+    /// Any other shape.
+    None,
+    /// `<x>value</x>`.
+    Leaf(u16),
+    /// `<x Name="field">value</x>`.
+    Field(FieldName<'b>, u16),
+}
+
 /// One step of a compiled definition.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'b> {
     /// An element starts. It ends at the step `end`, is left out where the value `depends` is null, and comes once
     /// for each item where the value `repeats` is an array.
-    Open { element: Element, name: &'b str, depends: Option<u16>, repeats: Option<u16>, end: u32 },
+    Open { element: Element, name: &'b str, depends: Option<u16>, repeats: Option<u16>, short: Short<'b>, end: u32 },
     /// An attribute starts; its value are the steps up to the next one or to [`Step::Content`].
     Attribute(Attribute),
     /// The literal value of a `Name` attribute.
@@ -271,7 +282,8 @@ impl<'c, 'b> Compiler<'c, 'b> {
             self.cursor.u32()?;
         }
         self.open.push(self.steps.len());
-        self.steps.push(Step::Open { element: Element::of(name), name, depends, repeats: None, end: 0 });
+        let (repeats, short) = (None, Short::None);
+        self.steps.push(Step::Open { element: Element::of(name), name, depends, repeats, short, end: 0 });
         Ok(())
     }
 
@@ -285,8 +297,16 @@ impl<'c, 'b> Compiler<'c, 'b> {
         let Some(start) = self.open.pop() else { return };
         self.steps.push(Step::Close);
         let length = self.steps.len() as u32;
-        if let Some(Step::Open { end, .. }) = self.steps.get_mut(start) {
+        let shape = match self.steps.get(start + 1..) {
+            Some([Step::Content, Step::Value(id), Step::Close]) => Short::Leaf(*id),
+            Some(
+                [Step::Attribute(Attribute::Name), Step::Field(field, _), Step::Content, Step::Value(id), Step::Close],
+            ) => Short::Field(*field, *id),
+            _ => Short::None,
+        };
+        if let Some(Step::Open { end, short, .. }) = self.steps.get_mut(start) {
             *end = length;
+            *short = shape;
         }
     }
 

@@ -14,16 +14,16 @@ const ECS_VERSION: &str = "8.17.0";
 const AUDIT_FAILURE: u64 = 1 << 52;
 const AUDIT_SUCCESS: u64 = 1 << 53;
 
-/// Writes the fields.
+/// Writes the fields, behind those of the provider, which may have set some of them in its own way.
 pub fn write<'a>(raw: &RawEvent<'a>, route: Route, document: &mut Document<'a>) {
     let created = Stamp::new(raw.time_created).shortest();
-    document.push("@timestamp", created.clone());
+    document.set_if_absent("@timestamp", created.clone());
     write_event(raw, route, created, document);
     write_shipper(raw, route, document);
     write_winlog(raw, document);
     write_user(raw, document);
     if let Some(message) = raw.rendering.as_ref().and_then(|rendering| rendering.message) {
-        document.push("message", message);
+        document.set_if_absent("message", message);
     }
 }
 
@@ -37,13 +37,12 @@ fn write_event<'a>(raw: &RawEvent<'a>, route: Route, created: String, document: 
     document.push("event.ingested", created.clone());
     document.push("event.created", created);
     if let Some(task) = publishers::task(raw) {
-        document.push("event.action", task);
+        document.set_if_absent("event.action", task);
         document.push("winlog.task", task);
     }
-    match raw.keywords {
-        keywords if keywords & AUDIT_FAILURE != 0 => document.push("event.outcome", "failure"),
-        keywords if keywords & AUDIT_SUCCESS != 0 => document.push("event.outcome", "success"),
-        _ => {}
+    let outcomes = [(AUDIT_FAILURE, "failure"), (AUDIT_SUCCESS, "success")];
+    if let Some((_, outcome)) = outcomes.iter().find(|(bit, _)| raw.keywords & bit != 0) {
+        document.set_if_absent("event.outcome", *outcome);
     }
     if let Some(level) = level(raw) {
         document.push("log.level", level);

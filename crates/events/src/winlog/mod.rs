@@ -1,7 +1,7 @@
 //! Windows events as Winlogbeat and Elastic's ingest pipelines give them.
 //!
-//! [`normalise`] writes what every event has ([`common`]) and then what its provider's table says. One module a
-//! provider: a table with one line per field, and small functions for what a table cannot say.
+//! [`normalise`] writes what the provider's table says and then what every event has. One module a provider: a table
+//! with one line per field, and small functions for what a table cannot say.
 
 mod common;
 mod community_id;
@@ -34,7 +34,7 @@ use route::Mapping;
 pub fn normalise<'a>(raw: &RawEvent<'a>) -> Document<'a> {
     let route = Route::of(raw.channel, raw.provider);
     let mut document = Document::with_capacity(raw.event_data.len() + 64);
-    common::write(raw, route, &mut document);
+    // The provider's fields come first: looking whether a path is taken costs as much as there are paths.
     match route.mapping {
         Mapping::Sysmon => sysmon::write(raw, &mut document),
         Mapping::Security => security::write(raw, &mut document),
@@ -42,6 +42,7 @@ pub fn normalise<'a>(raw: &RawEvent<'a>) -> Document<'a> {
         Mapping::PowerShellOperational => powershell::write_operational(raw, &mut document),
         Mapping::Plain => data::write_plain(raw, &mut document),
     }
+    common::write(raw, route, &mut document);
     document
 }
 
