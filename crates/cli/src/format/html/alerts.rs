@@ -99,7 +99,7 @@ fn gist(page: &mut Page, alert: &AlertView) {
 }
 
 fn about(page: &mut Page, alert: &AlertView) {
-    page.element("p", "description", alert.rule.description.trim()).raw("<dl class=\"facts\">");
+    page.prose(&alert.rule.description).raw("<dl class=\"facts\">");
     fact(page, "Risk score", |page| page.show(alert.risk_score));
     fact(page, "ATT&CK", |page| {
         for id in attack::ids(alert.rule) {

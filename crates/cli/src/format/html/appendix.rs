@@ -39,7 +39,7 @@ fn rule_card(page: &mut Page, rule: &Rule, alerts: usize) {
     page.raw("<details class=\"rule\"><summary><span class=\"").raw(badge(rule.severity)).raw("\">").show(rule.severity);
     page.raw("</span><span class=\"name\">").text(&rule.name).raw("</span><span class=\"num\">");
     page.show(counted(alerts as u64, "alert")).raw("</span></summary><div class=\"body\">");
-    page.element("p", "description", rule.description.trim());
+    page.prose(&rule.description);
     if let Some(query) = rule.query() {
         page.raw("<pre class=\"query\">").lines(query.trim()).raw("</pre>");
     }

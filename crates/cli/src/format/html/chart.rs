@@ -62,10 +62,28 @@ pub fn fill(severity: Severity) -> &'static str {
 
 /// When the alerts were, by severity. Nothing is drawn for fewer than two different times.
 pub fn histogram(page: &mut Page, alerts: &[AlertView]) {
+    if let Some((buckets, first, last)) = buckets(alerts) {
+        draw_histogram(page, &buckets, first, last);
+    }
+}
+
+/// Alerts of the tallest bar.
+pub fn tallest(alerts: &[AlertView]) -> usize {
+    buckets(alerts).map_or(0, |(buckets, ..)| most(&buckets))
+}
+
+type Bucket = [usize; Severity::ALL.len()];
+
+fn most(buckets: &[Bucket]) -> usize {
+    buckets.iter().map(|bucket| bucket.iter().sum()).max().unwrap_or(0)
+}
+
+/// Alerts by time and severity, with the first and the last time.
+fn buckets(alerts: &[AlertView]) -> Option<(Vec<Bucket>, i64, i64)> {
     let times = || alerts.iter().filter_map(|alert| alert.time);
-    let (Some(first), Some(last)) = (times().min(), times().max()) else { return };
+    let (first, last) = (times().min()?, times().max()?);
     if first == last {
-        return;
+        return None;
     }
     let mut buckets = vec![[0usize; Severity::ALL.len()]; BUCKETS];
     for alert in alerts {
@@ -74,11 +92,11 @@ pub fn histogram(page: &mut Page, alerts: &[AlertView]) {
             buckets[(share as usize).min(BUCKETS - 1)][alert.severity as usize] += 1;
         }
     }
-    draw_histogram(page, &buckets, first, last);
+    Some((buckets, first, last))
 }
 
-fn draw_histogram(page: &mut Page, buckets: &[[usize; 4]], first: i64, last: i64) {
-    let most = buckets.iter().map(|bucket| bucket.iter().sum::<usize>()).max().unwrap_or(0).max(1);
+fn draw_histogram(page: &mut Page, buckets: &[Bucket], first: i64, last: i64) {
+    let most = most(buckets).max(1);
     page.raw("<svg class=\"histogram\" role=\"img\"").attr("viewBox", format!("0 0 {HISTOGRAM_WIDTH} {}", HISTOGRAM_HEIGHT + 26));
     page.attr("aria-label", format!("alerts over time, at most {most} in one bar")).raw(">");
     let step = HISTOGRAM_WIDTH as f64 / buckets.len() as f64;

@@ -123,7 +123,8 @@ fn faults_card(page: &mut Page, summary: &Summary) {
 
 fn activity(page: &mut Page, report: &Report) {
     if report.summary.first_alert != report.summary.last_alert {
-        page.raw("<section class=\"panel\"><h2>Alerts over time <small>UTC</small></h2>");
+        page.raw("<section class=\"panel\"><h2>Alerts over time <small>UTC, at most ");
+        page.show(grouped(chart::tallest(&report.alerts) as u64)).raw(" in one bar</small></h2>");
         chart::histogram(page, &report.alerts);
         page.raw("</section>\n");
     }
@@ -172,8 +173,9 @@ fn technique(page: &mut Page, id: &str, cell: &Cell, most: usize) {
 }
 
 fn pick(page: &mut Page, class: &'static str, id: &str, cell: &Cell) {
-    page.raw("<button type=\"button\" class=\"").raw(class).raw("\"").attr("data-query", id).raw("><b>");
-    page.text(&cell.name).raw("</b><span>").text(id).raw("</span><em>").show(grouped(cell.alerts as u64));
+    page.raw("<button type=\"button\" class=\"").raw(class).raw("\"").attr("data-query", id);
+    page.attr("title", format!("{id} {}", cell.name)).raw("><b>").text(&cell.name).raw("</b><span>").text(id);
+    page.raw("</span><em>").show(grouped(cell.alerts as u64));
     page.raw("</em></button>");
 }
 

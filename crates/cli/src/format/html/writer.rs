@@ -32,6 +32,17 @@ impl Page {
         self
     }
 
+    /// Prose: paragraphs where the text has blank lines, its other line breaks taken for spaces.
+    pub fn prose(&mut self, text: &str) -> &mut Page {
+        for paragraph in text.replace('\r', "").split("\n\n") {
+            let paragraph = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+            if !paragraph.is_empty() {
+                self.element("p", "prose", &paragraph);
+            }
+        }
+        self
+    }
+
     /// A number or the like.
     pub fn show(&mut self, value: impl Display) -> &mut Page {
         self.text(&value.to_string())
