@@ -21,6 +21,19 @@ fn the_committed_files_are_what_is_made() {
     }
 }
 
+/// The bundled rules by file name without its ending.
+fn rules() -> BTreeMap<String, toml::Value> {
+    let mut rules = BTreeMap::new();
+    for folder in ["windows", "linux", "cross-platform"] {
+        for entry in std::fs::read_dir(root().join("rules").join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let file = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            rules.insert(path.file_stem().unwrap().to_string_lossy().into_owned(), file);
+        }
+    }
+    rules
+}
+
 /// How often each bundled rule finds something in these documents, by the rule's file name.
 fn found(documents: &[Value]) -> BTreeMap<String, usize> {
     let events: Vec<Event> =
@@ -28,15 +41,11 @@ fn found(documents: &[Value]) -> BTreeMap<String, usize> {
     let interpreter = Interpreter::default();
     let prepared = interpreter.prepare(&events);
     let mut found = BTreeMap::new();
-    for folder in ["windows", "linux", "cross-platform"] {
-        for entry in std::fs::read_dir(root().join("rules").join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            let file: toml::Value = toml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-            let query = eqlipse_eql::parse(file["rule"]["query"].as_str().unwrap()).unwrap();
-            let count = interpreter.run_prepared(&query, &prepared).len();
-            if count > 0 {
-                found.insert(path.file_stem().unwrap().to_string_lossy().into_owned(), count);
-            }
+    for (stem, file) in rules() {
+        let query = eqlipse_eql::parse(file["rule"]["query"].as_str().unwrap()).unwrap();
+        let count = interpreter.run_prepared(&query, &prepared).len();
+        if count > 0 {
+            found.insert(stem, count);
         }
     }
     found
@@ -85,4 +94,20 @@ fn the_story_alerts_where_the_readme_says() {
         "persistence_crontab_by_service_account",
     ];
     assert_eq!(found(&documents), expected.map(|name| (name.to_owned(), 1)).into());
+}
+
+#[test]
+fn the_readme_names_every_rule_that_fires() {
+    let readme = std::fs::read_to_string(root().join("examples/README.md")).unwrap();
+    let fired = found(&documents());
+    let (mut named, mut sequences) = (0, 0);
+    for (stem, file) in rules() {
+        let name = file["rule"]["name"].as_str().unwrap();
+        assert_eq!(readme.contains(&format!("| {name}")), fired.contains_key(&stem), "{name}");
+        if fired.contains_key(&stem) {
+            named += 1;
+            sequences += usize::from(file["rule"]["query"].as_str().unwrap().starts_with("sequence"));
+        }
+    }
+    assert!(readme.contains(&format!("{named} alerts from {named} rules, {sequences} of them sequences")));
 }
