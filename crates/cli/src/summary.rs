@@ -148,13 +148,26 @@ pub fn lack(rule: &BlindRule) -> Lack {
     rule.reasons.iter().map(of).min().unwrap_or(Lack::Field)
 }
 
-/// `category never seen: file`, for one reason.
-pub fn lack_text(reason: &BlindReason) -> String {
-    match reason {
-        BlindReason::Index => "no event in its indices".to_owned(),
-        BlindReason::Category(category) => format!("category never seen: {category}"),
-        BlindReason::Field(field) => format!("field never seen: {field}"),
+/// What a rule lacked: `no event in its indices (logs-*)`, `category never seen: file; field never seen: file.path`.
+pub fn lack_text(blind: &BlindRule) -> String {
+    let mut parts = Vec::new();
+    if blind.reasons.contains(&BlindReason::Index) {
+        parts.push(format!("no event in its indices ({})", blind.rule.index().join(", ")));
     }
+    let categories = blind.reasons.iter().filter_map(|reason| match reason {
+        BlindReason::Category(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let fields = blind.reasons.iter().filter_map(|reason| match reason {
+        BlindReason::Field(name) => Some(name.as_str()),
+        _ => None,
+    });
+    for (what, names) in [("category", categories.collect::<Vec<_>>()), ("field", fields.collect())] {
+        if !names.is_empty() {
+            parts.push(format!("{what} never seen: {}", names.join(", ")));
+        }
+    }
+    parts.join("; ")
 }
 
 impl Summary {

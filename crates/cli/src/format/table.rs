@@ -289,8 +289,7 @@ fn blind(out: &mut dyn Write, hunt: &HuntReport, explain: bool) -> io::Result<()
     row(out, "Could not fire", &counted(hunt.blind.len() as u64, "rule"))?;
     if explain {
         for rule in &hunt.blind {
-            let reasons: Vec<String> = rule.reasons.iter().map(lack_text).collect();
-            row(out, "", &format!("{}: {}", shown(&rule.rule.name), shown(&reasons.join("; "))))?;
+            row(out, "", &format!("{}: {}", shown(&rule.rule.name), shown(&lack_text(rule))))?;
         }
         return Ok(());
     }

@@ -15,6 +15,8 @@ const HISTOGRAM_HEIGHT: usize = 120;
 /// Width of a time line, and the least distance of two events that carry labels.
 const LINE_WIDTH: f64 = 1000.0;
 const LEAST_GAP: f64 = 130.0;
+/// Room for the labels of the first and last event.
+const MARGIN: f64 = 80.0;
 /// Sequences with more events are drawn without labels.
 const MOST_LABELLED: usize = 7;
 
@@ -144,17 +146,17 @@ pub fn time_line(page: &mut Page, alert: &AlertView) {
     let events = &alert.events;
     let labelled = events.len() <= MOST_LABELLED;
     let places = places(&offsets(alert), labelled);
-    page.raw("<svg class=\"line\" role=\"img\"").attr("viewBox", if labelled { "0 0 1120 92" } else { "0 0 1120 44" });
+    page.raw("<svg class=\"timeline\" role=\"img\"").attr("viewBox", if labelled { "0 0 1160 92" } else { "0 0 1160 44" });
     page.attr("aria-label", format!("{} events in {}", events.len(), duration(alert.span()))).raw(">");
     let end = places.last().copied().unwrap_or(0.0);
-    rect(page, "track", 60.0, 23.0, end, 2.0);
+    rect(page, "track", MARGIN, 23.0, end, 2.0);
     for (at, pair) in places.windows(2).enumerate() {
         if labelled {
-            gap_label(page, alert, at, 60.0 + (pair[0] + pair[1]) / 2.0);
+            gap_label(page, alert, at, MARGIN + (pair[0] + pair[1]) / 2.0);
         }
     }
     for (at, (event, place)) in events.iter().zip(&places).enumerate() {
-        let x = fixed(60.0 + place);
+        let x = fixed(MARGIN + place);
         page.raw("<circle class=\"dot\" cy=\"24\"").attr("cx", &x).attr("r", if labelled { 11 } else { 5 }).raw("><title>");
         page.text(&event.happening.line).raw("</title></circle>");
         if labelled {

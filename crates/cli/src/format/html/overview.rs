@@ -24,7 +24,7 @@ pub(super) fn write(page: &mut Page, report: &Report) {
 fn header(page: &mut Page, report: &Report) {
     page.raw(LOGO).raw("<div><h1>Hunt report</h1><p class=\"verdict\">").text(&verdict(&report.summary)).raw("</p>");
     if let (Some(first), Some(last)) = (&report.summary.first_alert, &report.summary.last_alert) {
-        page.raw("<p class=\"sub\">Alerts from <time>").text(first).raw("</time> to <time>").text(last).raw("</time></p>");
+        page.raw("<p class=\"period\">Alerts from <time>").text(first).raw("</time> to <time>").text(last).raw("</time></p>");
     }
     page.raw("</div></div>\n<nav aria-label=\"Sections\">");
     if !report.alerts.is_empty() {
