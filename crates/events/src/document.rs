@@ -437,11 +437,11 @@ mod tests {
     fn leaves_take_lists_and_objects_apart() {
         let mut document = Document::new();
         document.set("host.name", "h");
-        let answer = |kind: &'static str| Value::Object(vec![("type".into(), kind.into()), ("ttl".into(), 1_u32.into())]);
+        let answer =
+            |kind: &'static str| Value::Object(vec![("type".into(), kind.into()), ("ttl".into(), 1_u32.into())]);
         document.set("dns.answers", Value::List(vec![answer("A"), answer("AAAA")]));
         document.set("tags", Value::strings(["x", "y"]));
-        let leaves: Vec<String> =
-            document.leaves().map(|(path, value)| format!("{path}={value:?}")).collect();
+        let leaves: Vec<String> = document.leaves().map(|(path, value)| format!("{path}={value:?}")).collect();
         assert_eq!(
             leaves,
             [

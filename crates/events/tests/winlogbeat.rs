@@ -156,7 +156,10 @@ impl Tally {
 
     fn finish(self, what: &str) {
         let allowed: usize = self.allowed.values().sum();
-        eprintln!("{what}: {} documents, {} fields compared, {allowed} differences allowed:", self.documents, self.fields);
+        eprintln!(
+            "{what}: {} documents, {} fields compared, {allowed} differences allowed:",
+            self.documents, self.fields
+        );
         for (reason, count) in &self.allowed {
             eprintln!("  {count:5} {reason}");
         }

@@ -92,11 +92,7 @@ fn attack_samples_read_as_the_evtx_crate_reads_them() {
 fn read_with_crate(chunk: &[u8]) -> Vec<Value> {
     let Ok(mut data) = EvtxChunkData::new(chunk.to_vec(), false) else { return Vec::new() };
     let Ok(mut chunk) = data.parse(Arc::new(ParserSettings::default().indent(false))) else { return Vec::new() };
-    chunk
-        .iter()
-        .flatten()
-        .map(|record| record.into_json_value().unwrap().data)
-        .collect()
+    chunk.iter().flatten().map(|record| record.into_json_value().unwrap().data).collect()
 }
 
 fn compare(event: &RawEvent<'_>, document: &Value, path: &Path) -> usize {
@@ -308,13 +304,18 @@ fn selected_records_decode_alone() {
     });
     for (position, identity, document) in &all {
         let mut found = 0;
-        decoder.decode_selected(chunk, number, |index| index == position.index, |record| {
-            let record = record.unwrap();
-            found += 1;
-            assert_eq!(record.position, *position);
-            assert_eq!(winlog::identity(&record.event), *identity);
-            assert_eq!(format!("{:?}", winlog::normalise(&record.event)), *document);
-        });
+        decoder.decode_selected(
+            chunk,
+            number,
+            |index| index == position.index,
+            |record| {
+                let record = record.unwrap();
+                found += 1;
+                assert_eq!(record.position, *position);
+                assert_eq!(winlog::identity(&record.event), *identity);
+                assert_eq!(format!("{:?}", winlog::normalise(&record.event)), *document);
+            },
+        );
         assert_eq!(found, 1);
     }
 }

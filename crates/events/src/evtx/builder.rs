@@ -352,9 +352,8 @@ impl<'b> Builder<'b> {
             return Err(RecordProblem::TooManyFields { limit: MAX_FIELDS });
         }
         // Known names differ if their numbers do.
-        let is_same = |pair: &Pair<'_>| {
-            pair.key == field.key && (field.key != Name::Unknown || pair.path == field.path)
-        };
+        let is_same =
+            |pair: &Pair<'_>| pair.key == field.key && (field.key != Name::Unknown || pair.path == field.path);
         if !pairs.iter().any(is_same) {
             pairs.push(Pair { key: field.key, path: field.path, value: text });
         }

@@ -1,5 +1,7 @@
 //! What every event has, whatever its provider.
 
+use std::borrow::Cow;
+
 use crate::document::{Document, Value};
 use crate::evtx::RawEvent;
 
@@ -113,13 +115,15 @@ fn write_user<'a>(raw: &RawEvent<'a>, document: &mut Document<'a>) {
     document.push("winlog.user.type", "Well Known Group");
 }
 
-fn level(raw: &RawEvent<'_>) -> Option<&'static str> {
-    Some(match raw.level {
+fn level<'a>(raw: &RawEvent<'a>) -> Option<Cow<'a, str>> {
+    let rendered = raw.rendering.as_ref().and_then(|rendering| rendering.level);
+    Some(Cow::Borrowed(match raw.level {
         0 | 4 => "information",
         1 => "critical",
         2 => "error",
         3 => "warning",
         5 => "verbose",
-        _ => return None,
-    })
+        // Levels of the provider's own.
+        _ => return rendered.map(|level| Cow::Owned(level.to_lowercase())),
+    }))
 }

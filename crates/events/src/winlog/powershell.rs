@@ -184,7 +184,9 @@ fn write_details<'a>(details: &'a str, document: &mut Document<'a>) {
 /// Takes `Type(Command): value` apart, and the `name=…; value=…` of a parameter binding.
 fn detail(line: &str) -> Value<'_> {
     let object = |members: Vec<(&'static str, &str)>| {
-        Value::Object(members.into_iter().map(|(name, value)| (name.into(), Value::Str(Cow::Owned(value.to_owned())))).collect())
+        Value::Object(
+            members.into_iter().map(|(name, value)| (name.into(), Value::Str(Cow::Owned(value.to_owned())))).collect(),
+        )
     };
     let Some((kind, command, value)) = split_detail(line) else { return object(vec![("value", line)]) };
     let mut members = vec![("type", kind), ("related_command", command)];

@@ -84,7 +84,11 @@ mod tests {
     #[test]
     fn indices() {
         for (channel, provider, index) in [
-            ("Microsoft-Windows-Sysmon/Operational", "Microsoft-Windows-Sysmon", "logs-windows.sysmon_operational-default"),
+            (
+                "Microsoft-Windows-Sysmon/Operational",
+                "Microsoft-Windows-Sysmon",
+                "logs-windows.sysmon_operational-default",
+            ),
             ("Security", "Microsoft-Windows-Security-Auditing", "logs-system.security-default"),
             ("Security", "AD FS Auditing", "logs-system.security-default"),
             ("System", "Service Control Manager", "logs-system.system-default"),
@@ -95,7 +99,11 @@ mod tests {
                 "Microsoft-Windows-PowerShell",
                 "logs-windows.powershell_operational-default",
             ),
-            ("Microsoft-Windows-WMI-Activity/Operational", "Microsoft-Windows-WMI-Activity", "logs-winlog.winlog-default"),
+            (
+                "Microsoft-Windows-WMI-Activity/Operational",
+                "Microsoft-Windows-WMI-Activity",
+                "logs-winlog.winlog-default",
+            ),
         ] {
             assert_eq!(index_names(channel, provider), [index, "winlogbeat-eqlipse"]);
         }

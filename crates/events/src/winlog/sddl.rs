@@ -2,7 +2,7 @@
 
 use crate::document::{Document, Value};
 
-use super::lookups::{ACE_TYPES, DOMAIN_ACCOUNTS, DESCRIPTOR_RIGHTS, GENERIC_RIGHTS, KNOWN_ACCOUNTS};
+use super::lookups::{ACE_TYPES, DESCRIPTOR_RIGHTS, DOMAIN_ACCOUNTS, GENERIC_RIGHTS, KNOWN_ACCOUNTS};
 use super::text::{flags, number};
 
 /// Entries of one access list that are put into words.
@@ -95,7 +95,10 @@ mod tests {
         let text = |path: &str| document.text(path).unwrap().to_owned();
         assert_eq!(text("winlog.event_data.OldSdDacl0"), "Local system :Access Allowed ([File All Access])");
         assert_eq!(text("winlog.event_data.OldSdDacl1"), "Administrator :Access Allowed ([Syncronize, Read Control])");
-        assert_eq!(text("winlog.event_data.OldSdSacl0"), "Everyone :System Audit ([Delete All Child Objects, List Contents])");
+        assert_eq!(
+            text("winlog.event_data.OldSdSacl0"),
+            "Everyone :System Audit ([Delete All Child Objects, List Contents])"
+        );
         assert_eq!(document.get("related.user"), Some(&Value::strings(["Administrator"])));
     }
 

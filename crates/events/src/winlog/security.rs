@@ -253,7 +253,7 @@ pub fn write<'a>(raw: &RawEvent<'a>, document: &mut Document<'a>) {
     let data = Data(raw);
     write_descriptions(raw.event_id, data, document);
     write_users(steps, raw, document);
-    write_logon_id(steps, data, document);
+    write_logon_id(steps, raw, document);
     write_process(steps, data, document);
     if steps & SHARE != 0 {
         write_share(data, document);
@@ -373,10 +373,9 @@ fn write_descriptions<'a>(id: u32, data: Data<'_, 'a>, document: &mut Document<'
 
 fn write_failure<'a>(data: Data<'_, 'a>, document: &mut Document<'a>) {
     let text = |name| data.get(name).and_then(number).and_then(|status| lookup(LOGON_STATUS, status));
-    for (name, path) in [
-        (Name::Status, "winlog.logon.failure.status"),
-        (Name::SubStatus, "winlog.logon.failure.sub_status"),
-    ] {
+    for (name, path) in
+        [(Name::Status, "winlog.logon.failure.status"), (Name::SubStatus, "winlog.logon.failure.sub_status")]
+    {
         if let Some(status) = text(name) {
             document.set(path, status);
         }
@@ -525,14 +524,15 @@ fn target<'a>(data: Data<'_, 'a>) -> Account<'a> {
 }
 
 fn user_data_subject<'a>(raw: &RawEvent<'a>) -> Account<'a> {
-    let get = |name: &str| {
-        let pair = raw.user_data.iter().find(|pair| pair.path.strip_prefix(USER_DATA_PREFIX) == Some(name));
-        pair.map(|pair| pair.value).filter(|value| !is_nothing(value))
-    };
-    Account { id: get("SubjectUserSid"), name: get("SubjectUserName"), domain: get("SubjectDomainName") }
+    let [id, name, domain] =
+        ["SubjectUserSid", "SubjectUserName", "SubjectDomainName"].map(|name| user_data(raw, name));
+    Account { id, name, domain }
 }
 
-const USER_DATA_PREFIX: &str = crate::evtx::USER_DATA;
+fn user_data<'a>(raw: &RawEvent<'a>, name: &str) -> Option<&'a str> {
+    let pair = raw.user_data.iter().find(|pair| pair.path.strip_prefix(crate::evtx::USER_DATA) == Some(name));
+    pair.map(|pair| pair.value).filter(|value| !is_nothing(value))
+}
 
 fn set_all<'a, const N: usize>(values: [(&'static str, Option<&'a str>); N], document: &mut Document<'a>) {
     for (path, value) in values {
@@ -554,8 +554,7 @@ fn write_account<'a>(account: Account<'a>, [id, name, domain]: [&'static str; 3]
 }
 
 fn write_session<'a>(data: Data<'_, 'a>, document: &mut Document<'a>) {
-    let account =
-        Account { id: None, name: data.get(Name::AccountName), domain: data.get(Name::AccountDomain) };
+    let account = Account { id: None, name: data.get(Name::AccountName), domain: data.get(Name::AccountDomain) };
     write_account(account, ["user.id", "user.name", "user.domain"], document);
     match data.get(Name::ClientAddress) {
         Some("LOCAL") => {
@@ -613,11 +612,16 @@ fn write_renamed<'a>(data: Data<'_, 'a>, document: &mut Document<'a>) {
     relate(old, document);
 }
 
-fn write_logon_id<'a>(steps: u16, data: Data<'_, 'a>, document: &mut Document<'a>) {
+fn write_logon_id<'a>(steps: u16, raw: &RawEvent<'a>, document: &mut Document<'a>) {
+    let data = Data(raw);
     // A logon's own session is the target's; everything else happens in the subject's.
     let target = data.get(Name::TargetLogonId).filter(|_| steps & TARGET_LOGON_ID != 0);
     let session = data.get(Name::LogonID).filter(|_| steps & SESSION != 0);
-    if let Some(id) = target.or(session).or(data.get(Name::SubjectLogonId)) {
+    let subject = || match steps & USER_DATA {
+        0 => data.get(Name::SubjectLogonId),
+        _ => user_data(raw, "SubjectLogonId"),
+    };
+    if let Some(id) = target.or(session).or_else(subject) {
         document.set("winlog.logon.id", id);
     }
 }

@@ -345,7 +345,8 @@ fn hive(root: &str) -> Option<&'static str> {
 /// the text itself.
 fn registry_data(details: &str) -> (&'static str, Cow<'_, str>) {
     let inside = |kind: &str| {
-        let rest = details.get(..kind.len()).filter(|head| head.eq_ignore_ascii_case(kind)).map(|_| &details[kind.len()..]);
+        let rest =
+            details.get(..kind.len()).filter(|head| head.eq_ignore_ascii_case(kind)).map(|_| &details[kind.len()..]);
         rest.and_then(|rest| rest.strip_prefix(" (")?.strip_suffix(')'))
     };
     let word = |text: &str| u32::from_str_radix(text.strip_prefix("0x").filter(|digits| digits.len() == 8)?, 16).ok();

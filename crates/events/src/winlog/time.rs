@@ -94,13 +94,25 @@ pub fn sysmon_time(text: &str) -> Option<String> {
     let shape = b"0000-00-00 00:00:00.000";
     let bytes = text.as_bytes();
     let fits = bytes.len() == shape.len()
-        && bytes.iter().zip(shape).all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape });
+        && bytes
+            .iter()
+            .zip(shape)
+            .all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape });
     if !fits {
         return None;
     }
-    let part = |at: usize| text[at..at + 2].parse::<u8>().unwrap_or(99);
-    let is_time = matches!(part(5), 1..=12) && matches!(part(8), 1..=31) && part(11) < 24 && part(14) < 60 && part(17) < 60;
-    is_time.then(|| format!("{}T{}Z", &text[..10], &text[11..]))
+    let part = |at: usize| (bytes[at] - b'0') * 10 + (bytes[at + 1] - b'0');
+    let is_date = matches!(part(5), 1..=12) && matches!(part(8), 1..=31);
+    let is_time = part(11) < 24 && part(14) < 60 && part(17) < 60;
+    if !is_date || !is_time {
+        return None;
+    }
+    let mut time = String::with_capacity(shape.len() + 1);
+    time.push_str(&text[..10]);
+    time.push('T');
+    time.push_str(&text[11..]);
+    time.push('Z');
+    Some(time)
 }
 
 #[cfg(test)]
@@ -146,7 +158,9 @@ mod tests {
     #[test]
     fn sysmon_times() {
         assert_eq!(sysmon_time("2020-10-27 20:00:14.320").as_deref(), Some("2020-10-27T20:00:14.320Z"));
-        for bad in ["", "-", "2020-13-27 20:00:14.320", "2020-10-27 24:00:14.320", "2020-10-27T20:00:14.320Z", "ääääääääääää"] {
+        for bad in
+            ["", "-", "2020-13-27 20:00:14.320", "2020-10-27 24:00:14.320", "2020-10-27T20:00:14.320Z", "ääääääääääää"]
+        {
             assert_eq!(sysmon_time(bad), None);
         }
     }
