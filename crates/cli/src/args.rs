@@ -390,8 +390,7 @@ pub struct ManArgs {
 
 fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
     use clap::builder::{PossibleValuesParser, TypedValueParser};
-    PossibleValuesParser::new(Severity::ALL.map(Severity::as_str))
-        .try_map(|text| text.parse::<Severity>())
+    PossibleValuesParser::new(Severity::ALL.map(Severity::as_str)).try_map(|text| text.parse::<Severity>())
 }
 
 #[cfg(test)]

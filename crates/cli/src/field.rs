@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn finds_nested_dotted_and_mixed() {
-        let document = document(json!({"process": {"parent.name": "a", "pid": 4}, "dns.question": {"name": "b"}, "x.y": null}));
+        let document =
+            document(json!({"process": {"parent.name": "a", "pid": 4}, "dns.question": {"name": "b"}, "x.y": null}));
         assert_eq!(text(&document, "process.parent.name").as_deref(), Some("a"));
         assert_eq!(text(&document, "process.pid").as_deref(), Some("4"));
         assert_eq!(text(&document, "dns.question.name").as_deref(), Some("b"));

@@ -125,7 +125,9 @@ pub fn full() -> HuntReport {
             unloaded: vec![UnloadedRule {
                 origin: "rules/broken.toml".to_owned(),
                 name: Some("Broken".to_owned()),
-                reason: "error: unknown function `wildcrd`\n  |\n1 | any where wildcrd(a, \"b\")\n  |           ^^^^^^^".to_owned(),
+                reason:
+                    "error: unknown function `wildcrd`\n  |\n1 | any where wildcrd(a, \"b\")\n  |           ^^^^^^^"
+                        .to_owned(),
             }],
             not_run: BTreeMap::from([("query".to_owned(), 453), ("threshold".to_owned(), 28)]),
             filtered: 7,
@@ -177,7 +179,8 @@ pub fn full() -> HuntReport {
 
 /// A report without alerts; `blind` of `ran` rules could not have fired.
 pub fn empty(ran: usize, blind: usize) -> HuntReport {
-    let rules: Vec<Arc<Rule>> = (0..ran).map(|at| rule(&format!("rule-{at}"), "A rule", "low", "any where true")).collect();
+    let rules: Vec<Arc<Rule>> =
+        (0..ran).map(|at| rule(&format!("rule-{at}"), "A rule", "low", "any where true")).collect();
     let blind = rules.iter().take(blind);
     let blind = blind.map(|rule| BlindRule { rule: Arc::clone(rule), reasons: vec![BlindReason::Index] });
     HuntReport {

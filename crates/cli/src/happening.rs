@@ -16,7 +16,8 @@ pub struct Happening {
 type Describe = fn(&Document) -> Option<String>;
 
 /// Which fields tell most, by category; the first whose fields are there wins.
-const DESCRIBE: [(&str, Describe); 12] = [
+const DESCRIBE: [(&str, Describe); 15] = [
+    ("process", powershell),
     ("dns", dns),
     ("registry", registry),
     ("network", network),
@@ -25,8 +26,10 @@ const DESCRIBE: [(&str, Describe); 12] = [
     ("file", file),
     ("authentication", logon),
     ("session", logon),
+    ("iam", service),
     ("iam", account),
     ("process", process),
+    ("configuration", service),
     ("configuration", account),
     ("intrusion_detection", message),
 ];
@@ -40,9 +43,7 @@ pub fn happening(event: &Document) -> Happening {
             "dns" => get(event, "dns.question.name").is_some(),
             category => categories.iter().any(|own| own == category),
         })
-        .find_map(|(category, describe)| {
-            Some(Happening { category: (*category).to_owned(), line: describe(event)? })
-        });
+        .find_map(|(category, describe)| Some(Happening { category: (*category).to_owned(), line: describe(event)? }));
     described.unwrap_or_else(|| Happening {
         category: categories.first().map_or_else(|| "event".to_owned(), |category| category.to_string()),
         line: anything(event),
@@ -52,9 +53,7 @@ pub fn happening(event: &Document) -> Happening {
 fn process(event: &Document) -> Option<String> {
     let name = actor(event)?;
     let ended = has(event, "event.type", "end") && !has(event, "event.type", "start");
-    let script = text(event, "powershell.file.script_block_text");
-    let command = script.or_else(|| text(event, "process.command_line")).filter(|command| !command.is_empty());
-    let command = command.or_else(|| text(event, "process.executable"));
+    let command = first(event, &["process.command_line", "process.executable"]);
     let mut line = match command {
         Some(command) if !ended && names(&command, &name) => command.into_owned(),
         Some(command) if !ended => format!("{name}: {command}"),
@@ -76,13 +75,43 @@ fn process(event: &Document) -> Option<String> {
 fn names(command: &str, name: &str) -> bool {
     let command = command.trim_start_matches(['"', ' ']);
     let program = command.split(['"', ' ']).next().unwrap_or("");
-    program.rsplit(['\\', '/']).next().unwrap_or("").eq_ignore_ascii_case(name)
+    let program = program.rsplit(['\\', '/']).next().unwrap_or("").to_lowercase();
+    let name = name.to_lowercase();
+    program == name || name.strip_suffix(".exe") == Some(&program)
+}
+
+/// A script block, or a command with its parameters.
+fn powershell(event: &Document) -> Option<String> {
+    if let Some(script) = text(event, "powershell.file.script_block_text") {
+        return Some(format!("PowerShell script: {script}"));
+    }
+    let details = get(event, "powershell.command.invocation_details")?.as_array()?;
+    let mut line = String::from("PowerShell command:");
+    for detail in details.iter().filter_map(|detail| detail.as_object()) {
+        if text(detail, "type").is_some_and(|kind| kind == "CommandInvocation") {
+            line.push_str(&format!(" {}", text(detail, "related_command").unwrap_or_default()));
+        } else if let Some(value) = text(detail, "value") {
+            let name = text(detail, "name").unwrap_or_default();
+            line.push_str(&format!(" {}={}", name.trim_matches('"'), value.trim_matches('"')));
+        }
+    }
+    Some(line)
+}
+
+/// A service that was installed or changed.
+fn service(event: &Document) -> Option<String> {
+    let path = first(event, &["winlog.event_data.ImagePath", "winlog.event_data.ServiceFileName"])?;
+    let name = first(event, &["service.name", "winlog.event_data.ServiceName"]).unwrap_or_default();
+    let user = text(event, "user.name").map(|user| format!(" (by {user})")).unwrap_or_default();
+    Some(format!("service {name}: {path}{user}"))
 }
 
 fn network(event: &Document) -> Option<String> {
     let target = endpoint(event, "destination")?;
     let mut line = match (actor(event), endpoint(event, "source")) {
-        (Some(name), Some(source)) if has(event, "network.direction", "ingress") => format!("{name} {source} → {target}"),
+        (Some(name), Some(source)) if has(event, "network.direction", "ingress") => {
+            format!("{name} {source} → {target}")
+        }
         (Some(name), _) => format!("{name} → {target}"),
         (None, Some(source)) => format!("{source} → {target}"),
         (None, None) => format!("→ {target}"),
@@ -148,7 +177,7 @@ fn logon(event: &Document) -> Option<String> {
 }
 
 fn account(event: &Document) -> Option<String> {
-    let what = text(event, "event.action")?;
+    let what = text(event, "event.action").filter(|action| action != "None")?;
     let target = first(event, &["user.target.name", "group.name", "service.name", "winlog.event_data.TaskName"]);
     let target = target.map(|target| format!(" {target}")).unwrap_or_default();
     let user = text(event, "user.name").map(|user| format!(" (by {user})")).unwrap_or_default();
@@ -163,10 +192,10 @@ fn message(event: &Document) -> Option<String> {
 
 /// For events of no category, or of one whose usual fields are not there.
 fn anything(event: &Document) -> String {
-    let script = || text(event, "powershell.file.script_block_text").map(Cow::into_owned);
     let by_shape = || [network, file, registry, library].iter().find_map(|describe| describe(event));
     let action = || account(event).or_else(|| text(event, "event.code").map(|code| format!("event {code}")));
-    script()
+    powershell(event)
+        .or_else(|| service(event))
         .or_else(|| text(event, "process.command_line").and_then(|_| process(event)))
         .or_else(by_shape)
         .or_else(|| message(event))
@@ -213,10 +242,12 @@ mod tests {
         assert_eq!(
             line(json!({"event": {"category": ["process"], "type": ["start"]}, "process": {"name": "mshta.exe",
                 "command_line": "mshta http://x", "parent": {"name": "explorer.exe"}}})),
-            "process: mshta.exe: mshta http://x (by explorer.exe)"
+            "process: mshta http://x (by explorer.exe)"
         );
         assert_eq!(
-            line(json!({"event.category": "process", "process.name": "a.exe", "process.command_line": "\"C:\\x\\A.exe\" 1"})),
+            line(
+                json!({"event.category": "process", "process.name": "a.exe", "process.command_line": "\"C:\\x\\A.exe\" 1"})
+            ),
             "process: \"C:\\x\\A.exe\" 1"
         );
         assert_eq!(
@@ -256,6 +287,24 @@ mod tests {
             line(json!({"event.category": "authentication", "event.action": "logon-failed", "user.name": "bob",
                 "source.ip": "1.2.3.4", "event.outcome": "failure"})),
             "authentication: logon-failed bob from 1.2.3.4: failed"
+        );
+    }
+
+    #[test]
+    fn windows_of_its_own() {
+        assert_eq!(
+            line(json!({"event.category": "process", "process.title": "ConsoleHost", "powershell": {"command": {
+                "invocation_details": [{"type": "CommandInvocation", "related_command": "Invoke-Expression"},
+                {"type": "ParameterBinding", "name": "\"Command\"", "value": "\"irm x\""}]}}})),
+            "process: PowerShell command: Invoke-Expression Command=irm x"
+        );
+        assert_eq!(
+            line(json!({"event.action": "None", "service.name": "Sync", "winlog.event_data.ImagePath": "C:\\x.exe"})),
+            "event: service Sync: C:\\x.exe"
+        );
+        assert_eq!(
+            line(json!({"event.category": "process", "process.name": "reg.exe", "process.command_line": "reg  save"})),
+            "process: reg  save"
         );
     }
 

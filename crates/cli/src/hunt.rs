@@ -32,14 +32,15 @@ const WARNINGS_SHOWN: usize = 20;
 pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     let started = (Instant::now(), Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH));
     let (from, to) = window(args, started.1)?;
+    check_outputs(args)?;
     let paths = inputs_of(&args.paths)?;
     if paths.iter().chain(&args.rules.rules).filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(CliError::Usage("standard input ('-') can be given only once".to_owned()));
     }
+    let found = find(&paths, messages)?;
     let mut output = Output::open(args.output.as_deref())?;
     let manifest_output = args.manifest.as_deref().map(|path| Output::open(Some(path))).transpose()?;
     let book = rule_book(args, messages)?;
-    let found = find(&paths, messages)?;
     let format = format(args);
     let options = hunt_options(args, from, to, format);
     let progress = Progress::default();
@@ -60,6 +61,18 @@ pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     closing_words(&report, args, format, started.0, messages);
     reading?;
     Ok(exit(args, &report))
+}
+
+/// Alerts and manifest must not go to the same place.
+fn check_outputs(args: &HuntArgs) -> Result<(), CliError> {
+    let stdout = Path::new("-");
+    let alerts = args.output.as_deref().unwrap_or(stdout);
+    match args.manifest.as_deref() {
+        Some(manifest) if manifest == alerts => Err(CliError::Usage(
+            "alerts and manifest cannot go to the same place: give --output or another --manifest".into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn window(args: &HuntArgs, now: Timestamp) -> Result<(Option<i64>, Option<i64>), CliError> {

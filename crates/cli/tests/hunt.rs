@@ -115,6 +115,24 @@ fn an_output_that_cannot_be_written_shows_at_once() {
 }
 
 #[test]
+fn an_output_inside_the_input_changes_nothing() {
+    let bench = Bench::filled();
+    let first = bench.run(&["hunt", "--rules", "rules", ".", "-f", "json", "-q"]);
+    let (_, code) = bench.run(&["hunt", "--rules", "rules", ".", "-f", "json", "-q", "-o", "report.json"]);
+    assert_eq!((first.0, code), (bench.read("report.json"), 0));
+}
+
+#[test]
+fn alerts_and_manifest_go_to_two_places() {
+    let bench = Bench::filled();
+    assert_eq!(bench.run(&hunt(&["--manifest", "-"])).1, 2);
+    assert_eq!(bench.run(&hunt(&["--manifest", "x", "-o", "x"])).1, 2);
+    let (out, code) = bench.run(&hunt(&["--manifest", "-", "-o", "alerts.ndjson"]));
+    assert_eq!(code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["counts"]["alerts"], 2);
+}
+
+#[test]
 fn rules_are_selected() {
     let bench = Bench::filled();
     let count = |more: &[&str]| lines(&bench.run(&hunt(more)).0).len();

@@ -42,8 +42,14 @@ fn rules_show() {
 fn rules_check_points_at_the_place_in_the_file() {
     let bench = Bench::filled();
     assert_eq!(bench.run(&["rules", "check", "rules", "--strict"]), (String::new(), 0));
-    bench.file("rules/sequence.toml", SEQUENCE.replace("process.name : \"courier*\"", "wildcrd(process.name, \"courier*\")"));
-    bench.file("rules/single.toml", SINGLE.replace("process.parent.name", "proces.parent.name").replace("tags = [\"Domain: Test\"]", ""));
+    bench.file(
+        "rules/sequence.toml",
+        SEQUENCE.replace("process.name : \"courier*\"", "wildcrd(process.name, \"courier*\")"),
+    );
+    bench.file(
+        "rules/single.toml",
+        SINGLE.replace("process.parent.name", "proces.parent.name").replace("tags = [\"Domain: Test\"]", ""),
+    );
     let (out, err, code) = bench.run_all(&["rules", "check", "rules"]);
     insta::assert_snapshot!("rules-check", out);
     assert_eq!((err.as_str(), code), ("2 rules checked: 1 error, 2 warnings\n", 1));
@@ -51,7 +57,10 @@ fn rules_check_points_at_the_place_in_the_file() {
     let report: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&report["errors"], &report["warnings"]), (&Value::from(1), &Value::from(2)));
     let error = report["findings"].as_array().unwrap().iter().find(|finding| finding["level"] == "error").unwrap();
-    assert_eq!((&error["line"], &error["rule_id"]), (&Value::from(2), &Value::from("6b1ba2a1-8d0e-4bb0-9b3b-1d2f3c4d5e01")));
+    assert_eq!(
+        (&error["line"], &error["rule_id"]),
+        (&Value::from(2), &Value::from("6b1ba2a1-8d0e-4bb0-9b3b-1d2f3c4d5e01"))
+    );
 }
 
 #[test]
@@ -77,7 +86,13 @@ fn convert_writes_documents() {
     let bench = Bench::filled();
     let (out, code) = bench.run(&["convert", "events.ndjson"]);
     assert_eq!((out.lines().count(), code), (3, 0));
-    bench.file("hits.json", format!("[{}]", EVENTS.lines().map(|line| format!("{{\"_index\":\"x\",\"_source\":{line}}}")).collect::<Vec<_>>().join(",")));
+    bench.file(
+        "hits.json",
+        format!(
+            "[{}]",
+            EVENTS.lines().map(|line| format!("{{\"_index\":\"x\",\"_source\":{line}}}")).collect::<Vec<_>>().join(",")
+        ),
+    );
     let (out, _) = bench.run(&["convert", "hits.json", "--output", "out.ndjson"]);
     assert_eq!(out, "");
     let first: Value = serde_json::from_str(bench.read("out.ndjson").lines().next().unwrap()).unwrap();

@@ -10,8 +10,25 @@ use crate::text::inert;
 use crate::view::{AlertView, EventView};
 
 const COLUMNS: [&str; 19] = [
-    "datetime", "timestamp_desc", "message", "severity", "risk_score", "rule", "rule_id", "alert_id", "alert_time",
-    "position", "events", "host", "user", "tactics", "techniques", "category", "event", "keys", "source",
+    "datetime",
+    "timestamp_desc",
+    "message",
+    "severity",
+    "risk_score",
+    "rule",
+    "rule_id",
+    "alert_id",
+    "alert_time",
+    "position",
+    "events",
+    "host",
+    "user",
+    "tactics",
+    "techniques",
+    "category",
+    "event",
+    "keys",
+    "source",
 ];
 
 /// Writes the timeline.

@@ -98,10 +98,7 @@ mod tests {
         let mut out = Vec::new();
         write_value(&mut out, &value).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(
-            text,
-            r#"{"a\u202e":["x\u009b2J\u007f\n","\udb40\udc41"],"b":{"c":1},"d":[]}"#
-        );
+        assert_eq!(text, r#"{"a\u202e":["x\u009b2J\u007f\n","\udb40\udc41"],"b":{"c":1},"d":[]}"#);
         assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
         let mut pretty = Vec::new();
         write_pretty(&mut pretty, &value).unwrap();

@@ -17,7 +17,7 @@ const SEVERITY_WIDTH: usize = 12;
 /// Columns of `2024-03-01 12:00:00.123`.
 const TIME_WIDTH: usize = 23;
 /// Most columns of the rule's name and of the host on a line that has a limit.
-const RULE_WIDTH: usize = 60;
+const RULE_WIDTH: usize = 90;
 const HOST_WIDTH: usize = 24;
 /// Lines that one event takes at most; what is longer is cut.
 const EVENT_LINES: usize = 3;
@@ -137,7 +137,7 @@ fn event_lines(out: &mut dyn Write, alert: &AlertView, layout: &Layout, indent: 
 
 /// The time of day where the date is the alert's, else both.
 fn event_time(event: &EventView, alert: &AlertView) -> String {
-    let Some(time) = event.time.map(readable) else { return "no time".to_owned() };
+    let Some(time) = event.time.map(readable) else { return String::new() };
     let alert_time = alert.time.map(readable);
     match (time.split_once(' '), alert_time.as_deref().and_then(|time| time.split_once(' '))) {
         (Some((date, clock)), Some((alert_date, _))) if date == alert_date => clock.to_owned(),
@@ -178,7 +178,9 @@ fn alert_counts(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         .alerts_by_severity
         .iter()
         .filter(|count| count.alerts > 0)
-        .map(|count| paint(style::severity(count.severity), format!("{} {}", count.severity, grouped(count.alerts as u64))))
+        .map(|count| {
+            paint(style::severity(count.severity), format!("{} {}", count.severity, grouped(count.alerts as u64)))
+        })
         .collect();
     row(out, "Severity", &severities.join(", "))?;
     let tactics: Vec<String> = summary
@@ -190,7 +192,8 @@ fn alert_counts(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         row(out, "Tactics", &tactics.join(", "))?;
     }
     for (at, rule) in summary.alerts_by_rule.iter().take(MOST_NAMED).enumerate() {
-        let capped = if rule.capped > 0 { format!(" (and {} more, capped)", grouped(rule.capped)) } else { String::new() };
+        let capped =
+            if rule.capped > 0 { format!(" (and {} more, capped)", grouped(rule.capped)) } else { String::new() };
         let text = format!("{:>6}  {}{capped}", grouped(rule.alerts as u64), shown(&rule.name));
         row(out, if at == 0 { "Top rules" } else { "" }, &text)?;
     }
@@ -226,16 +229,16 @@ fn read(out: &mut dyn Write, hunt: &HuntReport, summary: &Summary) -> io::Result
         }
     }
     if read.damaged > 0 {
-        row(out, "Damaged", &format!("{} read although something was wrong with them", counted(read.damaged, "record")))?;
+        row(
+            out,
+            "Damaged",
+            &format!("{} read although something was wrong with them", counted(read.damaged, "record")),
+        )?;
     }
     if read.skipped == 0 {
         return Ok(());
     }
-    let text = format!(
-        "{} in {}",
-        counted(read.skipped, "record"),
-        counted(read.inputs_with_faults as u64, "input"),
-    );
+    let text = format!("{} in {}", counted(read.skipped, "record"), counted(read.inputs_with_faults as u64, "input"),);
     row(out, "Skipped", &paint(style::WARNING, text))?;
     let places: Vec<String> = hunt
         .inputs

@@ -37,9 +37,9 @@ pub fn list(args: &ListArgs, messages: Messages) -> Result<Exit, CliError> {
             let width = width(args.width, None);
             output.write_styled(is_styled(messages.color, None), |out| table(out, &load.rules, width))?;
         }
-        ListFormat::Json => output.write(|out| {
-            write_pretty(out, &load.rules.iter().map(entry).collect::<Vec<Value>>())
-        })?,
+        ListFormat::Json => {
+            output.write(|out| write_pretty(out, &load.rules.iter().map(entry).collect::<Vec<Value>>()))?
+        }
         ListFormat::Csv => output.write(|out| csv(out, &load.rules))?,
     }
     output.finish()?;
@@ -73,7 +73,11 @@ fn table(out: &mut dyn Write, rules: &[LoadedRule], width: usize) -> io::Result<
         let severity = paint(style::severity(rule.severity), rule.severity);
         let severity = format!("{severity}{}", " ".repeat(8usize.saturating_sub(rule.severity.as_str().len())));
         let kind = rule.rule_type().as_str();
-        writeln!(out, "{}", line(&severity, &shown(&rule.name), kind, &shown(&rule.rule_id), &shown(&tactics(loaded).join(", "))))?;
+        writeln!(
+            out,
+            "{}",
+            line(&severity, &shown(&rule.name), kind, &shown(&rule.rule_id), &shown(&tactics(loaded).join(", ")))
+        )?;
     }
     Ok(())
 }

@@ -33,9 +33,9 @@ pub fn show(args: &ShowArgs, messages: Messages) -> Result<Exit, CliError> {
         TextOrJson::Text => {
             output.write_styled(is_styled(messages.color, None), |out| text(out, &load.rules))?;
         }
-        TextOrJson::Json => output.write(|out| {
-            load.rules.iter().try_for_each(|loaded| write_pretty(out, &loaded.rule.to_json()))
-        })?,
+        TextOrJson::Json => {
+            output.write(|out| load.rules.iter().try_for_each(|loaded| write_pretty(out, &loaded.rule.to_json())))?
+        }
     }
     output.finish()?;
     Ok(Exit::Done)
@@ -61,7 +61,11 @@ fn rule(out: &mut dyn Write, loaded: &LoadedRule) -> io::Result<()> {
     row(out, "version", &rule.version.to_string())?;
     row(out, "from", &shown(&loaded.origin.to_string()))?;
     list(out, "index", rule.index())?;
-    row(out, "schedule", &format!("every {}, over {} to {}", rule.interval, shown(rule.from.as_str()), shown(rule.to.as_str())))?;
+    row(
+        out,
+        "schedule",
+        &format!("every {}, over {} to {}", rule.interval, shown(rule.from.as_str()), shown(rule.to.as_str())),
+    )?;
     row(out, "max_signals", &rule.max_signals.to_string())?;
     list(out, "tags", &rule.tags)?;
     threats(out, rule)?;
@@ -109,8 +113,24 @@ fn block(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
 /// Every field that is set and not shown yet, in the order of the API.
 fn others(out: &mut dyn Write, rule: &Rule) -> io::Result<()> {
     const SHOWN: [&str; 18] = [
-        "name", "severity", "risk_score", "rule_id", "type", "version", "index", "interval", "from", "to", "max_signals",
-        "tags", "threat", "description", "query", "language", "note", "setup",
+        "name",
+        "severity",
+        "risk_score",
+        "rule_id",
+        "type",
+        "version",
+        "index",
+        "interval",
+        "from",
+        "to",
+        "max_signals",
+        "tags",
+        "threat",
+        "description",
+        "query",
+        "language",
+        "note",
+        "setup",
     ];
     let fields = rule.to_json();
     writeln!(out)?;

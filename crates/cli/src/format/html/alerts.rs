@@ -21,7 +21,8 @@ pub(super) fn write(page: &mut Page, report: &Report) {
     page.raw("<section id=\"alerts\"><h2>Alerts</h2>");
     if shown.len() < report.alerts.len() {
         page.raw("<p class=\"note\">This page shows the ").show(grouped(shown.len() as u64)).raw(" most severe of ");
-        page.show(grouped(report.alerts.len() as u64)).raw(" alerts; all of them are in the json, ndjson and csv formats.</p>");
+        page.show(grouped(report.alerts.len() as u64))
+            .raw(" alerts; all of them are in the json, ndjson and csv formats.</p>");
     }
     filter_bar(page, report);
     page.raw("<div class=\"list\">");
@@ -48,7 +49,10 @@ fn filter_bar(page: &mut Page, report: &Report) {
     page.raw("<div class=\"severities\">");
     for count in &report.summary.alerts_by_severity {
         let severity = count.severity;
-        page.raw("<label class=\"").raw(badge(severity)).raw("\"><input type=\"checkbox\" checked").attr("value", severity);
+        page.raw("<label class=\"")
+            .raw(badge(severity))
+            .raw("\"><input type=\"checkbox\" checked")
+            .attr("value", severity);
         page.raw(">").show(severity).raw(" <b>").show(grouped(count.alerts as u64)).raw("</b></label>");
     }
     page.raw("</div><span id=\"count\" role=\"status\"></span>");
@@ -56,7 +60,11 @@ fn filter_bar(page: &mut Page, report: &Report) {
 }
 
 fn alert_card(page: &mut Page, alert: &AlertView) {
-    page.raw("<details class=\"alert ").raw(edge(alert.severity)).raw("\"").attr("data-severity", alert.severity).raw("><summary>");
+    page.raw("<details class=\"alert ")
+        .raw(edge(alert.severity))
+        .raw("\"")
+        .attr("data-severity", alert.severity)
+        .raw("><summary>");
     page.raw("<span class=\"").raw(badge(alert.severity)).raw("\">").show(alert.severity).raw("</span>");
     page.raw("<time>").text(&alert.time.map_or_else(|| "no time".to_owned(), readable)).raw("</time>");
     page.raw("<span class=\"name\">").text(alert.name).raw("</span>");
@@ -131,7 +139,11 @@ fn fact(page: &mut Page, name: &str, value: impl FnOnce(&mut Page) -> &mut Page)
 pub(super) fn attack_link(page: &mut Page, id: &str) {
     match attack::address(id) {
         Some(address) => {
-            page.raw("<a class=\"ttp\" rel=\"noreferrer noopener\"").attr("href", address).raw(">").text(id).raw("</a> ");
+            page.raw("<a class=\"ttp\" rel=\"noreferrer noopener\"")
+                .attr("href", address)
+                .raw(">")
+                .text(id)
+                .raw("</a> ");
         }
         None => {
             page.element("span", "ttp", id);
@@ -145,7 +157,7 @@ fn event_card(page: &mut Page, alert: &AlertView, at: usize, event: &EventView) 
         page.element("span", "number", &(at + 1).to_string());
     }
     page.element("span", "category", &event.happening.category);
-    page.raw("<time>").text(&event.time.map_or_else(|| "no time".to_owned(), readable)).raw("</time>");
+    page.raw("<time>").text(&event.time.map_or_else(String::new, readable)).raw("</time>");
     let before = at.checked_sub(1).and_then(|before| alert.events[before].time);
     if let (Some(before), Some(time)) = (before, event.time) {
         page.raw("<span class=\"after\">+").show(duration(time.saturating_sub(before))).raw("</span>");

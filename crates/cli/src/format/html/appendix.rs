@@ -36,7 +36,10 @@ fn rules(page: &mut Page, report: &Report) {
 }
 
 fn rule_card(page: &mut Page, rule: &Rule, alerts: usize) {
-    page.raw("<details class=\"rule\"><summary><span class=\"").raw(badge(rule.severity)).raw("\">").show(rule.severity);
+    page.raw("<details class=\"rule\"><summary><span class=\"")
+        .raw(badge(rule.severity))
+        .raw("\">")
+        .show(rule.severity);
     page.raw("</span><span class=\"name\">").text(&rule.name).raw("</span><span class=\"num\">");
     page.show(counted(alerts as u64, "alert")).raw("</span></summary><div class=\"body\">");
     page.prose(&rule.description);
@@ -74,8 +77,12 @@ fn row(page: &mut Page, name: &str, value: &str) {
 fn coverage(page: &mut Page, report: &Report) {
     let rules = &report.summary.rules;
     page.raw("<section id=\"coverage\"><h2>Coverage</h2><p>A rule that could not have fired says nothing about what ");
-    page.raw("happened: the events it needs are not in these logs. Of ").show(counted(rules.ran as u64, "rule")).raw(" run, ");
-    page.show(grouped(rules.could_fire as u64)).raw(" could have fired and ").show(grouped(rules.could_not_fire as u64));
+    page.raw("happened: the events it needs are not in these logs. Of ")
+        .show(counted(rules.ran as u64, "rule"))
+        .raw(" run, ");
+    page.show(grouped(rules.could_fire as u64))
+        .raw(" could have fired and ")
+        .show(grouped(rules.could_not_fire as u64));
     page.raw(" could not.</p>");
     lacking(page, report);
     blind_rules(page, report);
@@ -97,7 +104,11 @@ fn lacking(page: &mut Page, report: &Report) {
     for (what, count, most) in rows.into_iter().filter(|(_, count, _)| *count > 0) {
         let most = most.map(|lack| most_lacking(&report.hunt.blind, lack, 8)).unwrap_or_default();
         let most: Vec<String> = most.iter().map(|(name, count)| format!("{name} ({count})")).collect();
-        page.raw("<tr>").plain("td", what).element("td", "num", &grouped(count as u64)).plain("td", &most.join(", ")).raw("</tr>");
+        page.raw("<tr>")
+            .plain("td", what)
+            .element("td", "num", &grouped(count as u64))
+            .plain("td", &most.join(", "))
+            .raw("</tr>");
     }
     page.raw("</table>");
 }
@@ -117,7 +128,8 @@ fn blind_rules(page: &mut Page, report: &Report) {
 fn not_run(page: &mut Page, report: &Report) {
     let rules = &report.hunt.rules;
     if !rules.not_run.is_empty() {
-        let types: Vec<String> = rules.not_run.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count as u64))).collect();
+        let types: Vec<String> =
+            rules.not_run.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count as u64))).collect();
         page.raw("<p>Loaded but of types that eqlipse does not run yet: ").text(&types.join(", ")).raw(".</p>");
     }
     if rules.unloaded.is_empty() {
@@ -160,7 +172,9 @@ fn value_text(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(value_text).collect::<Vec<_>>().join(", "),
-        Value::Object(object) => object.iter().map(|(name, value)| format!("{name} {}", value_text(value))).collect::<Vec<_>>().join(", "),
+        Value::Object(object) => {
+            object.iter().map(|(name, value)| format!("{name} {}", value_text(value))).collect::<Vec<_>>().join(", ")
+        }
         other => other.to_string(),
     }
 }
@@ -169,7 +183,11 @@ fn inputs(page: &mut Page, report: &Report) {
     page.raw("<h3>Inputs</h3><div class=\"scroll\"><table class=\"grid\"><thead><tr><th>Input</th><th>Format</th>");
     page.raw("<th class=\"num\">Size</th><th class=\"num\">Events</th><th class=\"num\">Skipped</th><th>SHA-256</th></tr></thead>");
     for input in &report.hunt.inputs {
-        page.raw("<tr>").plain("td", &input.name).plain("td", &input.format).element("td", "num", &byte_size(input.bytes));
+        page.raw("<tr>").plain("td", &input.name).plain("td", &input.format).element(
+            "td",
+            "num",
+            &byte_size(input.bytes),
+        );
         page.element("td", "num", &grouped(input.events)).element("td", "num", &grouped(input.skipped));
         page.element("td", "hash", input.sha256.as_deref().unwrap_or("")).raw("</tr>");
     }
@@ -181,17 +199,27 @@ fn skipped(page: &mut Page, report: &Report) {
     if hunt.inputs.iter().all(|input| input.first_skipped.is_empty()) && hunt.problems.is_empty() {
         return;
     }
-    page.raw("<h3>Skipped</h3><table class=\"grid\"><thead><tr><th>Input</th><th>Place</th><th>Reason</th></tr></thead>");
+    page.raw(
+        "<h3>Skipped</h3><table class=\"grid\"><thead><tr><th>Input</th><th>Place</th><th>Reason</th></tr></thead>",
+    );
     for problem in &hunt.problems {
         page.raw("<tr><td colspan=\"3\">").text(&problem.to_string()).raw("</td></tr>");
     }
     for input in &hunt.inputs {
         for record in &input.first_skipped {
-            page.raw("<tr>").plain("td", &input.name).plain("td", &record.place).plain("td", &record.reason).raw("</tr>");
+            page.raw("<tr>")
+                .plain("td", &input.name)
+                .plain("td", &record.place)
+                .plain("td", &record.reason)
+                .raw("</tr>");
         }
         let more = input.skipped.saturating_sub(input.first_skipped.len() as u64);
         if more > 0 && !input.first_skipped.is_empty() {
-            page.raw("<tr>").plain("td", &input.name).plain("td", "").plain("td", &format!("and {} more", grouped(more))).raw("</tr>");
+            page.raw("<tr>")
+                .plain("td", &input.name)
+                .plain("td", "")
+                .plain("td", &format!("and {} more", grouped(more)))
+                .raw("</tr>");
         }
     }
     page.raw("</table>");

@@ -23,7 +23,8 @@ const MOST_LABELLED: usize = 7;
 /// A bar of parts, each with a class and a share.
 pub fn stacked_bar(page: &mut Page, label: &str, parts: &[(&'static str, usize)]) {
     let total: usize = parts.iter().map(|(_, count)| count).sum();
-    page.raw("<svg class=\"bar\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\"").attr("aria-label", label);
+    page.raw("<svg class=\"bar\" viewBox=\"0 0 1000 10\" preserveAspectRatio=\"none\" role=\"img\"")
+        .attr("aria-label", label);
     page.raw(">");
     let mut x = 0.0;
     for (class, count) in parts.iter().filter(|(_, count)| *count > 0) {
@@ -90,7 +91,8 @@ fn buckets(alerts: &[AlertView]) -> Option<(Vec<Bucket>, i64, i64)> {
     let mut buckets = vec![[0usize; Severity::ALL.len()]; BUCKETS];
     for alert in alerts {
         if let Some(time) = alert.time {
-            let share = (i128::from(time) - i128::from(first)) * BUCKETS as i128 / (i128::from(last) - i128::from(first));
+            let share =
+                (i128::from(time) - i128::from(first)) * BUCKETS as i128 / (i128::from(last) - i128::from(first));
             buckets[(share as usize).min(BUCKETS - 1)][alert.severity as usize] += 1;
         }
     }
@@ -99,7 +101,8 @@ fn buckets(alerts: &[AlertView]) -> Option<(Vec<Bucket>, i64, i64)> {
 
 fn draw_histogram(page: &mut Page, buckets: &[Bucket], first: i64, last: i64) {
     let most = most(buckets).max(1);
-    page.raw("<svg class=\"histogram\" role=\"img\"").attr("viewBox", format!("0 0 {HISTOGRAM_WIDTH} {}", HISTOGRAM_HEIGHT + 26));
+    page.raw("<svg class=\"histogram\" role=\"img\"")
+        .attr("viewBox", format!("0 0 {HISTOGRAM_WIDTH} {}", HISTOGRAM_HEIGHT + 26));
     page.attr("aria-label", format!("alerts over time, at most {most} in one bar")).raw(">");
     let step = HISTOGRAM_WIDTH as f64 / buckets.len() as f64;
     for (at, bucket) in buckets.iter().enumerate() {
@@ -146,7 +149,8 @@ pub fn time_line(page: &mut Page, alert: &AlertView) {
     let events = &alert.events;
     let labelled = events.len() <= MOST_LABELLED;
     let places = places(&offsets(alert), labelled);
-    page.raw("<svg class=\"timeline\" role=\"img\"").attr("viewBox", if labelled { "0 0 1160 92" } else { "0 0 1160 44" });
+    page.raw("<svg class=\"timeline\" role=\"img\"")
+        .attr("viewBox", if labelled { "0 0 1160 92" } else { "0 0 1160 44" });
     page.attr("aria-label", format!("{} events in {}", events.len(), duration(alert.span()))).raw(">");
     let end = places.last().copied().unwrap_or(0.0);
     rect(page, "track", MARGIN, 23.0, end, 2.0);
@@ -157,7 +161,10 @@ pub fn time_line(page: &mut Page, alert: &AlertView) {
     }
     for (at, (event, place)) in events.iter().zip(&places).enumerate() {
         let x = fixed(MARGIN + place);
-        page.raw("<circle class=\"dot\" cy=\"24\"").attr("cx", &x).attr("r", if labelled { 11 } else { 5 }).raw("><title>");
+        page.raw("<circle class=\"dot\" cy=\"24\"")
+            .attr("cx", &x)
+            .attr("r", if labelled { 11 } else { 5 })
+            .raw("><title>");
         page.text(&event.happening.line).raw("</title></circle>");
         if labelled {
             let label = |page: &mut Page, class: &'static str, y: usize, text: &str| {

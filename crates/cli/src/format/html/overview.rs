@@ -24,7 +24,11 @@ pub(super) fn write(page: &mut Page, report: &Report) {
 fn header(page: &mut Page, report: &Report) {
     page.raw(LOGO).raw("<div><h1>Hunt report</h1><p class=\"verdict\">").text(&verdict(&report.summary)).raw("</p>");
     if let (Some(first), Some(last)) = (&report.summary.first_alert, &report.summary.last_alert) {
-        page.raw("<p class=\"period\">Alerts from <time>").text(first).raw("</time> to <time>").text(last).raw("</time></p>");
+        page.raw("<p class=\"period\">Alerts from <time>")
+            .text(first)
+            .raw("</time> to <time>")
+            .text(last)
+            .raw("</time></p>");
     }
     page.raw("</div></div>\n<nav aria-label=\"Sections\">");
     if !report.alerts.is_empty() {
@@ -68,7 +72,9 @@ fn alerts_card(page: &mut Page, summary: &Summary) {
     let parts: Vec<(&'static str, usize)> =
         summary.alerts_by_severity.iter().map(|count| (chart::fill(count.severity), count.alerts)).collect();
     chart::stacked_bar(page, "alerts by severity", &parts);
-    let entry = |count: &SeverityCount| (chart::fill(count.severity), format!("{} {}", count.severity, grouped(count.alerts as u64)));
+    let entry = |count: &SeverityCount| {
+        (chart::fill(count.severity), format!("{} {}", count.severity, grouped(count.alerts as u64)))
+    };
     let mut entries: Vec<_> = summary.alerts_by_severity.iter().map(entry).collect();
     if summary.alerts_capped > 0 {
         entries.push(("f-none", format!("{} more, over the limit of --max-alerts", grouped(summary.alerts_capped))));
@@ -113,7 +119,10 @@ fn faults_card(page: &mut Page, summary: &Summary) {
     legend(
         page,
         &[
-            ("f-plain", format!("{} in {}", counted(read.skipped, "record"), counted(read.inputs_with_faults as u64, "input"))),
+            (
+                "f-plain",
+                format!("{} in {}", counted(read.skipped, "record"), counted(read.inputs_with_faults as u64, "input")),
+            ),
             ("f-plain", format!("{} without events", counted(read.problems as u64, "input"))),
             ("f-plain", format!("{} not loaded", counted(rules.not_loaded as u64, "rule"))),
             ("f-plain", format!("{} of types not run yet", counted(not_run as u64, "rule"))),
@@ -154,7 +163,9 @@ fn heat_map(page: &mut Page, report: &Report) {
 }
 
 fn tactic(page: &mut Page, column: &Column, most: usize) {
-    page.raw("<div class=\"tactic\"><button type=\"button\" class=\"pick head\"").attr("data-query", &column.id).raw("><b>");
+    page.raw("<div class=\"tactic\"><button type=\"button\" class=\"pick head\"")
+        .attr("data-query", &column.id)
+        .raw("><b>");
     page.text(&column.name).raw("</b><span>").text(&column.id).raw("</span><em>").show(grouped(column.alerts as u64));
     page.raw("</em></button>");
     for (id, cell) in &column.techniques {
