@@ -4,6 +4,9 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::iter::FusedIterator;
 
+/// How deep [`Document::write_json`] nests the parts of a path; deeper parts keep their dots.
+pub const MAX_JSON_DEPTH: usize = 20;
+
 /// A value of a [`Document`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -199,7 +202,7 @@ impl<'a> Document<'a> {
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let mut fields: Vec<Field<'_, 'a>> = self.fields.iter().map(|(path, value)| (path.as_ref(), value)).collect();
         fields.sort_by(|(left, _), (right, _)| compare_paths(left, right));
-        write_fields(&fields, out);
+        write_fields(&fields, 0, out);
     }
 }
 
@@ -250,7 +253,7 @@ fn compare_paths(left: &str, right: &str) -> Ordering {
     left.bytes().map(key).cmp(right.bytes().map(key))
 }
 
-fn write_fields(fields: &[Field<'_, '_>], out: &mut Vec<u8>) {
+fn write_fields(fields: &[Field<'_, '_>], depth: usize, out: &mut Vec<u8>) {
     out.push(b'{');
     let mut first = true;
     let mut rest = fields;
@@ -258,7 +261,7 @@ fn write_fields(fields: &[Field<'_, '_>], out: &mut Vec<u8>) {
         let head = path.split('.').next().unwrap_or_default();
         let end = rest.iter().position(|(path, _)| !is_below(path, head)).unwrap_or(rest.len());
         let (group, after) = rest.split_at(end.max(1));
-        write_group(head, group, &mut first, out);
+        write_group(head, group, depth, &mut first, out);
         rest = after;
     }
     out.push(b'}');
@@ -270,9 +273,9 @@ fn is_below(path: &str, head: &str) -> bool {
 
 /// Writes the members of one object. Where the path is a value as well as an object, which JSON cannot say, every
 /// member keeps its dotted name.
-fn write_group(head: &str, group: &[Field<'_, '_>], first: &mut bool, out: &mut Vec<u8>) {
+fn write_group(head: &str, group: &[Field<'_, '_>], depth: usize, first: &mut bool, out: &mut Vec<u8>) {
     let has_value = group.iter().any(|(path, _)| path.len() == head.len());
-    if has_value {
+    if has_value || depth >= MAX_JSON_DEPTH {
         for (path, value) in group {
             write_key(path, first, out);
             write_value(value, out);
@@ -281,7 +284,7 @@ fn write_group(head: &str, group: &[Field<'_, '_>], first: &mut bool, out: &mut 
     }
     write_key(head, first, out);
     let members: Vec<Field<'_, '_>> = group.iter().map(|(path, value)| (&path[head.len() + 1..], *value)).collect();
-    write_fields(&members, out);
+    write_fields(&members, depth + 1, out);
 }
 
 fn write_key(key: &str, first: &mut bool, out: &mut Vec<u8>) {
@@ -431,6 +434,15 @@ mod tests {
             let text = json(&document);
             assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{path:?} gives {text}");
         }
+    }
+
+    #[test]
+    fn long_paths_do_not_nest_without_end() {
+        let mut document = Document::new();
+        document.set("a.".repeat(100_000), "1");
+        let text = json(&document);
+        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        assert_eq!(text.matches('{').count(), MAX_JSON_DEPTH + 1);
     }
 
     #[test]

@@ -379,3 +379,154 @@ impl Iterator for Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evtx::{MAX_DEPTH, MAX_NESTED_STREAMS, MAX_RECORD_WORK};
+
+    /// A chunk with one record, whose template and values tests make up.
+    struct Chunk {
+        bytes: Vec<u8>,
+        template: u32,
+    }
+
+    impl Chunk {
+        /// A chunk up to where the template's elements go.
+        fn new() -> Self {
+            let mut bytes = vec![0; CHUNK_HEADER_SIZE];
+            bytes[..8].copy_from_slice(CHUNK_MAGIC);
+            bytes[48..52].copy_from_slice(&(CHUNK_SIZE as u32).to_le_bytes());
+            bytes[120] = 4;
+            bytes[32..40].fill(0xff);
+            bytes.extend_from_slice(RECORD_MAGIC);
+            bytes.extend_from_slice(&[0; RECORD_HEADER_SIZE - 4]);
+            bytes.extend_from_slice(&[0x0f, 1, 1, 0, 0x0c, 1, 0, 0, 0, 0]);
+            let template = bytes.len() as u32 + 4;
+            bytes.extend_from_slice(&template.to_le_bytes());
+            bytes.extend_from_slice(&[0; 24]);
+            Self { bytes, template }
+        }
+
+        fn open(&mut self, name: &str) -> &mut Self {
+            self.bytes.extend_from_slice(&[0x01, 0xff, 0xff, 0, 0, 0, 0]);
+            let here = self.bytes.len() as u32 + 4;
+            self.bytes.extend_from_slice(&here.to_le_bytes());
+            self.bytes.extend_from_slice(&[0; 6]);
+            self.bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
+            self.bytes.extend(name.bytes().flat_map(|byte| [byte, 0]));
+            self.bytes.extend_from_slice(&[0, 0, 0x02]);
+            self
+        }
+
+        fn value(&mut self, id: u8) -> &mut Self {
+            self.bytes.extend_from_slice(&[0x0d, id, 0, 0x01]);
+            self
+        }
+
+        fn close(&mut self) -> &mut Self {
+            self.bytes.push(0x04);
+            self
+        }
+
+        /// Ends the template and adds the values.
+        fn values(&mut self, values: &[(u8, Vec<u8>)]) -> ChunkReport {
+            self.decode(values, |_| ())
+        }
+
+        fn decode(
+            &mut self,
+            values: &[(u8, Vec<u8>)],
+            sink: impl FnMut(Result<Record<'_>, RecordError>),
+        ) -> ChunkReport {
+            self.bytes.push(0);
+            let start = self.template as usize;
+            let length = (self.bytes.len() - start - 24) as u32;
+            self.bytes[start + 20..start + 24].copy_from_slice(&length.to_le_bytes());
+            self.bytes.extend_from_slice(&(values.len() as u32).to_le_bytes());
+            for (kind, value) in values {
+                self.bytes.extend_from_slice(&(value.len() as u16).to_le_bytes());
+                self.bytes.extend_from_slice(&[*kind, 0]);
+            }
+            self.bytes.extend(values.iter().flat_map(|(_, value)| value.clone()));
+            self.bytes.push(0);
+            let size = (self.bytes.len() - CHUNK_HEADER_SIZE + 4) as u32;
+            self.bytes[CHUNK_HEADER_SIZE + 4..CHUNK_HEADER_SIZE + 8].copy_from_slice(&size.to_le_bytes());
+            self.bytes.extend_from_slice(&size.to_le_bytes());
+            self.bytes.resize(CHUNK_SIZE as usize, 0);
+            decode_chunk(&self.bytes, 0, sink)
+        }
+
+        fn problem(&mut self, values: &[(u8, Vec<u8>)]) -> Option<RecordProblem> {
+            let mut problem = None;
+            self.decode(values, |record| problem = record.err().map(|error| error.problem));
+            problem
+        }
+    }
+
+    fn wide(text: &str) -> Vec<u8> {
+        text.bytes().flat_map(|byte| [byte, 0]).collect()
+    }
+
+    #[test]
+    fn a_record_of_our_own() {
+        let mut chunk = Chunk::new();
+        chunk.open("Event").open("System").open("Channel").value(0).close().close();
+        chunk.open("EventData").open("Data").value(1).close().open("Data").value(2).close().close().close();
+        let mut seen = Vec::new();
+        let list = [wide("x"), vec![0, 0], wide("y"), vec![0, 0]].concat();
+        let values = [(1, wide("Test")), (0x81, list), (0x08, vec![7, 0, 0, 0])];
+        let report = chunk.decode(&values, |record| {
+            let event = record.unwrap().event;
+            assert_eq!(event.channel, "Test");
+            seen = event.event_data.iter().map(|pair| format!("{}={}", pair.path, pair.value)).collect();
+        });
+        assert_eq!((report.records, report.bad_records, report.damage), (1, 0, None));
+        assert_eq!(seen, ["winlog.event_data.param1=x", "winlog.event_data.param2=y", "winlog.event_data.param3=7"]);
+    }
+
+    #[test]
+    fn elements_nest_only_so_deep() {
+        let mut chunk = Chunk::new();
+        for _ in 0..=MAX_DEPTH {
+            chunk.open("x");
+        }
+        assert_eq!(chunk.problem(&[]), Some(RecordProblem::TooDeep { limit: MAX_DEPTH }));
+    }
+
+    #[test]
+    fn streams_nest_only_so_deep() {
+        let mut chunk = Chunk::new();
+        chunk.open("Event").value(0).close();
+        let mut inner = Vec::new();
+        for _ in 0..=MAX_NESTED_STREAMS + 1 {
+            let mut outer = vec![0x0c, 1, 0, 0, 0, 0];
+            outer.extend_from_slice(&chunk.template.to_le_bytes());
+            outer.extend_from_slice(&1_u32.to_le_bytes());
+            outer.extend_from_slice(&(inner.len() as u16).to_le_bytes());
+            outer.extend_from_slice(&[0x21, 0]);
+            outer.append(&mut inner);
+            inner = outer;
+        }
+        let problem = chunk.problem(&[(0x21, inner)]);
+        assert_eq!(problem, Some(RecordProblem::NestedStreams { limit: MAX_NESTED_STREAMS }));
+    }
+
+    #[test]
+    fn a_template_cannot_multiply_its_values_without_end() {
+        let mut chunk = Chunk::new();
+        chunk.open("Event").open("EventData");
+        for _ in 0..900 {
+            chunk.open("Data").value(0).close();
+        }
+        let problem = chunk.problem(&[(1, wide(&"x".repeat(10_000)))]);
+        assert_eq!(problem, Some(RecordProblem::TooMuchWork { limit: MAX_RECORD_WORK }));
+    }
+
+    #[test]
+    fn an_empty_record_is_no_event() {
+        let mut chunk = Chunk::new();
+        assert_eq!(chunk.problem(&[]), Some(RecordProblem::NoEvent));
+        assert_eq!(Chunk::new().values(&[]).bad_records, 1);
+    }
+}

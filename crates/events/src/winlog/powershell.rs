@@ -12,6 +12,9 @@ use super::text::{PROCESS, is_nothing, number, set_command_line, set_file, split
 /// Lines of command details that are taken apart.
 const MAX_DETAILS: usize = 4096;
 
+/// Lines of the context that are read.
+const MAX_CONTEXT: usize = 256;
+
 /// What becomes of a named value of the context or the event data.
 enum To {
     Text(&'static str),
@@ -99,7 +102,7 @@ pub fn write_classic<'a>(raw: &RawEvent<'a>, document: &mut Document<'a>) {
     let context = if raw.event_id == 800 { Name::param2 } else { Name::param3 };
     if let Some(context) = raw.data(context) {
         // Entries stand on lines of their own behind a tab; a value may hold line breaks.
-        for entry in context.split("\n\t") {
+        for entry in context.split("\n\t").take(MAX_CONTEXT) {
             write_entry(entry, document);
         }
     }
@@ -128,7 +131,7 @@ pub fn write_operational<'a>(raw: &RawEvent<'a>, document: &mut Document<'a>) {
         return;
     }
     if let Some(context) = raw.data(Name::ContextInfo) {
-        for entry in context.lines() {
+        for entry in context.lines().take(MAX_CONTEXT) {
             write_entry(entry, document);
         }
     }

@@ -14,6 +14,12 @@ use super::text::{
 };
 use super::time::sysmon_time;
 
+/// Hashes of one event that are read.
+const MAX_HASHES: usize = 16;
+
+/// Answers of one DNS query that are read.
+const MAX_ANSWERS: usize = 256;
+
 /// An event's place in the schema.
 struct Kind {
     category: &'static [&'static str],
@@ -243,7 +249,7 @@ fn truth(value: &str) -> Option<bool> {
 }
 
 fn write_hashes<'a>(hashes: &'a str, fields: Option<&Hashes>, document: &mut Document<'a>) {
-    for (name, value) in hashes.split(',').filter_map(|hash| hash.split_once('=')) {
+    for (name, value) in hashes.split(',').filter_map(|hash| hash.split_once('=')).take(MAX_HASHES) {
         if value.bytes().all(|digit| digit == b'0') {
             continue;
         }
@@ -387,7 +393,7 @@ fn write_answers<'a>(results: &'a str, document: &mut Document<'a>) {
         Value::Object(members)
     };
     let (mut answers, mut addresses) = (Vec::new(), Vec::new());
-    for result in results.split(';').filter(|result| !result.is_empty()) {
+    for result in results.split(';').filter(|result| !result.is_empty()).take(MAX_ANSWERS) {
         match result.strip_prefix("type:") {
             Some(record) => {
                 let mut words = record.split_ascii_whitespace();
