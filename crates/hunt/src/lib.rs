@@ -5,11 +5,13 @@
 //! know to believe them: what was read and skipped, which rules did not run, and which could not have fired.
 
 mod documents;
+mod query_place;
 mod report;
 mod rule_book;
 mod run;
 mod spool;
 
+pub use query_place::QueryPlace;
 pub use report::{BlindReason, BlindRule, HuntReport, InputReport, RuleSetReport, SkippedRecord, UnloadedRule};
 pub use rule_book::RuleBook;
 pub use run::{HuntError, HuntOptions, run};

@@ -5,6 +5,7 @@ use eqlipse_eql::Diagnostic;
 use eqlipse_rules::{EqlRule, LoadedRule, Rule, RuleKind, RuleLoad};
 use sha2::{Digest, Sha256};
 
+use crate::query_place::QueryPlace;
 use crate::report::{RuleSetReport, UnloadedRule};
 
 /// The rules of a hunt, compiled together.
@@ -63,7 +64,7 @@ struct Compiler {
     rules: Vec<Arc<Rule>>,
     report: RuleSetReport,
     hash: Sha256,
-    suppressed: usize,
+    /// Rules with exception lists.
     excepted: usize,
 }
 
@@ -71,14 +72,7 @@ impl Compiler {
     fn new(any_index: bool) -> Self {
         let mut builder = RuleSetBuilder::new(CompileOptions { any_index, ..CompileOptions::default() });
         eqlipse_events::reserve(builder.schema_mut());
-        Self {
-            builder,
-            rules: Vec::new(),
-            report: RuleSetReport::default(),
-            hash: Sha256::new(),
-            suppressed: 0,
-            excepted: 0,
-        }
+        Self { builder, rules: Vec::new(), report: RuleSetReport::default(), hash: Sha256::new(), excepted: 0 }
     }
 
     fn add(&mut self, loaded: LoadedRule) {
@@ -86,10 +80,9 @@ impl Compiler {
             *self.report.not_run.entry(loaded.rule.rule_type().as_str().to_owned()).or_default() += 1;
             return;
         };
-        match self.compile(eql, &loaded.origin.to_string()) {
+        match self.compile(eql, &loaded) {
             Ok(()) => {
                 self.hash.update(format!("{}\0{}\n", loaded.rule.rule_id, loaded.content_hash));
-                self.suppressed += usize::from(loaded.rule.alert_suppression.is_some());
                 self.excepted += usize::from(!loaded.rule.exceptions_list.is_empty());
                 self.rules.push(Arc::new(loaded.rule));
             }
@@ -101,14 +94,15 @@ impl Compiler {
         }
     }
 
-    fn compile(&mut self, eql: &EqlRule, origin: &str) -> Result<(), String> {
+    fn compile(&mut self, eql: &EqlRule, loaded: &LoadedRule) -> Result<(), String> {
         if !eql.source.filters.is_empty() {
             // Run without them, the rule would find what its author took out.
             return Err("the rule has `filters`, which eqlipse does not apply to EQL rules yet".to_owned());
         }
         let render = |diagnostics: &[Diagnostic]| {
+            let place = QueryPlace::of(loaded, &eql.query);
             let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
-            errors.map(|diagnostic| diagnostic.render(&eql.query, origin, false)).collect::<Vec<_>>().join("\n")
+            errors.map(|diagnostic| place.draw(diagnostic, false)).collect::<Vec<_>>().join("\n")
         };
         let query = eqlipse_eql::parse(&eql.query).map_err(|diagnostics| render(&diagnostics))?;
         let checked = eqlipse_eql::check(&query, &eqlipse_eql::Catalogue);
@@ -130,10 +124,9 @@ impl Compiler {
     }
 
     fn finish(mut self) -> RuleBook {
-        for (count, what) in [(self.suppressed, "alert suppression"), (self.excepted, "exception lists")] {
-            if count > 0 {
-                self.report.warnings.push(format!("{count} rules have {what}, which a hunt does not apply"));
-            }
+        if self.excepted > 0 {
+            let rules = if self.excepted == 1 { "1 rule has" } else { &format!("{} rules have", self.excepted) };
+            self.report.warnings.push(format!("{rules} exception lists, which a hunt does not apply"));
         }
         self.report.ran = self.rules.clone();
         self.report.sha256 = crate::hex(&self.hash.finalize());
