@@ -95,7 +95,7 @@ pub struct HuntArgs {
     /// How to write the alerts [default: table on a terminal, ndjson otherwise]
     #[arg(short, long, value_enum, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<Format>,
-    /// Write to this file in place of standard output; it is replaced only when the run has succeeded
+    /// Write to this file in place of standard output; it is replaced only when the whole is written
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub output: Option<PathBuf>,
     /// At most this many alerts of each rule, the earliest; the others are counted [default: no limit]
@@ -173,7 +173,7 @@ pub struct RuleSelection {
     /// Only rules that match this id, name, tag, tactic or technique; may be given several times
     #[arg(short, long, value_name = "PATTERN", help_heading = "Rules")]
     pub include: Vec<String>,
-    /// No rules that match this id, name, tag, tactic or technique; goes before --include
+    /// No rules that match this id, name, tag, tactic or technique; wins over --include
     #[arg(short = 'x', long, value_name = "PATTERN", help_heading = "Rules")]
     pub exclude: Vec<String>,
 }
@@ -343,7 +343,7 @@ pub struct ConvertArgs {
     /// What to write
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = ConvertFormat::Ndjson)]
     pub to: ConvertFormat,
-    /// Write to this file in place of standard output; it is replaced only when the run has succeeded
+    /// Write to this file in place of standard output; it is replaced only when the whole is written
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Exit with 2 if any input or record had to be skipped

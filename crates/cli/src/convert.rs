@@ -34,6 +34,9 @@ pub fn convert(args: &ConvertArgs, messages: Messages) -> Result<Exit, CliError>
         return Err(CliError::NothingRead("none of the inputs is a log that eqlipse reads".to_owned()));
     }
     let skipped = report.inputs.iter().any(|input| input.skipped > 0);
+    if report.events == 0 && skipped {
+        return Err(CliError::NothingRead("every record had to be skipped".to_owned()));
+    }
     let problems = !found.problems.is_empty() || !report.problems.is_empty();
     Ok(if args.strict && (skipped || problems) { Exit::Usage } else { Exit::Done })
 }

@@ -170,8 +170,12 @@ fn report_reading(hunt: &HuntReport, found: &Discovery, messages: Messages) -> R
     for problem in hunt.problems.iter().filter(|problem| !found.problems.contains(problem)) {
         messages.error(&shown(&problem.to_string()));
     }
-    match hunt.inputs.iter().all(|input| input.format == "unknown") {
-        true => Err(CliError::NothingRead("none of the inputs is a log that eqlipse reads".to_owned())),
+    let skipped: u64 = hunt.inputs.iter().map(|input| input.skipped).sum();
+    if hunt.inputs.iter().all(|input| input.format == "unknown") {
+        return Err(CliError::NothingRead("none of the inputs is a log that eqlipse reads".to_owned()));
+    }
+    match hunt.events == 0 && skipped > 0 {
+        true => Err(CliError::NothingRead("every record had to be skipped".to_owned())),
         false => Ok(()),
     }
 }

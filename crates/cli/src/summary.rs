@@ -152,7 +152,10 @@ pub fn lack(rule: &BlindRule) -> Lack {
 pub fn lack_text(blind: &BlindRule) -> String {
     let mut parts = Vec::new();
     if blind.reasons.contains(&BlindReason::Index) {
-        parts.push(format!("no event in its indices ({})", blind.rule.index().join(", ")));
+        parts.push(match blind.rule.index() {
+            [] => "no event at all".to_owned(),
+            index => format!("no event in its indices ({})", index.join(", ")),
+        });
     }
     let categories = blind.reasons.iter().filter_map(|reason| match reason {
         BlindReason::Category(name) => Some(name.as_str()),
@@ -306,6 +309,9 @@ pub fn verdict(summary: &Summary) -> String {
     };
     if rules.ran == 0 {
         return format!("{found} No rule ran.");
+    }
+    if summary.read.events == 0 {
+        return format!("{found} Nothing could have been found: no event was read.");
     }
     let could = match (rules.could_fire, rules.could_not_fire) {
         (_, 0) if rules.ran == 1 => " The rule could have fired.".to_owned(),

@@ -228,7 +228,8 @@ fn nothing_to_read_is_an_error() {
     let bench = Bench::filled();
     bench.file("folder/note.txt", "not a log");
     bench.file("empty.evtx", "");
-    for path in ["folder", "empty.evtx", "folder/note.txt"] {
+    bench.file("broken.ndjson", "{\"@timestamp\": }\n{\"event\": nothing}\n");
+    for path in ["folder", "empty.evtx", "folder/note.txt", "broken.ndjson"] {
         let (_, err, code) = bench.run_all(&["hunt", "--rules", "rules", path]);
         assert!(code == 1 && err.contains("nothing could be read"), "{path}: {code} {err}");
     }

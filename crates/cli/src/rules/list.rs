@@ -20,6 +20,8 @@ use crate::text::{columns, counted, cut, padded, shown};
 /// Columns of a rule id (a UUID) and of a rule type.
 const ID_WIDTH: usize = 36;
 const TYPE_WIDTH: usize = 16;
+/// With less room than this, tactics are left out.
+const LEAST_TACTICS: usize = 12;
 /// Narrower terminals are written as if they had this width.
 const LEAST_WIDTH: usize = 60;
 
@@ -56,14 +58,17 @@ fn table(out: &mut dyn Write, rules: &[LoadedRule], width: usize) -> io::Result<
     let fixed = 8 + 2 + ID_WIDTH + 2 + TYPE_WIDTH + 2;
     let width = if width == 0 { usize::MAX } else { width.max(LEAST_WIDTH) };
     let name_width = names.min(width.saturating_sub(fixed + 2).max(20));
-    let tactic_width = width.saturating_sub(fixed + name_width + 2);
+    let tactic_width = match width.saturating_sub(fixed + name_width + 2) {
+        room if room < LEAST_TACTICS => 0,
+        room => room,
+    };
     let line = |severity: &str, name: &str, kind: &str, id: &str, tactics: &str| {
         let line = format!(
             "{severity}  {}  {}  {}  {}",
             padded(name, name_width),
             padded(kind, TYPE_WIDTH),
             padded(id, ID_WIDTH),
-            cut(tactics, tactic_width)
+            if tactic_width == 0 { "".into() } else { cut(tactics, tactic_width) }
         );
         line.trim_end().to_owned()
     };
