@@ -14,12 +14,33 @@ use crate::{Column, EventBatch, FieldId, RawValue, RowMeta, RowSource, Schema, V
 /// [`abort_row`](Self::abort_row) takes its values back.
 pub struct BatchBuilder {
     batch: EventBatch,
-    /// One table a column: code by value.
-    dictionaries: Vec<HashTable<u32>>,
+    /// One a column.
+    dictionaries: Vec<Dictionary>,
     /// Columns that the open row has pushed to.
     touched: Vec<FieldId>,
     hasher: FixedState,
     scratch: String,
+}
+
+/// The code of each value of a column, as long as looking for values that came before pays.
+#[derive(Default)]
+struct Dictionary {
+    codes: HashTable<u32>,
+    /// Hash and code of the value that came last.
+    last: Option<(u64, u32)>,
+    /// Nearly every value was new, so that further ones are stored without a look.
+    unique: bool,
+}
+
+/// So many values of a column are looked at before it counts as nearly unique.
+const LEARNED_VALUES: usize = 1024;
+
+impl Dictionary {
+    /// Takes note of one more distinct value.
+    fn grew(&mut self, column: &Column) {
+        let distinct = column.entries.len();
+        self.unique = distinct == LEARNED_VALUES && column.codes.len() < distinct + distinct / 8;
+    }
 }
 
 impl BatchBuilder {
@@ -32,7 +53,7 @@ impl BatchBuilder {
             rows: Vec::new(),
             sources: Vec::new(),
         };
-        let dictionaries = (0..width).map(|_| HashTable::new()).collect();
+        let dictionaries = (0..width).map(|_| Dictionary::default()).collect();
         Self { batch, dictionaries, touched: Vec::new(), hasher: FixedState::with_seed(0), scratch: String::new() }
     }
 
@@ -55,6 +76,10 @@ impl BatchBuilder {
     /// is no number, a malformed address) leaves the field without it and gives `false`.
     pub fn push(&mut self, field: FieldId, value: RawValue<'_>) -> bool {
         let ty = self.batch.schema.field(field).ty;
+        if let (RawValue::Str(text), FieldType::Keyword | FieldType::Version | FieldType::Dynamic) = (value, ty) {
+            self.insert(field, ValueRef::Str(text));
+            return true;
+        }
         let mut text = std::mem::take(&mut self.scratch);
         let coerced = coerce(ty, value, &mut text).map(|value| self.insert(field, value)).is_some();
         self.scratch = text;
@@ -63,17 +88,12 @@ impl BatchBuilder {
 
     fn insert(&mut self, field: FieldId, value: ValueRef<'_>) {
         let column = &mut self.batch.columns[field.index()];
-        let hasher = &self.hasher;
-        let hash = hash_value(hasher, value);
-        let table = &mut self.dictionaries[field.index()];
-        let found = table.find(hash, |code| same(column.value(*code), value)).copied();
-        let code = found.unwrap_or_else(|| {
-            let code = column.entries.len() as u32;
-            let entry = store(column, value);
-            column.entries.push(entry);
-            table.insert_unique(hash, code, |code| hash_value(hasher, column.value(*code)));
-            code
-        });
+        let dictionary = &mut self.dictionaries[field.index()];
+        let code = if dictionary.unique {
+            add_entry(column, value)
+        } else {
+            code_of(column, dictionary, hash_value(&self.hasher, value), &self.hasher, value)
+        };
         column.rows.push(self.batch.rows.len() as u32);
         column.codes.push(code);
         self.touched.push(field);
@@ -118,7 +138,7 @@ impl BatchBuilder {
 
     /// Empties the builder and keeps its memory.
     pub fn clear(&mut self) {
-        for (column, table) in self.batch.columns.iter_mut().zip(&mut self.dictionaries) {
+        for (column, dictionary) in self.batch.columns.iter_mut().zip(&mut self.dictionaries) {
             if column.entries.is_empty() {
                 continue;
             }
@@ -127,12 +147,47 @@ impl BatchBuilder {
             column.entries.clear();
             column.text.clear();
             column.addresses.clear();
-            table.clear();
+            dictionary.codes.clear();
+            dictionary.last = None;
+            dictionary.unique = false;
         }
         self.batch.rows.clear();
         self.batch.sources.clear();
         self.touched.clear();
     }
+}
+
+/// The code of this value, a new one if it has none.
+fn code_of(
+    column: &mut Column,
+    dictionary: &mut Dictionary,
+    hash: u64,
+    hasher: &FixedState,
+    value: ValueRef<'_>,
+) -> u32 {
+    // Most columns repeat themselves from row to row.
+    if let Some((last, code)) = dictionary.last
+        && last == hash
+        && column.holds(code, value)
+    {
+        return code;
+    }
+    let found = dictionary.codes.find(hash, |code| column.holds(*code, value)).copied();
+    let code = found.unwrap_or_else(|| {
+        let code = add_entry(column, value);
+        dictionary.codes.insert_unique(hash, code, |code| hash_value(hasher, column.value(*code)));
+        dictionary.grew(column);
+        code
+    });
+    dictionary.last = Some((hash, code));
+    code
+}
+
+fn add_entry(column: &mut Column, value: ValueRef<'_>) -> u32 {
+    let code = column.entries.len() as u32;
+    let entry = store(column, value);
+    column.entries.push(entry);
+    code
 }
 
 fn store(column: &mut Column, value: ValueRef<'_>) -> Entry {
@@ -163,14 +218,6 @@ fn hash_value(hasher: &FixedState, value: ValueRef<'_>) -> u64 {
         ValueRef::Bool(value) => hasher.hash_one((4u8, value)),
         ValueRef::Date(value) => hasher.hash_one((5u8, value)),
         ValueRef::Ip(address) => hasher.hash_one(address),
-    }
-}
-
-/// Whether two values are one dictionary entry: same kind, same bits (so that NaN has an entry and -0.0 its own).
-fn same(a: ValueRef<'_>, b: ValueRef<'_>) -> bool {
-    match (a, b) {
-        (ValueRef::Double(a), ValueRef::Double(b)) => a.to_bits() == b.to_bits(),
-        _ => a == b,
     }
 }
 
@@ -341,6 +388,31 @@ mod tests {
         ];
         for (ty, value, expected) in cases {
             assert_eq!(coerced(ty, value).as_deref(), expected, "{value:?} as {ty:?}");
+        }
+    }
+
+    #[test]
+    fn nearly_unique_columns_keep_their_values() {
+        let mut schema = Schema::builder();
+        let id = schema.add("process.entity_id");
+        let name = schema.add("process.name");
+        let mut builder = BatchBuilder::new(schema.build());
+        for _ in 0..2 {
+            for row in 0..5000u32 {
+                builder.push(id, RawValue::Str(&format!("{}", row / 2 * 2)));
+                builder.push(id, RawValue::Str(&format!("x{row}")));
+                builder.push(name, RawValue::Str(if row % 3 == 0 { "a" } else { "b" }));
+                builder.end_row(meta());
+            }
+            let batch = builder.batch();
+            assert_eq!(batch.column(name).cardinality(), 2);
+            assert!(batch.column(id).cardinality() <= 10_000);
+            for row in 0..5000u32 {
+                let expected = [format!("{}", row / 2 * 2), format!("x{row}")];
+                let values: Vec<_> = batch.column(id).values_of(row).collect();
+                assert_eq!(values, [ValueRef::Str(&expected[0]), ValueRef::Str(&expected[1])]);
+            }
+            builder.clear();
         }
     }
 

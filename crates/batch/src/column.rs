@@ -38,7 +38,8 @@ impl Column {
         &self.codes
     }
 
-    /// How many distinct values there are; codes are below it.
+    /// How many entries the dictionary has; codes are below it. They are distinct but in columns where nearly every
+    /// value is, in which a value may have several codes.
     pub fn cardinality(&self) -> usize {
         self.entries.len()
     }
@@ -58,6 +59,19 @@ impl Column {
             Entry::Bool(value) => ValueRef::Bool(value),
             Entry::Date(value) => ValueRef::Date(value),
             Entry::Ip(index) => ValueRef::Ip(self.addresses[index as usize]),
+        }
+    }
+
+    /// Whether this is the value behind a code: same kind, same bits, so that NaN has an entry and -0.0 its own.
+    pub(crate) fn holds(&self, code: u32, value: ValueRef<'_>) -> bool {
+        match (self.entries[code as usize], value) {
+            // Texts of different lengths are told apart without a look at them.
+            (Entry::Str { start, len }, ValueRef::Str(text)) => {
+                len as usize == text.len()
+                    && self.text.as_bytes()[start as usize..(start + len) as usize] == *text.as_bytes()
+            }
+            (Entry::Double(entry), ValueRef::Double(value)) => entry.to_bits() == value.to_bits(),
+            _ => self.value(code) == value,
         }
     }
 
