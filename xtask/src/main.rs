@@ -1,24 +1,54 @@
 //! Tasks of the workspace: `cargo run -p xtask -- TASK`.
 
+mod docs;
+mod ecs_catalogue;
 mod examples;
 
+use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+const USAGE: &str = "\
+Usage: cargo run -p xtask -- TASK
+
+Tasks:
+  examples                  Write the story in examples/
+  ecs-catalogue FIELDS.csv  Write crates/ecs/src/ecs.tsv from the field list that ECS publishes (generated/csv/fields.csv)
+  links                     Check the links between the project's pages
+  console                   Run the commands that README.md and docs/ show, and compare what they print
+";
+
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let done = match std::env::args().nth(1).as_deref() {
-        Some("examples") => examples::write(&root.join("examples")),
-        _ => {
-            eprintln!("usage: cargo run -p xtask -- examples");
-            return ExitCode::from(2);
-        }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&root, &arguments) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
             eprintln!("xtask: {error}");
             ExitCode::FAILURE
         }
+        None => {
+            eprint!("{USAGE}");
+            ExitCode::from(2)
+        }
     }
+}
+
+/// Runs the task that the arguments name; `None` if they name none.
+fn run(root: &Path, arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
+    Some(match arguments {
+        ["examples"] => examples::write(&root.join("examples")).map_err(Into::into),
+        ["ecs-catalogue", fields] => write_catalogue(root, Path::new(fields)),
+        ["links"] => docs::check_links(root),
+        ["console"] => docs::check_console(root),
+        _ => return None,
+    })
+}
+
+fn write_catalogue(root: &Path, fields: &Path) -> Result<(), Box<dyn Error>> {
+    let target = root.join("crates/ecs/src/ecs.tsv");
+    let count = ecs_catalogue::write(fields, &target)?;
+    println!("{} ({count} fields)", target.display());
+    Ok(())
 }
