@@ -3,3 +3,4 @@
 pub mod evtx_writer;
 pub mod generate;
 pub mod interpreter;
+pub mod specs;

@@ -1,7 +1,10 @@
 //! The value of an expression without fields.
 
+use eqlipse_batch::Schema;
 use eqlipse_eql::ast::{Expr, ExprKind, Literal};
+use thiserror::Error;
 
+use super::graph::Graph;
 use super::lower::Lowering;
 use super::rule_set::CompileError;
 use crate::script::{Fault, Scalar};
@@ -21,6 +24,27 @@ impl Lowering<'_> {
         let (script, _) = self.script(expr)?;
         Ok(Some(script.eval(&[]).map(Scalar::into_owned)))
     }
+}
+
+/// The value of an expression without fields; null for one that reads a field.
+///
+/// # Errors
+/// If a pattern in it cannot be compiled, or it has no value.
+pub fn constant(expr: &Expr) -> Result<Scalar<'static>, ConstantError> {
+    let (mut graph, mut schema) = (Graph::default(), Schema::builder());
+    let mut lowering = Lowering { graph: &mut graph, schema: &mut schema, types: &eqlipse_ecs::field_type };
+    Ok(lowering.constant(expr)?.transpose()?.unwrap_or(Scalar::Null))
+}
+
+/// Why an expression has no constant value.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConstantError {
+    /// It cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// It fails when it is evaluated.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
 
 pub(super) fn literal_value(literal: &Literal) -> Scalar<'static> {

@@ -12,10 +12,11 @@ mod lower;
 mod rule_set;
 mod test;
 
+pub use constant::{ConstantError, constant};
 pub use graph::{Graph, LeafId, LeafKind, Node, NodeId};
 pub use rule_set::{
-    CompileError, CompileOptions, JoinField, Plan, RuleIndex, RuleOrder, RulePlan, RuleSet, RuleSetBuilder, Scope,
-    SequencePlan, Stage, StageId, Step,
+    CompileError, CompileOptions, FieldTypes, JoinField, Plan, RuleIndex, RuleOrder, RulePlan, RuleSet, RuleSetBuilder,
+    Scope, SequencePlan, Stage, StageId, Step,
 };
 pub use test::{FieldPattern, Test};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eqlipse_batch::{Arrival, BatchBuilder, OrderKey, PathNode, RawValue, RowMeta, Schema, ValueRef, coerce_date};
 use eqlipse_ecs::FieldType;
-use eqlipse_engine::compile::{CompileOptions, Scope};
+use eqlipse_engine::compile::{CompileOptions, FieldTypes, Scope};
 use eqlipse_engine::correlate::{Collector, KeyPart, correlate};
 use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleSet, RuleSetBuilder};
 use eqlipse_eql::ast::Query;
@@ -16,7 +16,7 @@ pub struct Setup {
     pub category_field: String,
     pub timestamp_field: String,
     pub tiebreaker_field: Option<String>,
-    pub types: fn(&str) -> Option<FieldType>,
+    pub types: Arc<FieldTypes>,
     pub batch_rows: usize,
     pub collectors: usize,
     pub samples_per_key: usize,
@@ -28,7 +28,7 @@ impl Default for Setup {
             category_field: "event.category".into(),
             timestamp_field: "@timestamp".into(),
             tiebreaker_field: Some("event.sequence".into()),
-            types: eqlipse_ecs::field_type,
+            types: Arc::new(eqlipse_ecs::field_type),
             batch_rows: 16_384,
             collectors: 1,
             samples_per_key: 1,
@@ -38,7 +38,8 @@ impl Default for Setup {
 
 /// The rules of these queries.
 pub fn compile(queries: &[&Query], setup: &Setup) -> RuleSet {
-    let options = CompileOptions { any_index: false, field_types: Box::new(setup.types) };
+    let types = setup.types.clone();
+    let options = CompileOptions { any_index: false, field_types: Box::new(move |name| types(name)) };
     let mut builder = RuleSetBuilder::new(options);
     let time = (setup.types)(&setup.timestamp_field).unwrap_or(FieldType::Date);
     builder.schema_mut().add_typed(&setup.timestamp_field, time);
