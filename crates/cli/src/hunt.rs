@@ -14,9 +14,9 @@ use crate::args::{Format, HuntArgs, OrderBy};
 use crate::bundled;
 use crate::date::{self, DateError, Edge};
 use crate::exit::{CliError, Exit};
-use crate::format::{Report, csv, html, json, table};
+use crate::format::{Report, closing, csv, html, json, table};
 use crate::manifest::{Options, Run, manifest, manifest_of_run};
-use crate::output::{Messages, Output, is_styled, is_terminal, width};
+use crate::output::{Messages, Output, error_width, is_styled, is_terminal, width};
 use crate::progress::with_bar;
 use crate::rules::inert_lines;
 use crate::select::Selection;
@@ -220,7 +220,7 @@ fn closing_words(report: &Report, args: &HuntArgs, format: Format, started: Inst
     if format != Format::Table || args.output.is_some() {
         let mut text = Vec::new();
         // Writing to memory does not fail.
-        let _ = table::summary(&mut text, report.hunt, &report.summary, args.explain_blind);
+        let _ = closing::write(&mut text, report.hunt, &report.summary, error_width(), args.explain_blind);
         messages.note(String::from_utf8_lossy(&text).trim_end());
     }
     let seconds = started.elapsed().as_secs_f64().max(0.001);

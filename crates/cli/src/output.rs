@@ -166,8 +166,18 @@ fn to_stdout(path: Option<&Path>) -> bool {
 pub fn width(asked: Option<u16>, path: Option<&Path>) -> usize {
     match asked {
         Some(width) => usize::from(width),
-        None if is_terminal(path) => terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0)),
+        None if is_terminal(path) => {
+            terminal_size::terminal_size_of(io::stdout()).map_or(100, |(width, _)| usize::from(width.0))
+        }
         None => 0,
+    }
+}
+
+/// Width for text on standard error: the terminal's; 0, no limit, where it is none.
+pub fn error_width() -> usize {
+    match io::stderr().is_terminal() {
+        true => terminal_size::terminal_size_of(io::stderr()).map_or(100, |(width, _)| usize::from(width.0)),
+        false => 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The output formats of a hunt.
 
+pub mod closing;
 pub mod csv;
 pub mod html;
 pub mod json;

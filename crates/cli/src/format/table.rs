@@ -2,14 +2,11 @@
 
 use std::io::{self, Write};
 
-use eqlipse_hunt::HuntReport;
-
-use super::Report;
+use super::{Report, closing};
 use crate::attack;
 use crate::date::readable;
-use crate::style::{self, CATEGORY, DIM, HEADING, LABEL, paint};
-use crate::summary::{Lack, Summary, lack_text, most_lacking, verdict};
-use crate::text::{byte_size, columns, counted, cut, grouped, inert, padded, shown, wrapped};
+use crate::style::{self, CATEGORY, DIM, HEADING, paint};
+use crate::text::{columns, cut, inert, padded, shown, wrapped};
 use crate::view::{AlertView, EventView};
 
 /// Columns of severity and risk score.
@@ -23,8 +20,6 @@ const HOST_WIDTH: usize = 24;
 const EVENT_LINES: usize = 3;
 /// Narrower terminals are written as if they had this width.
 const LEAST_WIDTH: usize = 60;
-/// Rules, places and reasons that the summary names at most.
-const MOST_NAMED: usize = 10;
 
 /// The widths of the columns.
 struct Layout {
@@ -64,7 +59,7 @@ pub fn write(out: &mut dyn Write, report: &Report, width: usize, explain: bool) 
         }
         writeln!(out)?;
     }
-    summary(out, report.hunt, &report.summary, explain)
+    closing::write(out, report.hunt, &report.summary, width, explain)
 }
 
 fn header(out: &mut dyn Write, layout: &Layout) -> io::Result<()> {
@@ -156,152 +151,4 @@ fn place_lines(out: &mut dyn Write, alert: &AlertView, layout: &Layout, indent: 
         }
     }
     Ok(())
-}
-
-/// Writes what the report comes to.
-pub fn summary(out: &mut dyn Write, hunt: &HuntReport, summary: &Summary, explain: bool) -> io::Result<()> {
-    writeln!(out, "{}", paint(HEADING, verdict(summary)))?;
-    if summary.alerts > 0 {
-        alert_counts(out, summary)?;
-    }
-    read(out, hunt, summary)?;
-    rules(out, hunt, summary)?;
-    blind(out, hunt, explain)
-}
-
-fn row(out: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
-    writeln!(out, "{}{text}", paint(LABEL, format!("{label:<16}")))
-}
-
-fn alert_counts(out: &mut dyn Write, summary: &Summary) -> io::Result<()> {
-    let severities: Vec<String> = summary
-        .alerts_by_severity
-        .iter()
-        .filter(|count| count.alerts > 0)
-        .map(|count| {
-            paint(style::severity(count.severity), format!("{} {}", count.severity, grouped(count.alerts as u64)))
-        })
-        .collect();
-    row(out, "Severity", &severities.join(", "))?;
-    let tactics: Vec<String> = summary
-        .alerts_by_tactic
-        .iter()
-        .map(|count| format!("{} {}", shown(&count.name), grouped(count.alerts as u64)))
-        .collect();
-    if !tactics.is_empty() {
-        row(out, "Tactics", &tactics.join(", "))?;
-    }
-    for (at, rule) in summary.alerts_by_rule.iter().take(MOST_NAMED).enumerate() {
-        let capped =
-            if rule.capped > 0 { format!(" (and {} more, capped)", grouped(rule.capped)) } else { String::new() };
-        let text = format!("{:>6}  {}{capped}", grouped(rule.alerts as u64), shown(&rule.name));
-        row(out, if at == 0 { "Top rules" } else { "" }, &text)?;
-    }
-    let more = summary.alerts_by_rule.len().saturating_sub(MOST_NAMED);
-    if more > 0 {
-        row(out, "", &format!("        … and {}", counted(more as u64, "rule")))?;
-    }
-    Ok(())
-}
-
-fn read(out: &mut dyn Write, hunt: &HuntReport, summary: &Summary) -> io::Result<()> {
-    let read = &summary.read;
-    let mut text = format!(
-        "{}, {}, {}",
-        counted(read.inputs as u64, "input"),
-        counted(read.events, "event"),
-        byte_size(read.bytes)
-    );
-    if read.duplicates > 0 {
-        text.push_str(&format!("; {} left out", counted(read.duplicates, "duplicate event")));
-    }
-    if read.not_logs > 0 {
-        text.push_str(&format!("; {} in folders are no logs", counted(read.not_logs, "file")));
-    }
-    if read.untimed > 0 {
-        text.push_str(&format!("; {} without a time, not in sequences", counted(read.untimed, "event")));
-    }
-    row(out, "Read", &text)?;
-    if read.problems > 0 {
-        row(out, "Not read", &paint(style::WARNING, counted(read.problems as u64, "input")))?;
-        for problem in hunt.problems.iter().take(MOST_NAMED) {
-            row(out, "", &shown(&problem.to_string()))?;
-        }
-    }
-    if read.damaged > 0 {
-        row(
-            out,
-            "Damaged",
-            &format!("{} read although something was wrong with them", counted(read.damaged, "record")),
-        )?;
-    }
-    if read.skipped == 0 {
-        return Ok(());
-    }
-    let text = format!("{} in {}", counted(read.skipped, "record"), counted(read.inputs_with_faults as u64, "input"),);
-    row(out, "Skipped", &paint(style::WARNING, text))?;
-    let places: Vec<String> = hunt
-        .inputs
-        .iter()
-        .flat_map(|input| {
-            let place = |record: &eqlipse_hunt::SkippedRecord| {
-                format!("{}: {}: {}", shown(&input.name), shown(&record.place), shown(&record.reason))
-            };
-            input.first_skipped.iter().map(place)
-        })
-        .collect();
-    for place in places.iter().take(MOST_NAMED) {
-        row(out, "", place)?;
-    }
-    if summary.read.skipped > places.len().min(MOST_NAMED) as u64 {
-        row(out, "", "… the rest is in the manifest (--manifest)")?;
-    }
-    Ok(())
-}
-
-fn rules(out: &mut dyn Write, hunt: &HuntReport, summary: &Summary) -> io::Result<()> {
-    let rules = &summary.rules;
-    let mut text = format!("{} ran", grouped(rules.ran as u64));
-    if rules.filtered > 0 {
-        text.push_str(&format!(", {} not selected", grouped(rules.filtered as u64)));
-    }
-    row(out, "Rules", &text)?;
-    if !rules.not_run.is_empty() {
-        let types: Vec<String> =
-            rules.not_run.iter().map(|(kind, count)| format!("{} {}", shown(kind), grouped(*count as u64))).collect();
-        row(out, "Not run yet", &format!("{} (types that eqlipse does not run yet)", types.join(", ")))?;
-    }
-    if rules.not_loaded > 0 {
-        row(out, "Not loaded", &paint(style::WARNING, counted(rules.not_loaded as u64, "rule")))?;
-        for unloaded in hunt.rules.unloaded.iter().take(MOST_NAMED) {
-            let reason = unloaded.reason.lines().next().unwrap_or("");
-            row(out, "", &format!("{}: {}", shown(&unloaded.origin), shown(reason)))?;
-        }
-        let more = hunt.rules.unloaded.len().saturating_sub(MOST_NAMED);
-        if more > 0 {
-            row(out, "", &format!("… and {}", counted(more as u64, "rule")))?;
-        }
-    }
-    Ok(())
-}
-
-fn blind(out: &mut dyn Write, hunt: &HuntReport, explain: bool) -> io::Result<()> {
-    if hunt.blind.is_empty() {
-        return Ok(());
-    }
-    row(out, "Could not fire", &counted(hunt.blind.len() as u64, "rule"))?;
-    if explain {
-        for rule in &hunt.blind {
-            row(out, "", &format!("{}: {}", shown(&rule.rule.name), shown(&lack_text(rule))))?;
-        }
-        return Ok(());
-    }
-    for (what, label) in [(Lack::Category, "categories never seen"), (Lack::Field, "fields never seen")] {
-        let most = most_lacking(&hunt.blind, what, 6);
-        if !most.is_empty() {
-            let most: Vec<String> = most.iter().map(|(name, count)| format!("{} ({count})", shown(name))).collect();
-            row(out, "", &format!("{label}: {}", most.join(", ")))?;
-        }
-    }
-    row(out, "", "-v lists them all")
 }

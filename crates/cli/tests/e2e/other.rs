@@ -1,13 +1,11 @@
 //! The other commands, end to end, and the manual page of the command line.
 
-mod common;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use common::{Bench, EVENTS, SEQUENCE, SINGLE, eqlipse};
+use crate::bench::{Bench, EVENTS, SEQUENCE, SINGLE, eqlipse};
 use serde_json::Value;
 
 #[test]
@@ -178,7 +176,7 @@ const INTRODUCTION: &str = "\
 # Command line
 
 What `eqlipse --help` and the help of each command say. This page is made from the binary: after a change of the
-command line, run `EQLIPSE_UPDATE_DOCS=1 cargo test -p eqlipse-cli --test other`.
+command line, run `EQLIPSE_UPDATE_DOCS=1 cargo test -p eqlipse-cli --test e2e`.
 
 ";
 

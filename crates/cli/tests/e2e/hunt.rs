@@ -1,10 +1,8 @@
 //! `eqlipse hunt`, end to end.
 
-mod common;
-
 use std::fs;
 
-use common::{Bench, EVENTS, SINGLE};
+use crate::bench::{Bench, EVENTS, SINGLE};
 use serde_json::Value;
 
 const HUNT: [&str; 4] = ["hunt", "--rules", "rules", "events.ndjson"];

@@ -1,0 +1,6 @@
+//! The binary, end to end.
+
+mod bench;
+mod corpus;
+mod hunt;
+mod other;
