@@ -144,3 +144,14 @@ fn only_optional_keys_may_be_null() {
     assert_eq!(find("sequence by process.pid [A where true] [B where true]", &docs).len(), 0);
     assert_eq!(find("sequence by ?process.pid [A where true] [B where true]", &docs).len(), 1);
 }
+
+/// A sample whose items share few events among many must not try every combination.
+#[test]
+fn a_hopeless_sample_is_given_up_at_once() {
+    let mut docs: Vec<Value> = (0..3_000).map(|n| event("A", f64::from(n), json!({"host.name": "h"}))).collect();
+    docs.push(event("B", 0.0, json!({"host.name": "h"})));
+    let query = "sample by host.name [A where true] [A where true] [A where true] [B where true] [B where true]";
+    assert_eq!(find(query, &docs), [] as [Vec<Option<usize>>; 0]);
+    let query = "sample by host.name [A where true] [A where true] [A where true] [B where true]";
+    assert_eq!(find(query, &docs), [[Some(0), Some(1), Some(2), Some(3_000)]]);
+}

@@ -50,16 +50,19 @@ pub fn correlate_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, sampl
         Plan::Sequence(sequence) => sequence::find(&stages, sequence),
         Plan::Sample(items) => sample::find(&stages, items, samples_per_key),
     };
-    for pipe in &plan.pipes {
-        match pipe.kind {
-            PipeKind::Head(count) => found.truncate(usize::try_from(count).unwrap_or(usize::MAX)),
-            PipeKind::Tail(count) => {
-                let surplus = found.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
-                found.drain(..surplus);
-            }
+    plan.pipes.iter().for_each(|pipe| apply_pipe(pipe.kind, &mut found));
+    found
+}
+
+/// Keeps of what was found, in its order, what a pipe lets through.
+pub fn apply_pipe(pipe: PipeKind, found: &mut Vec<Detection>) {
+    match pipe {
+        PipeKind::Head(count) => found.truncate(usize::try_from(count).unwrap_or(usize::MAX)),
+        PipeKind::Tail(count) => {
+            let surplus = found.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+            found.drain(..surplus);
         }
     }
-    found
 }
 
 /// The matched rows of one rule.

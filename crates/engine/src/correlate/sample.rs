@@ -16,7 +16,14 @@ pub(super) fn find(stages: &Stages<'_>, items: &[StageId], limit: usize) -> Vec<
     let mut hits: Vec<_> = hits.into_iter().collect();
     hits.sort_by(|a, b| stages.matched.keys().order(a.0, b.0));
     let mut found = Vec::new();
-    for (key, lists) in hits {
+    for (key, mut lists) in hits {
+        if lists.iter().any(Vec::is_empty) {
+            continue;
+        }
+        // Of an item's candidates, the other items can take all but one and earlier samples one each; later ones than
+        // that are never needed. This bounds the search, which goes through combinations.
+        let needed = items.len().saturating_add(limit).saturating_sub(1);
+        lists.iter_mut().for_each(|list| list.truncate(needed));
         let mut samples = Vec::new();
         fill(&lists, &mut Vec::new(), limit, &mut samples);
         found.extend(samples.into_iter().map(|events| Detection {
