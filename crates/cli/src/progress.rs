@@ -49,7 +49,8 @@ fn draw(bar: &ProgressBar, progress: &Progress) {
     }
     let seconds = bar.elapsed().as_secs_f64().max(0.001);
     let rate = (events as f64 / seconds) as u64;
-    bar.set_message(format!("{} events, {} events/s", grouped(events), grouped(rate)));
+    let alerts = grouped(progress.alerts());
+    bar.set_message(format!("{} events, {} events/s, {alerts} alerts", grouped(events), grouped(rate)));
     bar.set_position(bytes);
     bar.tick();
 }

@@ -173,13 +173,16 @@ fn as_time(value: ValueRef<'_>) -> Option<i64> {
     }
 }
 
+/// A time and the bytes of a tiebreaker.
+type OwnPlace = (Option<i64>, Option<Box<[u8]>>);
+
 /// All matched rows in order, without the events that were read twice.
 #[derive(Debug)]
 pub struct Matched {
     events: Vec<MatchedEvent>,
     stages: Vec<Vec<StageRow>>,
     keys: KeyTable,
-    own_orders: HashMap<(RuleIndex, u32), (Option<i64>, Option<Box<[u8]>>), RandomState>,
+    own_orders: HashMap<(RuleIndex, u32), OwnPlace, RandomState>,
 }
 
 impl Matched {

@@ -88,6 +88,7 @@ pub struct Progress {
     total_bytes: AtomicU64,
     bytes: AtomicU64,
     events: AtomicU64,
+    alerts: AtomicU64,
 }
 
 impl Progress {
@@ -104,6 +105,16 @@ impl Progress {
     /// Events decoded so far.
     pub fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
+    }
+
+    /// Alerts known so far; sequences only come at the end.
+    pub fn alerts(&self) -> u64 {
+        self.alerts.load(Ordering::Relaxed)
+    }
+
+    /// Counts alerts, for those who take the events.
+    pub fn add_alerts(&self, count: u64) {
+        self.alerts.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(crate) fn start(&self, discovery: &Discovery) {
