@@ -8,7 +8,10 @@ pub fn write(source: &Path, target: &Path) -> Result<usize, Box<dyn std::error::
     let mut reader = csv::Reader::from_path(source)?;
     let headers = reader.headers()?.clone();
     let column = |name: &str| {
-        headers.iter().position(|header| header == name).ok_or_else(|| format!("no column {name} in {}", source.display()))
+        headers
+            .iter()
+            .position(|header| header == name)
+            .ok_or_else(|| format!("no column {name} in {}", source.display()))
     };
     let (field, ty) = (column("Field")?, column("Type")?);
     let mut lines = BTreeSet::new();
