@@ -133,14 +133,14 @@ fn try_out(shown: &Shown, folder: &Path, binaries: &Path) -> Result<Option<Strin
     }
     let printed = String::from_utf8_lossy(&output.stdout);
     let printed: Vec<&str> = printed.lines().map(str::trim_end).collect();
-    let matches = fits(&shown.output, &printed);
-    Ok((!matches).then(|| format!("shown:\n{}\nprinted:\n{}", shown.output.join("\n"), printed.join("\n"))))
+    let lacking = lacking(&shown.output, &printed);
+    Ok(lacking.map(|lines| format!("not printed:\n{}\nbut:\n{}", lines.join("\n"), printed.join("\n"))))
 }
 
-/// Whether a command printed what is shown. Nothing shown means that nothing is said of it.
-fn fits(shown: &[String], printed: &[&str]) -> bool {
+/// The first lines of what is shown that were not printed there, if any. Nothing shown says nothing of the output.
+fn lacking<'s>(shown: &'s [String], printed: &[&str]) -> Option<&'s [String]> {
     if shown.is_empty() {
-        return true;
+        return None;
     }
     let segments: Vec<&[String]> = shown.split(|line| line.trim() == ELLIPSIS).collect();
     let last = segments.len() - 1;
@@ -154,10 +154,10 @@ fn fits(shown: &[String], printed: &[&str]) -> bool {
             (_, true) => starts.next_back().filter(|start| begins(segment, &rest[*start..])),
             _ => starts.find(|start| begins(segment, &rest[*start..])),
         };
-        let Some(start) = found else { return false };
+        let Some(start) = found else { return Some(segment) };
         rest = &rest[start + segment.len()..];
     }
-    true
+    None
 }
 
 fn begins(segment: &[String], printed: &[&str]) -> bool {
@@ -172,7 +172,7 @@ mod tests {
 
     fn fit(shown: &str, printed: &str) -> bool {
         let shown: Vec<String> = shown.lines().map(str::to_owned).collect();
-        fits(&shown, &printed.lines().collect::<Vec<_>>())
+        lacking(&shown, &printed.lines().collect::<Vec<_>>()).is_none()
     }
 
     #[test]
