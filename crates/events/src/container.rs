@@ -69,9 +69,12 @@ impl Packing {
     }
 }
 
+/// How `--format json` begins.
+pub(crate) const OWN_REPORT: &[u8] = b"{\"manifest\":{";
+
 /// What a file looks like that holds no log.
 pub(crate) fn describe(prefix: &[u8]) -> &'static str {
-    const KNOWN: [(&[u8], &str); 16] = [
+    const KNOWN: [(&[u8], &str); 17] = [
         (b"BZh", "bzip2 compressed data (gzip, zstd, xz and zip are read)"),
         (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive (zip, tar, gzip, zstd and xz are read)"),
         (b"Rar!", "a RAR archive (zip, tar, gzip, zstd and xz are read)"),
@@ -86,6 +89,7 @@ pub(crate) fn describe(prefix: &[u8]) -> &'static str {
         (b"\xd4\xc3\xb2\xa1", "a packet capture"),
         (b"\x0a\x0d\x0d\x0a", "a packet capture"),
         (b"%PDF", "a PDF document"),
+        (OWN_REPORT, "a report of eqlipse (alerts are what rules find, not events to look at)"),
         (b"<", "XML or HTML"),
         (b"LPKSHHRH", "a systemd journal (export it with journalctl -o json)"),
     ];
@@ -111,9 +115,18 @@ struct RawState<'a> {
 }
 
 impl<'a> Raw<'a> {
-    pub(crate) fn new(inner: Box<dyn Read + 'a>, hash: bool, progress: Option<&'a Progress>) -> Self {
+    pub(crate) fn new(inner: Box<dyn Read + 'a>, hash: bool) -> Self {
         let hasher = hash.then(Sha256::new);
-        Self(Rc::new(RefCell::new(RawState { inner, read: 0, hasher, progress })))
+        Self(Rc::new(RefCell::new(RawState { inner, read: 0, hasher, progress: None })))
+    }
+
+    /// Adds what was and will be read to this progress.
+    pub(crate) fn count(&self, progress: Option<&'a Progress>) {
+        let state = &mut *self.0.borrow_mut();
+        state.progress = progress;
+        if let Some(progress) = progress {
+            progress.add_bytes(state.read);
+        }
     }
 
     /// Bytes read so far.

@@ -2,6 +2,7 @@
 
 use serde::de::IgnoredAny;
 
+use crate::container::OWN_REPORT;
 use crate::evtx;
 use crate::json::{Action, Splitter};
 
@@ -43,9 +44,9 @@ pub(crate) fn mark_length(prefix: &[u8]) -> usize {
     if prefix.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 }
 }
 
-/// The format of content that begins like this (without byte order mark); `whole` says that there is no more of it.
-/// `None` for content that is no log.
-pub(crate) fn detect(prefix: &[u8], whole: bool) -> Option<Format> {
+/// The format of content that begins like this (without byte order mark); `whole` says that there is no more of it, and
+/// `explicit` that somebody calls it a log. `None` for content that is no log.
+pub(crate) fn detect(prefix: &[u8], whole: bool, explicit: bool) -> Option<Format> {
     if let Some(first_chunk) = evtx::first_chunk_offset(prefix) {
         return Some(Format::Evtx { first_chunk });
     }
@@ -56,8 +57,13 @@ pub(crate) fn detect(prefix: &[u8], whole: bool) -> Option<Format> {
     lines.retain(|line| !line.is_empty());
     let sample = &lines[..lines.len().min(TRIED_LINES)];
     match text {
+        _ if text.starts_with(OWN_REPORT) => None,
         [b'[', ..] => is_array(text).then_some(Format::Documents { array: true }),
-        [b'{', ..] => object_format(text, sample, cut),
+        [b'{', ..] => object_format(text, sample, cut).filter(|format| match format {
+            // Settings and the like are indented objects too.
+            Format::Documents { array: false } => explicit || looks_like_event(text),
+            _ => true,
+        }),
         _ => mostly_objects(sample).then_some(Format::Lines),
     }
 }
@@ -96,6 +102,11 @@ fn looks_like_object(text: &[u8]) -> bool {
     matches!(text.get(1..).map(<[u8]>::trim_ascii_start), Some([] | [b'"' | b'}', ..]))
 }
 
+fn looks_like_event(text: &[u8]) -> bool {
+    let keys = [b"\"@timestamp\"".as_slice(), b"\"_source\"", b"\"event\"", b"\"event."];
+    keys.iter().any(|key| memchr::memmem::find(text, key).is_some())
+}
+
 fn is_object(line: &[u8]) -> bool {
     line.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
@@ -118,7 +129,7 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Option<Format> {
-        detect(text.as_bytes(), true)
+        detect(text.as_bytes(), true, true)
     }
 
     #[test]
@@ -159,11 +170,21 @@ mod tests {
     }
 
     #[test]
+    fn settings_in_a_folder_are_no_events() {
+        let settings = b"{\n \"name\": \"x\"\n}\n";
+        assert_eq!(detect(settings, true, false), None);
+        assert_eq!(detect(settings, true, true), Some(Format::Documents { array: false }));
+        let event = b"{\n \"@timestamp\": 1\n}\n";
+        assert_eq!(detect(event, true, false), Some(Format::Documents { array: false }));
+        assert_eq!(detect(b"{\"manifest\":{},\n\"alerts\":[\n{}\n]}\n", true, true), None);
+    }
+
+    #[test]
     fn long_lines() {
         let text = format!("{{\"a\":\"{}", "x".repeat(1000));
-        assert_eq!(detect(text.as_bytes(), false), Some(Format::Lines));
+        assert_eq!(detect(text.as_bytes(), false, true), Some(Format::Lines));
         let text = format!("{{\"a\":1}}\n{{\"a\":\"{}", "x".repeat(1000));
-        assert_eq!(detect(text.as_bytes(), false), Some(Format::Lines));
-        assert_eq!(detect(b"ElfFile\0", true), Some(Format::Evtx { first_chunk: 4096 }));
+        assert_eq!(detect(text.as_bytes(), false, true), Some(Format::Lines));
+        assert_eq!(detect(b"ElfFile\0", true, true), Some(Format::Evtx { first_chunk: 4096 }));
     }
 }

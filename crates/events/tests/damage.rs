@@ -402,6 +402,36 @@ fn a_schema_without_the_reserved_fields_is_refused() {
     assert!(matches!(result, Err(ReadError::Schema("_index"))));
 }
 
+#[test]
+fn whatever_is_read_can_be_written() {
+    let pieces = [
+        "{", "}", "[", "]", ":", ",", "\"a\"", "\"\\ud83d\"", "\"\\ude00\\ud83d\\ude00\"", "1e999", "-", "12", "0.5", "true", "null",
+        "\"\\x\"", "\"\\u12\"", " ", "\t", "\"process\"", "\"name\"", "\"_source\"", "\"hits\"", "\"\\\\\"", "\\", "\"", "\u{7f}", "ö",
+    ];
+    let mut state = 99u64;
+    let mut text = String::new();
+    for _ in 0..30_000 {
+        text.push_str("{\"a\":");
+        for _ in 0..8 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(pieces[(state >> 33) as usize % pieces.len()]);
+        }
+        text.push_str("}\n");
+    }
+    let (rows, report) = one(&text);
+    assert!(rows.len() > 100 && report.inputs[0].skipped > 10_000, "{}", rows.len());
+    for row in rows {
+        assert!(row.source().is_object());
+    }
+}
+
+#[test]
+fn a_search_response_in_disguise_is_said() {
+    let (rows, report) = one("{\"a\":1}\n{\"\\u0068its\":{\"hits\":[{\"_source\":{}}]}}\n");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(skipped(&report.inputs[0]), ["byte 8: a search response whose hits cannot be found"]);
+}
+
 /// Random damage to every kind of file: whatever comes out, nothing panics and the books balance.
 #[test]
 fn random_damage() {

@@ -26,17 +26,17 @@ const FIELDS: [&str; 12] = [
 ];
 
 /// Every scalar below the document, with its dotted path.
-fn flatten(path: &str, value: &Value, out: &mut Vec<(String, Value)>) {
+fn flatten(path: Option<&str>, value: &Value, out: &mut Vec<(String, Value)>) {
     match value {
         Value::Null => {}
         Value::Array(items) => items.iter().for_each(|item| flatten(path, item, out)),
         Value::Object(members) => {
             for (name, member) in members {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                flatten(&path, member, out);
+                let path = path.map_or_else(|| name.clone(), |path| format!("{path}.{name}"));
+                flatten(Some(&path), member, out);
             }
         }
-        scalar => out.push((path.to_owned(), scalar.clone())),
+        scalar => out.push((path.unwrap_or_default().to_owned(), scalar.clone())),
     }
 }
 
@@ -44,7 +44,7 @@ fn flatten(path: &str, value: &Value, out: &mut Vec<(String, Value)>) {
 fn expected(schema: &std::sync::Arc<Schema>, document: &Value) -> BTreeMap<String, Vec<String>> {
     use eqlipse_batch::{BatchBuilder, OrderKey, RawValue, RowMeta};
     let mut leaves = Vec::new();
-    flatten("", document, &mut leaves);
+    flatten(None, document, &mut leaves);
     let mut builder = BatchBuilder::new(schema.clone());
     for (path, value) in &leaves {
         let Some(field) = schema.lookup(path) else { continue };
@@ -148,7 +148,7 @@ fn object(depth: u32) -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn columns_equal_a_plain_walk(documents in prop::collection::vec(object(5), 1..6), pretty in any::<bool>()) {

@@ -57,7 +57,7 @@ pub struct ReadOptions<'a> {
     pub order_by: OrderBy,
     /// Compute the SHA-256 of every input.
     pub hash: bool,
-    /// The longest line or document.
+    /// The longest line or document, at most 1 GiB.
     pub max_document_bytes: usize,
     /// Set by somebody else to stop early.
     pub cancel: Option<&'a AtomicBool>,
@@ -77,6 +77,11 @@ impl Default for ReadOptions<'_> {
 }
 
 impl ReadOptions<'_> {
+    pub(crate) fn max_document(&self) -> usize {
+        // Places in a chunk are 32 bits wide.
+        self.max_document_bytes.min(1 << 30)
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
     }

@@ -85,19 +85,7 @@ impl Leaf {
     }
 }
 
-/// Why the reading of an input ends early.
-enum Stop {
-    /// The run is to end.
-    Run,
-    /// The input cannot be read on.
-    Input(io::Error),
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Input(error)
-    }
-}
+const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(discovery: &'a Discovery, options: &'a ReadOptions<'a>, progress: Option<&'a Progress>) -> Self {
@@ -110,7 +98,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a source or a member. What cannot be read is noted in the reports; a break says that the run is to end.
     pub(crate) fn read(&mut self, task: Task, more: More<'_>, sink: Sink<'_>) -> ControlFlow<()> {
-        let stopped = match task {
+        let read = match task {
             Task::Source(number) => {
                 self.source = number as u32;
                 self.member = 0;
@@ -124,14 +112,10 @@ impl<'a> Reader<'a> {
                 self.read_member(source, &archive, index, sink)
             }
         };
-        match stopped {
-            Err(Stop::Run) => ControlFlow::Break(()),
-            _ if self.options.is_cancelled() => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
+        if self.options.is_cancelled() { ControlFlow::Break(()) } else { read }
     }
 
-    fn read_source(&mut self, number: usize, more: More<'_>, sink: Sink<'_>) -> Result<(), Stop> {
+    fn read_source(&mut self, number: usize, more: More<'_>, sink: Sink<'_>) -> ControlFlow<()> {
         let discovery = self.discovery;
         let source = &discovery.sources[number];
         let leaf = Leaf { name: source.name.clone(), explicit: source.explicit, layers: Vec::new() };
@@ -143,16 +127,17 @@ impl<'a> Reader<'a> {
             Ok(file) => file,
             Err(error) => {
                 self.report(&leaf, "unknown", source.bytes, Status::Unreadable(error.to_string()));
-                return Ok(());
+                return GO_ON;
             }
         };
-        let mut raw = Raw::new(file, self.options.hash, self.progress);
+        let mut raw = Raw::new(file, self.options.hash);
         let budget = Budget::new(raw.clone(), source.bytes);
         let mut stream = Peek::new(Box::new(raw.clone()));
         if Packing::of(stream.peek(PACKING_PREFIX)) == Some(Packing::Zip) && source.bytes > 0 {
             let sha256 = raw.finish();
             return self.expand_zip(number, source, &leaf, sha256, more);
         }
+        raw.count(self.progress);
         self.finish_leaf(&leaf, stream, &mut raw, &budget, source.bytes, sink)
     }
 
@@ -165,7 +150,7 @@ impl<'a> Reader<'a> {
         budget: &Budget<'s>,
         size: u64,
         sink: Sink<'_>,
-    ) -> Result<(), Stop> {
+    ) -> ControlFlow<()> {
         let first = self.reports.len();
         let read = self.read_stream(leaf, stream, budget, sink);
         let sha256 = raw.finish();
@@ -185,26 +170,28 @@ impl<'a> Reader<'a> {
         leaf: &Leaf,
         sha256: Option<String>,
         more: More<'_>,
-    ) -> Result<(), Stop> {
-        let Some(path) = &source.path else { return Ok(()) };
+    ) -> ControlFlow<()> {
+        let Some(path) = &source.path else { return GO_ON };
         let archive = match ZipArchive::new(LazyFile::new(path)) {
             Ok(archive) => archive,
             Err(error) => {
                 let status = Status::Unreadable(format!("damaged zip archive: {error}"));
                 self.report(leaf, "zip", source.bytes, status);
-                return Ok(());
+                return GO_ON;
             }
         };
-        let status = match archive.len() {
-            count if count > MAX_MEMBERS => Status::Unreadable(format!("more than {MAX_MEMBERS} members")),
-            _ => Status::Archive,
-        };
+        let status = archive_status(archive.len());
         let count = if status == Status::Archive { archive.len() } else { 0 };
         let report = self.report(leaf, "zip", source.bytes, status);
         report.sha256 = sha256;
+        if let Some(progress) = self.progress {
+            // What lies between the members counts now, each member when it is read.
+            let packed = (0..count).filter_map(|index| Some(archive.by_index_data(index).ok()?.compressed_size()));
+            progress.add_bytes(source.bytes.saturating_sub(packed.fold(0, u64::saturating_add)));
+        }
         let archive = Arc::new(archive);
         more((0..count).map(|index| Task::Member { source: number, archive: archive.clone(), index }).collect());
-        Ok(())
+        GO_ON
     }
 
     fn read_member(
@@ -213,11 +200,13 @@ impl<'a> Reader<'a> {
         archive: &ZipArchive<LazyFile>,
         index: usize,
         sink: Sink<'_>,
-    ) -> Result<(), Stop> {
+    ) -> ControlFlow<()> {
         let source = &self.discovery.sources[number];
         let leaf = Leaf { name: source.name.clone(), explicit: source.explicit, layers: vec![Packing::Zip] };
-        let size = source.bytes;
-        self.read_zip_member(&leaf, &mut archive.clone(), index, size, sink)
+        if let (Some(progress), Ok(member)) = (self.progress, archive.by_index_data(index)) {
+            progress.add_bytes(member.compressed_size());
+        }
+        self.read_zip_member(&leaf, &mut archive.clone(), index, source.bytes, sink)
     }
 
     fn read_zip_member<R: Read + Seek>(
@@ -227,27 +216,24 @@ impl<'a> Reader<'a> {
         index: usize,
         archive_size: u64,
         sink: Sink<'_>,
-    ) -> Result<(), Stop> {
+    ) -> ControlFlow<()> {
         let name = archive.name_for_index(index).and_then(Result::ok).map(|name| name.into_owned());
         let leaf = leaf.member(&name.unwrap_or_else(|| format!("member {}", index + 1)));
         let member = match archive.by_index(index) {
             Ok(member) => member,
             Err(error) => {
                 self.report(&leaf, "unknown", 0, Status::Unreadable(error.to_string()));
-                return Ok(());
+                return GO_ON;
             }
         };
         if !member.is_file() {
-            return Ok(());
+            return GO_ON;
         }
         let (size, packed) = (member.size(), member.compressed_size());
-        let mut raw = Raw::new(Box::new(member), self.options.hash, None);
+        let mut raw = Raw::new(Box::new(member), self.options.hash);
         // Members that overlap could each claim the whole archive: each is held to its own packed size.
         let budget = Budget::new(raw.clone(), packed.min(archive_size));
         let stream = Peek::new(budget.limit(Box::new(raw.clone())));
-        if let Some(progress) = self.progress {
-            progress.add_bytes(packed);
-        }
         self.finish_leaf(&leaf, stream, &mut raw, &budget, size, sink)
     }
 
@@ -258,26 +244,32 @@ impl<'a> Reader<'a> {
         mut stream: Peek<'s>,
         budget: &Budget<'s>,
         sink: Sink<'_>,
-    ) -> Result<(), Stop> {
+    ) -> ControlFlow<()> {
         let mut leaf = leaf.clone();
         while let Some(packing) = Packing::of(stream.peek(PACKING_PREFIX)) {
             if leaf.layers.len() == MAX_LAYERS {
                 let reason = format!("packed in more than {MAX_LAYERS} layers");
                 self.report(&leaf, "unknown", 0, Status::Unreadable(reason));
-                return Ok(());
+                return GO_ON;
             }
             leaf.layers.push(packing);
             match packing {
                 Packing::Tar => return self.read_tar(&leaf, stream, sink),
                 Packing::Zip => return self.read_nested_zip(&leaf, stream, sink),
-                _ => stream = Peek::new(budget.limit(decompress(packing, stream)?)),
+                _ => match decompress(packing, stream) {
+                    Ok(unpacked) => stream = Peek::new(budget.limit(unpacked)),
+                    Err(error) => {
+                        self.report(&leaf, "unknown", 0, Status::Unreadable(stream_error(&leaf, &error)));
+                        return GO_ON;
+                    }
+                },
             }
         }
         let mark = mark_length(stream.peek(FORMAT_PREFIX));
         stream.skip(mark);
         let whole = stream.ends_within(FORMAT_PREFIX);
         let prefix = stream.peek(FORMAT_PREFIX);
-        match detect(prefix, whole) {
+        match detect(prefix, whole, leaf.explicit) {
             Some(format) => self.read_log(&leaf, format, mark as u64, &mut stream, sink),
             None => {
                 let status = match (prefix.is_empty(), describe(prefix)) {
@@ -289,21 +281,20 @@ impl<'a> Reader<'a> {
                     None => status,
                 };
                 self.report(&leaf, "unknown", 0, status);
-                Ok(())
+                GO_ON
             }
         }
     }
 
-    fn read_tar(&mut self, leaf: &Leaf, stream: Peek<'_>, sink: Sink<'_>) -> Result<(), Stop> {
+    fn read_tar(&mut self, leaf: &Leaf, stream: Peek<'_>, sink: Sink<'_>) -> ControlFlow<()> {
         let place = self.reports.len();
         self.report(leaf, &leaf.format("tar"), 0, Status::Archive);
         let mut archive = tar::Archive::new(stream);
-        let walked = self.read_tar_members(leaf, &mut archive, sink);
-        if let Err(Stop::Input(error)) = &walked {
-            let reason = stream_error(leaf, error);
+        self.read_tar_members(leaf, &mut archive, sink).unwrap_or_else(|error| {
+            let reason = stream_error(leaf, &error);
             self.reports[place].tally.skipped.add(0, || "archive".to_owned(), reason);
-        }
-        walked
+            GO_ON
+        })
     }
 
     fn read_tar_members(
@@ -311,10 +302,10 @@ impl<'a> Reader<'a> {
         leaf: &Leaf,
         archive: &mut tar::Archive<Peek<'_>>,
         sink: Sink<'_>,
-    ) -> Result<(), Stop> {
+    ) -> io::Result<ControlFlow<()>> {
         for (number, entry) in archive.entries()?.enumerate() {
             if number == MAX_MEMBERS {
-                return Err(Stop::Input(io::Error::other(format!("more than {MAX_MEMBERS} members"))));
+                return Err(io::Error::other(format!("more than {MAX_MEMBERS} members; the rest is not read")));
             }
             let entry = entry?;
             if !entry.header().entry_type().is_file() {
@@ -322,19 +313,17 @@ impl<'a> Reader<'a> {
             }
             let leaf = leaf.member(&String::from_utf8_lossy(&entry.path_bytes()));
             let size = entry.size();
-            let mut raw = Raw::new(Box::new(entry), self.options.hash, None);
+            let mut raw = Raw::new(Box::new(entry), self.options.hash);
             let budget = Budget::new(raw.clone(), size);
             let stream = Peek::new(Box::new(raw.clone()));
-            match self.finish_leaf(&leaf, stream, &mut raw, &budget, size, sink) {
-                Err(Stop::Run) => return Err(Stop::Run),
-                // What is wrong with one member is said in its report.
-                _ => {}
+            if self.finish_leaf(&leaf, stream, &mut raw, &budget, size, sink).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(())
+        Ok(GO_ON)
     }
 
-    fn read_nested_zip(&mut self, leaf: &Leaf, stream: Peek<'_>, sink: Sink<'_>) -> Result<(), Stop> {
+    fn read_nested_zip(&mut self, leaf: &Leaf, stream: Peek<'_>, sink: Sink<'_>) -> ControlFlow<()> {
         let mut bytes = Vec::new();
         let read = stream.take(MAX_NESTED_ZIP + 1).read_to_end(&mut bytes);
         let archive = match read {
@@ -349,14 +338,16 @@ impl<'a> Reader<'a> {
             Ok(archive) => archive,
             Err(reason) => {
                 self.report(leaf, "zip", 0, Status::Unreadable(reason));
-                return Ok(());
+                return GO_ON;
             }
         };
-        self.report(leaf, "zip", 0, Status::Archive);
-        for index in 0..archive.len().min(MAX_MEMBERS) {
+        let status = archive_status(archive.len());
+        let count = if status == Status::Archive { archive.len() } else { 0 };
+        self.report(leaf, "zip", 0, status);
+        for index in 0..count {
             self.read_zip_member(leaf, &mut archive, index, MAX_NESTED_ZIP, sink)?;
         }
-        Ok(())
+        GO_ON
     }
 
     fn report(&mut self, leaf: &Leaf, format: &str, bytes: u64, status: Status) -> &mut LeafReport {
@@ -382,7 +373,7 @@ impl<'a> Reader<'a> {
         mark: u64,
         stream: &mut dyn Read,
         sink: Sink<'_>,
-    ) -> Result<(), Stop> {
+    ) -> ControlFlow<()> {
         self.report(leaf, &leaf.format(format.name()), 0, Status::Log);
         let report = self.reports.len() - 1;
         let mut feed = Feed::new(stream);
@@ -405,13 +396,19 @@ impl<'a> Reader<'a> {
         let end = feed.offset + feed.bytes.len() as u64;
         if let Some(error) = &feed.error {
             let reason = stream_error(leaf, error);
-            self.reports[report].tally.skipped.add(u64::MAX, || format!("byte {end}"), reason);
+            // Position 0, so that it is listed however many records are: what is behind the break is lost as well.
+            self.reports[report].tally.skipped.add(0, || format!("byte {end}"), reason);
         }
         self.position += end + 1;
-        match cut {
-            ControlFlow::Break(()) => Err(Stop::Run),
-            ControlFlow::Continue(()) => Ok(()),
-        }
+        cut
+    }
+}
+
+/// What to do with an archive of so many members.
+fn archive_status(members: usize) -> Status {
+    match members {
+        0..=MAX_MEMBERS => Status::Archive,
+        _ => Status::Unreadable(format!("an archive of more than {MAX_MEMBERS} members")),
     }
 }
 
@@ -465,11 +462,11 @@ impl Cutter<'_, '_> {
                 // A line that a broken stream cut off is no record of its own: the break is said.
                 let rest = if self.feed.error.is_some() { 0 } else { length };
                 return if rest > 0 { self.send(rest, content()) } else { ControlFlow::Continue(()) };
-            } else if length > self.options.max_document_bytes {
+            } else if length > self.options.max_document() {
                 self.pass_over_long_line(bulk);
                 wanted = UNIT_BYTES;
             } else {
-                wanted = (length * 2).min(self.options.max_document_bytes + 1);
+                wanted = (length * 2).min(self.options.max_document() + 1);
             }
         }
     }
@@ -481,7 +478,7 @@ impl Cutter<'_, '_> {
         }
         let (offset, line) = (self.feed.offset, self.feed.line);
         self.feed.skip_line(UNIT_BYTES);
-        let reason = format!("longer than {} bytes", self.options.max_document_bytes);
+        let reason = format!("longer than {} bytes", self.options.max_document());
         self.skipped(offset, format!("line {line}"), reason);
     }
 
@@ -493,7 +490,7 @@ impl Cutter<'_, '_> {
             self.feed.fill(wanted);
             while let Some(split) = splitter.next(&self.feed.bytes) {
                 match split {
-                    Split::Document(range) if range.len() > self.options.max_document_bytes => self.too_long(range.start),
+                    Split::Document(range) if range.len() > self.options.max_document() => self.too_long(range.start),
                     Split::Document(range) => documents.push(range),
                     Split::Skipped(at, reason) => self.lost(at, reason),
                 }
@@ -505,7 +502,7 @@ impl Cutter<'_, '_> {
             }
             let mut keep = splitter.keep_from();
             let open = self.feed.bytes.len() - keep;
-            if open > self.options.max_document_bytes
+            if open > self.options.max_document()
                 && let Some(at) = splitter.drop_open()
             {
                 self.too_long(at);
@@ -521,12 +518,12 @@ impl Cutter<'_, '_> {
             if self.feed.ended {
                 return ControlFlow::Continue(());
             }
-            wanted = if open < UNIT_BYTES / 2 { UNIT_BYTES } else { (open * 2).min(self.options.max_document_bytes + 1) };
+            wanted = if open < UNIT_BYTES / 2 { UNIT_BYTES } else { (open * 2).min(self.options.max_document() + 1) };
         }
     }
 
     fn too_long(&mut self, at: usize) {
-        self.lost(at, &format!("longer than {} bytes", self.options.max_document_bytes));
+        self.lost(at, &format!("longer than {} bytes", self.options.max_document()));
     }
 
     fn lost(&mut self, at: usize, reason: &str) {

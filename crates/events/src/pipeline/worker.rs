@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use eqlipse_batch::{Arrival, BatchBuilder, EventBatch, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema};
+use eqlipse_batch::{Arrival, BatchBuilder, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema};
 
 use super::report::{Tallies, Tally};
 use super::{Chunk, Content, MAX_BATCH_BYTES, OrderBy, Progress, ReadOptions, Unit};
@@ -146,8 +146,9 @@ impl<'a, W: FnMut(&EventBatch)> Worker<'a, W> {
             match split {
                 Split::Document(found) => {
                     let found = found.start + range.start..found.end + range.start;
-                    // The same text again is no list of documents after all.
-                    if found != range {
+                    if found == range {
+                        self.skipped(chunk, found.start, "a search response whose hits cannot be found", Place::Byte);
+                    } else {
                         self.document(chunk, text, found, None, Place::Byte);
                     }
                 }
@@ -309,7 +310,8 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
     fn evtx_row(&mut self, chunk: &Arc<Chunk>, number: u64, record: &Record<'_>) {
         let event = &record.event;
         let document = winlog::normalise(event);
-        push_document(&mut self.builder, &self.schema, &document);
+        // Many records can share one long text in their chunk, so that the chunk's size says nothing.
+        self.bytes_held += push_document(&mut self.builder, &self.schema, &document);
         for index in winlog::index_names(event.channel, event.provider) {
             self.builder.push(self.reserved.index, RawValue::Str(index));
         }
@@ -331,7 +333,7 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
     fn end_row(&mut self, chunk: &Chunk, meta: RowMeta) {
         self.builder.end_row(meta);
         self.tally(chunk).events += 1;
-        if self.builder.len() >= self.options.batch_rows {
+        if self.builder.len() >= self.options.batch_rows || self.bytes_held >= MAX_BATCH_BYTES {
             self.flush();
         }
     }
@@ -371,38 +373,40 @@ fn span(range: Range<usize>) -> Span {
     Span { start: range.start as u32, end: range.end as u32 }
 }
 
-fn push_document(builder: &mut BatchBuilder, schema: &Schema, document: &Document<'_>) {
+/// Pushes what the schema asks for, and says how many bytes of text that was.
+fn push_document(builder: &mut BatchBuilder, schema: &Schema, document: &Document<'_>) -> usize {
+    let mut bytes = 0;
     for (path, value) in document.iter() {
         match value {
             Value::Object(_) | Value::List(_) => {
                 if let Some(node) = schema.step(schema.root(), path) {
-                    push_value(builder, schema, node, value);
+                    bytes += push_value(builder, schema, node, value);
                 }
             }
-            scalar => {
-                if let (Some(field), Some(value)) = (schema.lookup(path), raw_value(scalar)) {
-                    builder.push(field, value);
-                }
-            }
+            scalar => bytes += push_scalar(builder, schema.lookup(path), scalar),
         }
+    }
+    bytes
+}
+
+fn push_value(builder: &mut BatchBuilder, schema: &Schema, node: PathNode, value: &Value<'_>) -> usize {
+    match value {
+        Value::List(items) => items.iter().map(|item| push_value(builder, schema, node, item)).sum(),
+        Value::Object(members) => {
+            let known = members.iter().filter_map(|(name, member)| Some((schema.step(node, name)?, member)));
+            known.map(|(node, member)| push_value(builder, schema, node, member)).sum()
+        }
+        scalar => push_scalar(builder, schema.field_at(node), scalar),
     }
 }
 
-fn push_value(builder: &mut BatchBuilder, schema: &Schema, node: PathNode, value: &Value<'_>) {
-    match value {
-        Value::List(items) => items.iter().for_each(|item| push_value(builder, schema, node, item)),
-        Value::Object(members) => {
-            for (name, member) in members {
-                if let Some(node) = schema.step(node, name) {
-                    push_value(builder, schema, node, member);
-                }
-            }
-        }
-        scalar => {
-            if let (Some(field), Some(value)) = (schema.field_at(node), raw_value(scalar)) {
-                builder.push(field, value);
-            }
-        }
+fn push_scalar(builder: &mut BatchBuilder, field: Option<FieldId>, value: &Value<'_>) -> usize {
+    match (field, raw_value(value)) {
+        (Some(field), Some(value)) if builder.push(field, value) => match value {
+            RawValue::Str(text) => text.len(),
+            _ => 0,
+        },
+        _ => 0,
     }
 }
 
