@@ -30,7 +30,8 @@ fn main() -> ExitCode {
     let found = start.elapsed();
     let options = ReadOptions::default();
     let progress = Progress::default();
-    let report = read(&discovery, &schema, &options, &progress, |_| |batch: &EventBatch| _ = std::hint::black_box(batch.len()));
+    let report =
+        read(&discovery, &schema, &options, &progress, |_| |batch: &EventBatch| _ = std::hint::black_box(batch.len()));
     let elapsed = start.elapsed();
     match report {
         Ok(report) => {

@@ -121,12 +121,10 @@ impl<'a> Raw<'a> {
     }
 
     /// Adds what was and will be read to this progress.
-    pub(crate) fn count(&self, progress: Option<&'a Progress>) {
+    pub(crate) fn count(&self, progress: &'a Progress) {
         let state = &mut *self.0.borrow_mut();
-        state.progress = progress;
-        if let Some(progress) = progress {
-            progress.add_bytes(state.read);
-        }
+        state.progress = Some(progress);
+        progress.add_bytes(state.read);
     }
 
     /// Bytes read so far.
@@ -280,7 +278,8 @@ impl Read for Limited<'_> {
         self.budget.produced.set(produced);
         let size = self.budget.size.max(self.budget.raw.read_so_far());
         if produced > FREE_EXPANSION.max(size.saturating_mul(MAX_RATIO)) {
-            let message = format!("it expands to more than {MAX_RATIO} times its size and more than {FREE_EXPANSION} bytes");
+            let message =
+                format!("it expands to more than {MAX_RATIO} times its size and more than {FREE_EXPANSION} bytes");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
         }
         Ok(count)
@@ -335,7 +334,9 @@ impl<'a> Utf16<'a> {
         for decoded in char::decode_utf16(units) {
             match decoded {
                 Ok(character) => self.push(character),
-                Err(error) if (0xd800..0xdc00).contains(&error.unpaired_surrogate()) && error.unpaired_surrogate() == unit => {
+                Err(error)
+                    if (0xd800..0xdc00).contains(&error.unpaired_surrogate()) && error.unpaired_surrogate() == unit =>
+                {
                     self.high = Some(unit);
                 }
                 Err(_) => self.push(char::REPLACEMENT_CHARACTER),

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::Discovery;
 use crate::json::write_source;
-use crate::pipeline::{Progress, Queue, ReadOptions, ReadReport, Reader, Worker, summarise};
+use crate::pipeline::{Pool, Progress, Queue, ReadOptions, ReadReport, Reader, Worker, summarise};
 use crate::reserved::{Reserved, reserve};
 
 /// Why a conversion failed as a whole.
@@ -50,7 +50,7 @@ pub fn convert(
         }
     };
     let mut worker = Worker::new(&schema, reserved, options, progress, write);
-    let mut reader = Reader::new(discovery, options, Some(progress));
+    let mut reader = Reader::new(discovery, options, progress, Pool::default());
     let queue = Queue::new(discovery.sources.len());
     while let Some(task) = queue.take() {
         let guard = queue.guard();

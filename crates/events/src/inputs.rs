@@ -163,7 +163,8 @@ impl Search {
         let name = path.display().to_string();
         let bytes = if metadata.is_file() { metadata.len() } else { 0 };
         let entry = self.found.entry(canonical).or_insert_with(|| {
-            let source = Source { path: Some(path.to_path_buf()), name: name.clone(), bytes, explicit, folders: Vec::new() };
+            let source =
+                Source { path: Some(path.to_path_buf()), name: name.clone(), bytes, explicit, folders: Vec::new() };
             Found { source, folders: Vec::new() }
         });
         entry.source.explicit |= explicit;
@@ -318,7 +319,8 @@ mod tests {
         let root = tree(&["b/2.json", "a/1.json", "a/c/3.json", "z.json"]);
         let at = |name: &str| root.path().join(name);
         let one = discover(&[at("z.json"), at("b"), at("a")], DiscoverOptions::default());
-        let two = discover(&[at("a"), at("a/c/../1.json"), at("b"), at("z.json"), at("z.json")], DiscoverOptions::default());
+        let two =
+            discover(&[at("a"), at("a/c/../1.json"), at("b"), at("z.json"), at("z.json")], DiscoverOptions::default());
         let paths = |discovery: &Discovery| discovery.sources.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&one, root.path()), ["/a/1.json", "/a/c/3.json", "/b/2.json", "/z.json"]);
         assert_eq!(paths(&one), paths(&two));

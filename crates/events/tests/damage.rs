@@ -85,7 +85,9 @@ fn a_failed_document_leaves_no_trace() {
 
 #[test]
 fn invalid_utf8_is_read_lossily_and_said() {
-    let text = [event("a").as_bytes(), b"{\"process\":{\"name\":\"b\xff\xfe!\"}}\n", event("c").as_bytes(), b"{\"\xff\n"].concat();
+    let text =
+        [event("a").as_bytes(), b"{\"process\":{\"name\":\"b\xff\xfe!\"}}\n", event("c").as_bytes(), b"{\"\xff\n"]
+            .concat();
     let (rows, report) = one(&text);
     assert_eq!(names(&rows), ["a", "b\u{fffd}\u{fffd}!", "c"]);
     assert_eq!(rows[1].source()["process"]["name"], "b\u{fffd}\u{fffd}!");
@@ -95,7 +97,8 @@ fn invalid_utf8_is_read_lossily_and_said() {
 
 #[test]
 fn half_surrogate_pairs_do_not_hide_an_event() {
-    let (rows, report) = one("{\"process\":{\"name\":\"x\\ud800y\",\"pid\":1e999},\"z\":\"\\udfff\"}\n{\"z\":\"\\udfff\"}\n");
+    let (rows, report) =
+        one("{\"process\":{\"name\":\"x\\ud800y\",\"pid\":1e999},\"z\":\"\\udfff\"}\n{\"z\":\"\\udfff\"}\n");
     assert_eq!(names(&rows), ["x\u{fffd}y", ""]);
     assert_eq!(rows[0].field("process.pid"), [] as [&str; 0]);
     assert_eq!(rows[0].field("process.name").len(), 1);
@@ -206,7 +209,10 @@ fn streams_cut_short() {
         // Nothing but the magic.
         let (rows, report) = one(&bytes[..7]);
         assert!(rows.is_empty());
-        assert!(matches!(&report.problems[..], [InputProblem::Unreadable { .. } | InputProblem::Empty { .. }]), "{name} {report:?}");
+        assert!(
+            matches!(&report.problems[..], [InputProblem::Unreadable { .. } | InputProblem::Empty { .. }]),
+            "{name} {report:?}"
+        );
     }
 }
 
@@ -291,7 +297,10 @@ fn event_logs_cut_short() {
         last = rows.len();
         if length == 100_000 {
             assert!(last > 100 && last < 2000);
-            assert!(skipped(&report.inputs[0]).iter().any(|said| said.contains("chunk 1: cut short after")), "{report:?}");
+            assert!(
+                skipped(&report.inputs[0]).iter().any(|said| said.contains("chunk 1: cut short after")),
+                "{report:?}"
+            );
         }
         if (8..4096).contains(&length) {
             assert!(skipped(&report.inputs[0])[0].contains("ends inside its header"), "{length}: {report:?}");
@@ -326,8 +335,12 @@ fn what_is_no_log() {
     let (rows, report) = read_rows(&discovery, &schema(&FIELDS), &options(2, 100));
     assert!(rows.is_empty());
     let root = format!("{}/", folder.path().display());
-    let mut said: Vec<_> =
-        discovery.problems.iter().chain(&report.problems).map(|problem| problem.to_string().replace(&root, "")).collect();
+    let mut said: Vec<_> = discovery
+        .problems
+        .iter()
+        .chain(&report.problems)
+        .map(|problem| problem.to_string().replace(&root, ""))
+        .collect();
     said.sort();
     assert_eq!(
         said,
@@ -405,8 +418,34 @@ fn a_schema_without_the_reserved_fields_is_refused() {
 #[test]
 fn whatever_is_read_can_be_written() {
     let pieces = [
-        "{", "}", "[", "]", ":", ",", "\"a\"", "\"\\ud83d\"", "\"\\ude00\\ud83d\\ude00\"", "1e999", "-", "12", "0.5", "true", "null",
-        "\"\\x\"", "\"\\u12\"", " ", "\t", "\"process\"", "\"name\"", "\"_source\"", "\"hits\"", "\"\\\\\"", "\\", "\"", "\u{7f}", "ö",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"a\"",
+        "\"\\ud83d\"",
+        "\"\\ude00\\ud83d\\ude00\"",
+        "1e999",
+        "-",
+        "12",
+        "0.5",
+        "true",
+        "null",
+        "\"\\x\"",
+        "\"\\u12\"",
+        " ",
+        "\t",
+        "\"process\"",
+        "\"name\"",
+        "\"_source\"",
+        "\"hits\"",
+        "\"\\\\\"",
+        "\\",
+        "\"",
+        "\u{7f}",
+        "ö",
     ];
     let mut state = 99u64;
     let mut text = String::new();

@@ -141,10 +141,12 @@ fn object(depth: u32) -> impl Strategy<Value = Value> {
     let value = scalar().prop_recursive(depth, 64, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((key(), inner), 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::vec((key(), inner), 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     });
-    prop::collection::vec((key(), value), 0..8).prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()))
+    prop::collection::vec((key(), value), 0..8)
+        .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()))
 }
 
 proptest! {

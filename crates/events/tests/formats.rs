@@ -61,7 +61,10 @@ fn json_formats() -> Vec<(&'static str, Vec<u8>)> {
     let bulk = joined(
         (0..EVENTS).map(|n| {
             let action = serde_json::json!({ "create": { "_index": "logs-x-default", "_id": format!("id{n}") } });
-            format!("{action}\n{}\n{{\"delete\":{{\"_id\":\"{n}\"}}}}\n{{\"update\":{{\"_id\":\"1\"}}}}\n{{\"doc\":{{}}}}", document(n))
+            format!(
+                "{action}\n{}\n{{\"delete\":{{\"_id\":\"{n}\"}}}}\n{{\"update\":{{\"_id\":\"1\"}}}}\n{{\"doc\":{{}}}}",
+                document(n)
+            )
         }),
         "\n",
     );
@@ -283,7 +286,10 @@ fn jobs_and_batch_sizes_do_not_matter() {
     write("long.ndjson", joined((0..50_000).map(line), "\n").as_bytes());
     write("log.evtx", &evtx(300));
     write("all.zip", &zip(&[("a.evtx", &evtx(150)), ("b.json", &json_formats()[0].1), ("c.evtx", &evtx(20))]));
-    write("all.tgz", &gzip(&tar(&[("a.evtx", &evtx(150)), ("b.json.gz", &gzip(&json_formats()[0].1)), ("c.evtx", &evtx(20))])));
+    write(
+        "all.tgz",
+        &gzip(&tar(&[("a.evtx", &evtx(150)), ("b.json.gz", &gzip(&json_formats()[0].1)), ("c.evtx", &evtx(20))])),
+    );
     write("notes.txt", b"notes");
     let discovery = discover(&[folder.path()], DiscoverOptions::default());
     let schema = schema(&FIELDS);
@@ -317,7 +323,10 @@ fn hashes_and_sizes_are_those_of_the_content() {
     let (_, report) = read_file("log", &zip(&[("a", &text), ("b.gz", &packed)]), &options);
     let hashes: Vec<_> = report.inputs.iter().map(|input| input.sha256.clone().unwrap()).collect();
     assert_eq!(hashes[1..], [plain, of_packed]);
-    assert_eq!(report.inputs.iter().map(|input| input.format.as_str()).collect::<Vec<_>>(), ["zip", "ndjson", "ndjson+gzip"]);
+    assert_eq!(
+        report.inputs.iter().map(|input| input.format.as_str()).collect::<Vec<_>>(),
+        ["zip", "ndjson", "ndjson+gzip"]
+    );
 }
 
 #[test]

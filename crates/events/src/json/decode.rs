@@ -154,8 +154,7 @@ impl Decoder {
 
     fn walk(&mut self, builder: &mut BatchBuilder, text: &str) -> Result<(), serde_json::Error> {
         self.row.clear();
-        let mut walk =
-            Walk { schema: &self.schema, roles: self.reserved.roles(), builder, row: &mut self.row };
+        let mut walk = Walk { schema: &self.schema, roles: self.reserved.roles(), builder, row: &mut self.row };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         deserializer.deserialize_map(Root { walk: &mut walk })?;
         deserializer.end()

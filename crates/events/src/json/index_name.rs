@@ -20,7 +20,10 @@ fn backing_index_stream(index: &str) -> Option<&str> {
     let (name, date) = name.rsplit_once('-')?;
     let is_generation = generation.len() >= 6 && generation.bytes().all(|byte| byte.is_ascii_digit());
     let is_date = date.len() == 10
-        && date.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'.' } else { byte.is_ascii_digit() });
+        && date
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'.' } else { byte.is_ascii_digit() });
     (is_generation && is_date && !name.is_empty()).then_some(name)
 }
 

@@ -26,9 +26,8 @@ pub const MAX_JSON_DEPTH: usize = 100;
 
 /// Whether objects and arrays nest deeper than [`MAX_JSON_DEPTH`].
 fn too_deep(text: &[u8]) -> bool {
-    let opening = |byte: &u8| byte | 0x20 == b'{';
     // A text cannot be deeper than it has opening brackets, and counting them is far cheaper than following them.
-    if text.len() <= MAX_JSON_DEPTH || text.iter().filter(|byte| opening(byte)).count() <= MAX_JSON_DEPTH {
+    if text.len() <= MAX_JSON_DEPTH || opening_brackets(text) <= MAX_JSON_DEPTH {
         return false;
     }
     let mut depth = 0usize;
@@ -48,6 +47,13 @@ fn too_deep(text: &[u8]) -> bool {
         at += 1;
     }
     false
+}
+
+/// How many `{` and `[` there are. Counted in bytes over runs that cannot overflow one, which compilers turn into
+/// vector code.
+fn opening_brackets(text: &[u8]) -> usize {
+    let in_run = |run: &[u8]| run.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    text.chunks(usize::from(u8::MAX)).map(|run| usize::from(in_run(run))).sum()
 }
 
 /// The place of the quote that ends the string whose content starts at `at`; the text's end if none does.

@@ -2,9 +2,12 @@
 
 use std::io::{self, Read};
 
+use super::pool::{Pool, Pooled};
+
 /// Bytes of a stream that have been read and not yet been passed on.
 pub(crate) struct Feed<'r> {
     reader: &'r mut dyn Read,
+    pool: Pool,
     pub(crate) bytes: Vec<u8>,
     /// Offset of the first byte in the stream.
     pub(crate) offset: u64,
@@ -16,8 +19,8 @@ pub(crate) struct Feed<'r> {
 }
 
 impl<'r> Feed<'r> {
-    pub(crate) fn new(reader: &'r mut dyn Read) -> Self {
-        Self { reader, bytes: Vec::new(), offset: 0, line: 1, ended: false, error: None }
+    pub(crate) fn new(reader: &'r mut dyn Read, pool: Pool) -> Self {
+        Self { reader, bytes: pool.take(), pool, offset: 0, line: 1, ended: false, error: None }
     }
 
     /// Reads on until there are `count` bytes or the stream ends or breaks.
@@ -36,12 +39,14 @@ impl<'r> Feed<'r> {
     }
 
     /// The first `count` bytes; the rest stays.
-    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
-        let rest = self.bytes.split_off(count);
+    pub(crate) fn take(&mut self, count: usize) -> Pooled {
+        let mut rest = self.pool.take();
+        rest.extend_from_slice(&self.bytes[count..]);
+        let mut taken = std::mem::replace(&mut self.bytes, rest);
+        taken.truncate(count);
         self.offset += count as u64;
-        let taken = std::mem::replace(&mut self.bytes, rest);
         self.line += memchr::memchr_iter(b'\n', &taken).count() as u64;
-        taken
+        self.pool.hold(taken)
     }
 
     /// Passes over the first `count` bytes.

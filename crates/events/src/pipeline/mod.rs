@@ -2,6 +2,7 @@
 //! each into a batch of its own. Memory is bounded by the number of threads, whatever the size of the inputs.
 
 mod feed;
+mod pool;
 mod queue;
 mod reader;
 mod report;
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 use crate::Discovery;
 use crate::reserved::Reserved;
+pub(crate) use pool::{Pool, Pooled};
 pub(crate) use queue::{Queue, Task};
 pub(crate) use reader::{LeafReport, Reader, Status};
 pub use report::{Input, MAX_LISTED, ReadReport, SkippedRecord};
@@ -155,7 +157,7 @@ pub(crate) struct InputKey {
 
 /// A stretch of an input.
 pub(crate) struct Chunk {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Pooled,
     pub(crate) input: InputKey,
     /// The arrival position of the first byte.
     pub(crate) position: u64,
@@ -201,6 +203,7 @@ where
     let jobs = options.jobs.get();
     let queue = Queue::new(discovery.sources.len());
     let (sender, receiver) = bounded(2 * jobs);
+    let pool = Pool::default();
     let (leaves, tallies) = thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs)
             .map(|number| {
@@ -213,8 +216,8 @@ where
             .collect();
         let readers: Vec<_> = (0..jobs)
             .map(|_| {
-                let (sender, queue) = (sender.clone(), &queue);
-                scope.spawn(move || read_all(Reader::new(discovery, options, Some(progress)), queue, &sender))
+                let (sender, queue, pool) = (sender.clone(), &queue, pool.clone());
+                scope.spawn(move || read_all(Reader::new(discovery, options, progress, pool), queue, &sender))
             })
             .collect();
         drop((sender, receiver));

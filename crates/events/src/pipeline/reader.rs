@@ -9,7 +9,8 @@ use zip::ZipArchive;
 
 use super::feed::Feed;
 use super::report::Tally;
-use super::{Chunk, Content, InputKey, Progress, ReadOptions, Task, UNIT_BYTES, Unit};
+use super::{Chunk, Content, InputKey, Pool, Progress, ReadOptions, Task, UNIT_BYTES, Unit};
+use crate::Discovery;
 use crate::container::{
     Budget, LazyFile, MAX_LAYERS, MAX_MEMBERS, MAX_NESTED_ZIP, PACKING_PREFIX, Packing, Peek, Raw, decompress, describe,
 };
@@ -17,7 +18,6 @@ use crate::evtx::{CHUNK_SIZE, FILE_HEADER_SIZE, FileHeader};
 use crate::format::{FORMAT_PREFIX, Format, detect, mark_length};
 use crate::inputs::Source;
 use crate::json::{Action, Operation, Split, Splitter};
-use crate::Discovery;
 
 /// Bits of an arrival position that lie within one member of a zip archive.
 const MEMBER_BITS: u32 = 40;
@@ -57,7 +57,8 @@ pub(crate) type More<'s> = &'s mut dyn FnMut(Vec<Task>);
 pub(crate) struct Reader<'a> {
     discovery: &'a Discovery,
     options: &'a ReadOptions<'a>,
-    progress: Option<&'a Progress>,
+    progress: &'a Progress,
+    pool: Pool,
     reports: Vec<LeafReport>,
     /// The source and the next free place in it, of the task under way.
     source: u32,
@@ -88,8 +89,13 @@ impl Leaf {
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(discovery: &'a Discovery, options: &'a ReadOptions<'a>, progress: Option<&'a Progress>) -> Self {
-        Self { discovery, options, progress, reports: Vec::new(), source: 0, member: 0, position: 0 }
+    pub(crate) fn new(
+        discovery: &'a Discovery,
+        options: &'a ReadOptions<'a>,
+        progress: &'a Progress,
+        pool: Pool,
+    ) -> Self {
+        Self { discovery, options, progress, pool, reports: Vec::new(), source: 0, member: 0, position: 0 }
     }
 
     pub(crate) fn into_reports(self) -> Vec<LeafReport> {
@@ -184,11 +190,9 @@ impl<'a> Reader<'a> {
         let count = if status == Status::Archive { archive.len() } else { 0 };
         let report = self.report(leaf, "zip", source.bytes, status);
         report.sha256 = sha256;
-        if let Some(progress) = self.progress {
-            // What lies between the members counts now, each member when it is read.
-            let packed = (0..count).filter_map(|index| Some(archive.by_index_data(index).ok()?.compressed_size()));
-            progress.add_bytes(source.bytes.saturating_sub(packed.fold(0, u64::saturating_add)));
-        }
+        // What lies between the members counts now, each member when it is read.
+        let packed = (0..count).filter_map(|index| Some(archive.by_index_data(index).ok()?.compressed_size()));
+        self.progress.add_bytes(source.bytes.saturating_sub(packed.fold(0, u64::saturating_add)));
         let archive = Arc::new(archive);
         more((0..count).map(|index| Task::Member { source: number, archive: archive.clone(), index }).collect());
         GO_ON
@@ -203,8 +207,8 @@ impl<'a> Reader<'a> {
     ) -> ControlFlow<()> {
         let source = &self.discovery.sources[number];
         let leaf = Leaf { name: source.name.clone(), explicit: source.explicit, layers: vec![Packing::Zip] };
-        if let (Some(progress), Ok(member)) = (self.progress, archive.by_index_data(index)) {
-            progress.add_bytes(member.compressed_size());
+        if let Ok(member) = archive.by_index_data(index) {
+            self.progress.add_bytes(member.compressed_size());
         }
         self.read_zip_member(&leaf, &mut archive.clone(), index, source.bytes, sink)
     }
@@ -376,7 +380,7 @@ impl<'a> Reader<'a> {
     ) -> ControlFlow<()> {
         self.report(leaf, &leaf.format(format.name()), 0, Status::Log);
         let report = self.reports.len() - 1;
-        let mut feed = Feed::new(stream);
+        let mut feed = Feed::new(stream, self.pool.clone());
         feed.offset = mark;
         let mut cutter = Cutter {
             feed,
@@ -414,7 +418,8 @@ fn archive_status(members: usize) -> Status {
 
 /// What is wrong with a stream, in the words of what it is packed in.
 fn stream_error(leaf: &Leaf, error: &io::Error) -> String {
-    let compressed = leaf.layers.iter().rev().find(|layer| matches!(layer, Packing::Gzip | Packing::Zstd | Packing::Xz));
+    let compressed =
+        leaf.layers.iter().rev().find(|layer| matches!(layer, Packing::Gzip | Packing::Zstd | Packing::Xz));
     match (compressed, error.kind()) {
         (Some(packing), io::ErrorKind::UnexpectedEof) => format!("the {} stream ends early", packing.name()),
         (_, io::ErrorKind::FileTooLarge) => error.to_string(),
@@ -495,7 +500,8 @@ impl Cutter<'_, '_> {
                     Split::Skipped(at, reason) => self.lost(at, reason),
                 }
             }
-            if self.feed.ended && self.feed.error.is_none()
+            if self.feed.ended
+                && self.feed.error.is_none()
                 && let Some(Split::Skipped(at, reason)) = splitter.finish()
             {
                 self.lost(at, reason);

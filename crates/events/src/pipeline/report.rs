@@ -108,7 +108,12 @@ impl Listed {
 pub(crate) type Tallies = HashMap<InputKey, Tally>;
 
 /// Puts together what all threads saw.
-pub(crate) fn summarise(discovery: &Discovery, leaves: Vec<LeafReport>, tallies: Vec<Tallies>, bytes: u64) -> ReadReport {
+pub(crate) fn summarise(
+    discovery: &Discovery,
+    leaves: Vec<LeafReport>,
+    tallies: Vec<Tallies>,
+    bytes: u64,
+) -> ReadReport {
     let mut merged: HashMap<InputKey, Tally> = HashMap::new();
     for (key, tally) in tallies.into_iter().flatten() {
         merged.entry(key).or_default().merge(tally);
@@ -178,5 +183,7 @@ fn folder_problems(discovery: &Discovery, holds_log: &[bool]) -> Vec<InputProble
         }
     }
     let without = discovery.folders.iter().zip(files.iter().zip(&any)).filter(|(_, (_, any))| !**any);
-    without.map(|(folder, (files, _))| InputProblem::NoLogs { folder: folder.display().to_string(), files: *files }).collect()
+    without
+        .map(|(folder, (files, _))| InputProblem::NoLogs { folder: folder.display().to_string(), files: *files })
+        .collect()
 }

@@ -5,7 +5,9 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
-use eqlipse_batch::{Arrival, BatchBuilder, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema};
+use eqlipse_batch::{
+    Arrival, BatchBuilder, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema,
+};
 
 use super::report::{Tallies, Tally};
 use super::{Chunk, Content, MAX_BATCH_BYTES, OrderBy, Progress, ReadOptions, Unit};
@@ -438,13 +440,18 @@ impl EvtxRows {
     fn render(&self) -> Vec<Vec<u8>> {
         let mut documents = vec![Vec::new(); self.indices.len()];
         let wanted = |index| self.indices.binary_search(&index);
-        ChunkDecoder::new().decode_selected(&self.chunk.bytes, self.number, |index| wanted(index).is_ok(), |record| {
-            if let Ok(record) = record
-                && let Ok(row) = wanted(record.position.index)
-            {
-                write_evtx_hit(&record, &mut documents[row]);
-            }
-        });
+        ChunkDecoder::new().decode_selected(
+            &self.chunk.bytes,
+            self.number,
+            |index| wanted(index).is_ok(),
+            |record| {
+                if let Ok(record) = record
+                    && let Ok(row) = wanted(record.position.index)
+                {
+                    write_evtx_hit(&record, &mut documents[row]);
+                }
+            },
+        );
         documents
     }
 }
