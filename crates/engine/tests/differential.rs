@@ -25,12 +25,16 @@ fn expected(case: &Case) -> Vec<Match> {
 
 /// Keys with each number as its exact value: 5 and 5.0 are the same key.
 fn canonical(mut found: Vec<Match>) -> Vec<Match> {
-    for key in found.iter_mut().flat_map(|found| &mut found.join_keys) {
-        if let Some(number) = key.as_f64().filter(|number| number.fract() == 0.0 && !key.is_i64() && !key.is_u64()) {
-            // -0.0 is 0.
-            *key = Value::String(format!("{:.0}", number + 0.0));
-        } else if key.is_number() {
-            *key = Value::String(key.to_string());
+    for found in &mut found {
+        let counted = found.counted.iter_mut().flat_map(|counted| &mut counted.key);
+        for key in found.join_keys.iter_mut().chain(counted) {
+            if let Some(number) = key.as_f64().filter(|number| number.fract() == 0.0 && !key.is_i64() && !key.is_u64())
+            {
+                // -0.0 is 0.
+                *key = Value::String(format!("{:.0}", number + 0.0));
+            } else if key.is_number() {
+                *key = Value::String(key.to_string());
+            }
         }
     }
     found

@@ -3,6 +3,8 @@
 mod common;
 
 use common::{Setup, run};
+use eqlipse_eql::Dialect;
+use eqlipse_testkit::interpreter::Match;
 use serde_json::{Value, json};
 
 fn find(query: &str, docs: &[Value]) -> Vec<Vec<Option<usize>>> {
@@ -128,4 +130,92 @@ fn an_index_pattern_hides_events() {
     ];
     let found = common::run_rules(builder.build(), &docs);
     assert_eq!(found, [vec![0, 2], vec![0, 2], vec![0, 1, 2]]);
+}
+
+fn piped(query: &str, docs: &[Value]) -> Vec<Match> {
+    let query = eqlipse_eql::parse_with(query, Dialect::Extended)
+        .unwrap_or_else(|errors| panic!("{query}: {}", errors[0].message));
+    run(&[&query], docs, None, &Setup { batch_rows: 2, collectors: 2, ..Setup::default() }).remove(0)
+}
+
+/// The first event of each result.
+fn firsts(query: &str, docs: &[Value]) -> Vec<usize> {
+    piped(query, docs).into_iter().map(|found| found.events[0].unwrap()).collect()
+}
+
+fn named() -> Vec<Value> {
+    let rows = [("b", 1), ("A", 2), ("a", 3), ("c", 4), ("a", 5), ("B", 6)];
+    let row = |(name, pid): (&str, i64)| json!({"@timestamp": pid * 1000, "process": {"name": name, "pid": pid}});
+    rows.map(row).into_iter().chain([json!({"@timestamp": 7000, "process": {"pid": [8, 7]}})]).collect()
+}
+
+#[test]
+fn pipes_choose_and_sort() {
+    let docs = named();
+    let cases: [(&str, &[usize]); 11] = [
+        ("filter process.pid > 5", &[5, 6]),
+        ("filter process.pid == 7", &[6]),
+        ("filter not process.name : \"a\"", &[0, 3, 5, 6]),
+        ("unique process.name", &[0, 1, 3, 6]),
+        ("unique process.pid % 2", &[0, 1]),
+        ("sort process.name", &[6, 1, 2, 4, 0, 5, 3]),
+        ("sort process.name, -process.pid", &[6, 4, 2, 1, 5, 0, 3]),
+        ("sort process.pid / 0", &[0, 1, 2, 3, 4, 5, 6]),
+        ("tail 3 | sort process.name | head 2", &[6, 4]),
+        ("unique_count process.name | filter count > 2", &[1]),
+        ("unique_count process.name | sort -count | head 1 | filter percent > 0.4", &[1]),
+    ];
+    for (pipes, expected) in cases {
+        assert_eq!(firsts(&format!("any where true | {pipes}"), &docs), expected, "{pipes}");
+    }
+}
+
+#[test]
+fn pipes_count() {
+    let counted = |pipes: &str| {
+        let found = piped(&format!("any where true | {pipes}"), &named());
+        let row = |found: Match| {
+            let counted = found.counted.unwrap();
+            json!([counted.count, counted.percent, counted.key])
+        };
+        found.into_iter().map(row).collect::<Vec<_>>()
+    };
+    let seventh = 1.0 / 7.0;
+    assert_eq!(counted("count"), [json!([7, null, ["totals"]])]);
+    assert_eq!(
+        counted("count process.name"),
+        [
+            json!([1, seventh, [null]]),
+            json!([1, seventh, ["c"]]),
+            json!([2, 2.0 / 7.0, ["b"]]),
+            json!([3, 3.0 / 7.0, ["A"]]),
+        ]
+    );
+    assert_eq!(
+        counted("count process.name, process.pid > 3 | filter key == \"b\""),
+        [json!([1, seventh, ["b", false]]),]
+    );
+    assert_eq!(
+        counted("unique_count process.name | count count"),
+        [json!([1, 0.25, [2]]), json!([1, 0.25, [3]]), json!([2, 0.5, [1]]),]
+    );
+    assert_eq!(counted("count process.name | unique_count true"), [json!([7, 1.0, [null]])]);
+    assert_eq!(counted("filter false | count | unique_count 1"), [json!([0, 0.0, ["totals"]])]);
+    assert_eq!(counted("filter false | count process.name"), Vec::<Value>::new());
+}
+
+#[test]
+fn pipes_read_the_events_of_sequences() {
+    let docs = named();
+    let sequence = "sequence with maxspan=1s ![any where process.pid == 100] [any where true] [any where true]";
+    assert_eq!(
+        piped(&format!("{sequence} | filter events[1].process.pid + 1 == events[2].process.pid"), &docs).len(),
+        6
+    );
+    let found = piped(&format!("{sequence} | filter events[2].process.name == events[1].process.name"), &docs);
+    assert_eq!(found, []);
+    // The first event is one that is missing.
+    assert_eq!(piped(&format!("{sequence} | filter process.pid != null"), &docs), []);
+    let found = piped(&format!("{sequence} | sort -events[2].process.pid | head 1"), &docs);
+    assert_eq!(found[0].events, [None, Some(5), Some(6)]);
 }

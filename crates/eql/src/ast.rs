@@ -4,6 +4,16 @@
 //! (`runs`, list order, raw strings); meaning is given to it by the engine and, independently, by the reference
 //! interpreter in `testkit`.
 
+/// What a query may contain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// What Elasticsearch accepts.
+    #[default]
+    Elastic,
+    /// Also the pipes `filter`, `unique`, `unique_count`, `count` and `sort` of the older Python implementation.
+    Extended,
+}
+
 /// A range of bytes in the query text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Span {
@@ -18,7 +28,7 @@ pub struct Span {
 pub struct Query {
     /// What to find.
     pub body: Body,
-    /// `| head N`, `| tail N`, in the order written.
+    /// `| head N`, `| filter condition`, …, in the order written.
     pub pipes: Vec<Pipe>,
 }
 
@@ -107,6 +117,31 @@ pub struct Field {
     pub span: Span,
 }
 
+impl PipeKind {
+    /// The expressions that the pipe evaluates for each result.
+    pub fn expressions(&self) -> &[Expr] {
+        match self {
+            Self::Head(_) | Self::Tail(_) => &[],
+            Self::Filter(condition) => std::slice::from_ref(condition),
+            Self::Unique(keys) | Self::UniqueCount(keys) | Self::Count(keys) | Self::Sort(keys) => keys,
+        }
+    }
+
+    /// The expressions, to be changed.
+    pub fn expressions_mut(&mut self) -> &mut [Expr] {
+        match self {
+            Self::Head(_) | Self::Tail(_) => &mut [],
+            Self::Filter(condition) => std::slice::from_mut(condition),
+            Self::Unique(keys) | Self::UniqueCount(keys) | Self::Count(keys) | Self::Sort(keys) => keys,
+        }
+    }
+
+    /// Whether results have counts after this pipe.
+    pub fn counts(&self) -> bool {
+        matches!(self, Self::UniqueCount(_) | Self::Count(_))
+    }
+}
+
 /// A pipe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pipe {
@@ -116,13 +151,23 @@ pub struct Pipe {
     pub span: Span,
 }
 
-/// The pipes that event and sequence queries may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The pipes that event and sequence queries may have. All but the first two belong to [`Dialect::Extended`].
+#[derive(Clone, Debug, PartialEq)]
 pub enum PipeKind {
     /// The first N results.
     Head(u64),
     /// The last N results.
     Tail(u64),
+    /// The results that pass a condition.
+    Filter(Expr),
+    /// The first result of each key.
+    Unique(Vec<Expr>),
+    /// The first result of each key, with how many there were.
+    UniqueCount(Vec<Expr>),
+    /// How many results each key has, in place of the results; of all, where there is no key.
+    Count(Vec<Expr>),
+    /// The results by their keys, ascending.
+    Sort(Vec<Expr>),
 }
 
 /// An expression.
@@ -141,6 +186,13 @@ pub enum ExprKind {
     Literal(Literal),
     /// A field's value.
     Field(Field),
+    /// `events[0].name` in a pipe: a field of one of a sequence's events.
+    EventField {
+        /// Which event, counted from 0 with `runs` expanded.
+        event: u32,
+        /// The field.
+        field: Field,
+    },
     /// `not e`
     Not(Box<Expr>),
     /// `a and b and …`; two or more, nested `and`s flattened.

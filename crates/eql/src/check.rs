@@ -6,11 +6,11 @@ mod types;
 
 use std::collections::HashSet;
 
-use crate::ast::{Body, Expr, ExprKind, Field, Function, JoinKey, MatchOp, Query, Span, StringLiteral};
+use crate::ast::{Body, Expr, ExprKind, Field, Function, JoinKey, MatchOp, Pipe, PipeKind, Query, Span, StringLiteral};
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::function::{Param, ParamKind, Returns};
 use crate::limits::MAX_DIAGNOSTICS;
-use crate::visit::filters;
+use crate::visit::{filters, is_count_field};
 
 pub use eqlipse_ecs::FieldType;
 use types::Type;
@@ -42,12 +42,13 @@ impl FieldTypes for Catalogue {
 ///
 /// Errors come first by place, not by gravity: the list is in the order of the text. A query with only warnings can be
 /// run.
-pub fn check(query: &Query, types: &dyn FieldTypes) -> Vec<Diagnostic> {
+pub fn check<'a>(query: &'a Query, types: &'a dyn FieldTypes) -> Vec<Diagnostic> {
     let mut checker = Checker::new(types);
     for (filter, keys) in filters(query) {
         checker.condition(&filter.condition);
         keys.iter().for_each(|key| checker.unknown_field(key));
     }
+    checker.pipes(&query.pipes);
     match &query.body {
         Body::Event(_) => {}
         Body::Sequence(sequence) => {
@@ -90,11 +91,13 @@ struct Checker<'a> {
     types: &'a dyn FieldTypes,
     diagnostics: Vec<Diagnostic>,
     unknown: HashSet<String>,
+    /// The pipes before the one being checked.
+    before: &'a [Pipe],
 }
 
 impl<'a> Checker<'a> {
     fn new(types: &'a dyn FieldTypes) -> Self {
-        Self { types, diagnostics: Vec::new(), unknown: HashSet::new() }
+        Self { types, diagnostics: Vec::new(), unknown: HashSet::new(), before: &[] }
     }
 
     fn finish(mut self) -> Vec<Diagnostic> {
@@ -107,6 +110,16 @@ impl<'a> Checker<'a> {
 
     fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    fn pipes(&mut self, pipes: &'a [Pipe]) {
+        for (index, pipe) in pipes.iter().enumerate() {
+            self.before = &pipes[..index];
+            match &pipe.kind {
+                PipeKind::Filter(condition) => self.condition(condition),
+                kind => kind.expressions().iter().for_each(|key| _ = self.expression(key)),
+            }
+        }
     }
 
     /// What stands after `where`.
@@ -146,7 +159,7 @@ impl<'a> Checker<'a> {
             ExprKind::Literal(literal) => {
                 Facts { always: constant::truth(literal), ..Facts::of(Type::of_literal(literal)) }
             }
-            ExprKind::Field(field) => self.field(field),
+            ExprKind::Field(field) | ExprKind::EventField { field, .. } => self.field(field),
             ExprKind::Not(inner) => {
                 let facts = self.boolean(inner);
                 Facts { ty: Type::Boolean, always: facts.always.map(|always| !always), ..facts }
@@ -166,6 +179,9 @@ impl<'a> Checker<'a> {
     }
 
     fn field(&mut self, field: &Field) -> Facts {
+        if is_count_field(&field.name, self.before) {
+            return Facts::of(if field.name == "key" { Type::Dynamic } else { Type::Number });
+        }
         self.unknown_field(field);
         Facts::of(self.types.field_type(&field.name).map_or(Type::Dynamic, Type::of_field))
     }

@@ -1,8 +1,8 @@
 //! EQL, the Event Query Language of Elasticsearch 9: text to a checked syntax tree, with messages that point at the
 //! place.
 //!
-//! [`parse`] turns text into an [`ast::Query`]; [`check()`] looks at types and names. The crate knows nothing of rules,
-//! events or storage.
+//! [`parse`] turns text into an [`ast::Query`], [`parse_with`] also text with extensions; [`check()`] looks at types
+//! and names. The crate knows nothing of rules, events or storage.
 //!
 //! ```
 //! let source = r#"process where process.name : "*.scr" and process.pid == 4"#;
@@ -28,6 +28,7 @@ mod parser;
 mod print;
 mod spans;
 
+pub use ast::Dialect;
 pub use check::{Catalogue, FieldTypes, check, check_expression};
 pub use diagnostic::{Diagnostic, Label, Severity};
-pub use parser::{parse, parse_expression};
+pub use parser::{parse, parse_expression, parse_with};

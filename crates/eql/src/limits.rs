@@ -25,5 +25,8 @@ pub const MAX_RUNS: u64 = 100;
 /// The most pipes of one query.
 pub const MAX_PIPES: usize = 100;
 
+/// The most expressions of one pipe.
+pub const MAX_PIPE_EXPRESSIONS: usize = 64;
+
 /// How many errors of one query are reported; the rest are left out.
 pub const MAX_DIAGNOSTICS: usize = 50;

@@ -10,18 +10,28 @@ mod sequence;
 
 pub(crate) use sequence::UNITS;
 
-use crate::ast::{Expr, Query, Span};
+use crate::ast::{Dialect, Expr, Query, Span};
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::lexer::{Lexed, Token, TokenKind, lex};
 use crate::limits::{MAX_DEPTH, MAX_DIAGNOSTICS, MAX_QUERY_BYTES};
 
-/// Parses a query.
+/// Parses a query in Elastic's dialect.
 ///
 /// # Errors
 ///
 /// Every fault found, in the order of the text; never empty.
 pub fn parse(source: &str) -> Result<Query, Vec<Diagnostic>> {
-    run(source, Parser::query)
+    parse_with(source, Dialect::Elastic)
+}
+
+/// Parses a query in a dialect. Detection rules are in Elastic's, whatever else is allowed elsewhere, so that a rule
+/// that passes here runs in Elasticsearch.
+///
+/// # Errors
+///
+/// Every fault found, in the order of the text; never empty.
+pub fn parse_with(source: &str, dialect: Dialect) -> Result<Query, Vec<Diagnostic>> {
+    run(source, dialect, Parser::query)
 }
 
 /// Parses a bare condition, what may stand after `where`.
@@ -30,14 +40,18 @@ pub fn parse(source: &str) -> Result<Query, Vec<Diagnostic>> {
 ///
 /// Every fault found, in the order of the text; never empty.
 pub fn parse_expression(source: &str) -> Result<Expr, Vec<Diagnostic>> {
-    run(source, |parser| {
+    run(source, Dialect::Elastic, |parser| {
         let expression = parser.condition()?;
         parser.end()?;
         Ok(expression)
     })
 }
 
-fn run<'a, T>(source: &'a str, rule: impl FnOnce(&mut Parser<'a>) -> Parsed<T>) -> Result<T, Vec<Diagnostic>> {
+fn run<'a, T>(
+    source: &'a str,
+    dialect: Dialect,
+    rule: impl FnOnce(&mut Parser<'a>) -> Parsed<T>,
+) -> Result<T, Vec<Diagnostic>> {
     if source.len() > MAX_QUERY_BYTES {
         let message = format!("the query has {} bytes; the limit is {MAX_QUERY_BYTES}", source.len());
         return Err(vec![Diagnostic::error("query-too-long", Span { start: 0, end: 0 }, message)]);
@@ -46,7 +60,7 @@ fn run<'a, T>(source: &'a str, rule: impl FnOnce(&mut Parser<'a>) -> Parsed<T>) 
     if broken {
         return Err(diagnostics);
     }
-    let mut parser = Parser { source, tokens, next: 0, depth: 0, diagnostics };
+    let mut parser = Parser { source, tokens, next: 0, depth: 0, diagnostics, dialect, in_pipe: false, events: 0 };
     let result = rule(&mut parser);
     let mut diagnostics = parser.diagnostics;
     match result {
@@ -72,6 +86,11 @@ struct Parser<'a> {
     /// How many nested rules are under way.
     depth: u16,
     diagnostics: Vec<Diagnostic>,
+    dialect: Dialect,
+    /// Whether a pipe is being read.
+    in_pipe: bool,
+    /// How many events a result has that pipes may name by number.
+    events: u64,
 }
 
 impl<'a> Parser<'a> {

@@ -98,10 +98,20 @@ impl fmt::Display for EventFilter {
 
 impl fmt::Display for Pipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
-            PipeKind::Head(count) => write!(f, "head {count}"),
-            PipeKind::Tail(count) => write!(f, "tail {count}"),
+        let name = match &self.kind {
+            PipeKind::Head(count) => return write!(f, "head {count}"),
+            PipeKind::Tail(count) => return write!(f, "tail {count}"),
+            PipeKind::Filter(_) => "filter",
+            PipeKind::Unique(_) => "unique",
+            PipeKind::UniqueCount(_) => "unique_count",
+            PipeKind::Count(_) => "count",
+            PipeKind::Sort(_) => "sort",
+        };
+        f.write_str(name)?;
+        for (index, expression) in self.kind.expressions().iter().enumerate() {
+            write!(f, "{}{expression}", if index == 0 { " " } else { ", " })?;
         }
+        Ok(())
     }
 }
 
@@ -155,7 +165,9 @@ fn tightness(expr: &Expr) -> Tightness {
         ExprKind::Arithmetic { op: ArithmeticOp::Add | ArithmeticOp::Subtract, .. } => Tightness::Add,
         ExprKind::Arithmetic { .. } => Tightness::Multiply,
         ExprKind::Negate(_) => Tightness::Sign,
-        ExprKind::Literal(_) | ExprKind::Field(_) | ExprKind::Call { .. } => Tightness::Primary,
+        ExprKind::Literal(_) | ExprKind::Field(_) | ExprKind::EventField { .. } | ExprKind::Call { .. } => {
+            Tightness::Primary
+        }
     }
 }
 
@@ -174,6 +186,7 @@ impl fmt::Display for Expr {
         match &self.kind {
             ExprKind::Literal(literal) => write!(f, "{literal}"),
             ExprKind::Field(field) => write!(f, "{field}"),
+            ExprKind::EventField { event, field } => write!(f, "events[{event}].{field}"),
             ExprKind::Not(inner) => write!(f, "not {}", Operand(inner, Tightness::Not)),
             ExprKind::And(operands) => write_row(f, operands, " and ", Tightness::Not),
             ExprKind::Or(operands) => write_row(f, operands, " or ", Tightness::And),

@@ -34,6 +34,7 @@ impl Query {
         }
         for pipe in &mut copy.pipes {
             pipe.span = Span::default();
+            pipe.kind.expressions_mut().iter_mut().for_each(strip);
         }
         copy
     }
@@ -59,6 +60,7 @@ impl Expr {
         match &self.kind {
             ExprKind::Literal(literal) => hash_literal(literal, hasher),
             ExprKind::Field(field) => (&field.name, field.optional).hash(hasher),
+            ExprKind::EventField { event, field } => (event, &field.name).hash(hasher),
             ExprKind::Compare { op, .. } => op.hash(hasher),
             ExprKind::Arithmetic { op, .. } => op.hash(hasher),
             ExprKind::Match { op, patterns, .. } => {
@@ -94,7 +96,7 @@ fn strip(expr: &mut Expr) {
     match &mut expr.kind {
         ExprKind::Literal(Literal::String(string)) => strip_string(string),
         ExprKind::Literal(_) => {}
-        ExprKind::Field(field) => strip_field(field),
+        ExprKind::Field(field) | ExprKind::EventField { field, .. } => strip_field(field),
         ExprKind::Match { patterns, .. } => patterns.iter_mut().for_each(strip_string),
         ExprKind::Call { name, .. } => *name = Span::default(),
         _ => {}

@@ -1,12 +1,12 @@
 //! Walking the tree.
 
-use crate::ast::{Body, EventFilter, Expr, ExprKind, Field, JoinKey, Query};
+use crate::ast::{Body, EventFilter, Expr, ExprKind, Field, JoinKey, Pipe, PipeKind, Query};
 
 impl Expr {
     /// The operands, in the order written.
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
-            ExprKind::Literal(_) | ExprKind::Field(_) => Vec::new(),
+            ExprKind::Literal(_) | ExprKind::Field(_) | ExprKind::EventField { .. } => Vec::new(),
             ExprKind::Not(inner) | ExprKind::Negate(inner) => vec![inner],
             ExprKind::And(operands) | ExprKind::Or(operands) => operands.iter().collect(),
             ExprKind::Compare { left, right, .. } | ExprKind::Arithmetic { left, right, .. } => vec![left, right],
@@ -19,7 +19,7 @@ impl Expr {
     /// The operands, in the order written, to be changed.
     pub fn children_mut(&mut self) -> Vec<&mut Expr> {
         match &mut self.kind {
-            ExprKind::Literal(_) | ExprKind::Field(_) => Vec::new(),
+            ExprKind::Literal(_) | ExprKind::Field(_) | ExprKind::EventField { .. } => Vec::new(),
             ExprKind::Not(inner) | ExprKind::Negate(inner) => vec![inner],
             ExprKind::And(operands) | ExprKind::Or(operands) => operands.iter_mut().collect(),
             ExprKind::Compare { left, right, .. } | ExprKind::Arithmetic { left, right, .. } => vec![left, right],
@@ -32,7 +32,7 @@ impl Expr {
     /// Whether no field occurs in the expression, so that it has one value for all events.
     pub fn is_constant(&self) -> bool {
         let mut constant = true;
-        walk(self, &mut |expr| constant &= !matches!(expr.kind, ExprKind::Field(_)));
+        walk(self, &mut |expr| constant &= !matches!(expr.kind, ExprKind::Field(_) | ExprKind::EventField { .. }));
         constant
     }
 }
@@ -60,14 +60,24 @@ pub fn filters(query: &Query) -> Vec<(&EventFilter, &[JoinKey])> {
 pub fn expression_fields(expr: &Expr) -> Vec<&Field> {
     let mut fields = Vec::new();
     walk(expr, &mut |expr| {
-        if let ExprKind::Field(field) = &expr.kind {
+        if let ExprKind::Field(field) | ExprKind::EventField { field, .. } = &expr.kind {
             fields.push(field);
         }
     });
     fields
 }
 
-/// Every field that the query reads, join keys included, as often as it is written. A global key is written once.
+/// The names of what `unique_count` and `count` add to results, which pipes after them read in place of fields.
+pub const COUNT_FIELDS: [&str; 3] = ["count", "percent", "key"];
+
+/// Whether a plain name in a pipe after these means what a count added. `key` comes with `count` only.
+pub fn is_count_field(name: &str, before: &[Pipe]) -> bool {
+    let counted = |pipe: &Pipe| pipe.kind.counts();
+    let keyed = |pipe: &Pipe| matches!(pipe.kind, PipeKind::Count(_));
+    COUNT_FIELDS.contains(&name) && before.iter().any(if name == "key" { keyed } else { counted })
+}
+
+/// Every field that the query reads, join keys and pipes included, as often as it is written. A global key is written once.
 /// The event category, timestamp and tiebreaker fields are read as well, but the query does not name them.
 pub fn fields(query: &Query) -> Vec<&Field> {
     let global = match &query.body {
@@ -83,6 +93,10 @@ pub fn fields(query: &Query) -> Vec<&Field> {
         }
         fields.extend(expression_fields(&filter.condition));
         fields.extend(&keys[global..]);
+    }
+    for (index, pipe) in query.pipes.iter().enumerate() {
+        let read = pipe.kind.expressions().iter().flat_map(expression_fields);
+        fields.extend(read.filter(|field| !is_count_field(&field.name, &query.pipes[..index])));
     }
     fields
 }

@@ -78,6 +78,7 @@ fn page_names_the_limits() {
         ("items of a sample", limits::MAX_SAMPLE_ITEMS.to_string()),
         ("`runs`", limits::MAX_RUNS.to_string()),
         ("pipes", limits::MAX_PIPES.to_string()),
+        ("expressions of a pipe", limits::MAX_PIPE_EXPRESSIONS.to_string()),
         ("errors or warnings", limits::MAX_DIAGNOSTICS.to_string()),
     ];
     for (what, limit) in rows {

@@ -6,14 +6,17 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use eqlipse_eql::{Catalogue, Diagnostic, check, parse};
+use eqlipse_eql::{Catalogue, Diagnostic, Dialect, check, parse_with};
 
 const MESSAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/messages.txt");
+/// Begins a query in the extended dialect.
+const EXTENDED: &str = "// extended\n";
 /// Stands between two entries, and between a query and its messages.
 const RULE: &str = "\n~~~~\n";
 
 fn diagnose(source: &str) -> Vec<Diagnostic> {
-    parse(source).map_or_else(|errors| errors, |query| check(&query, &Catalogue))
+    let dialect = if source.starts_with(EXTENDED) { Dialect::Extended } else { Dialect::Elastic };
+    parse_with(source, dialect).map_or_else(|errors| errors, |query| check(&query, &Catalogue))
 }
 
 fn drawn(source: &str) -> String {
@@ -49,13 +52,14 @@ fn messages_are_as_written() {
 /// Every code that the sources can report occurs in `messages.txt` or in the list of those a short text cannot show.
 #[test]
 fn every_code_is_shown() {
-    const NOT_SHOWN: [&str; 7] = [
+    const NOT_SHOWN: [&str; 8] = [
         "query-too-long",
         "nested-too-deep",
         "list-too-long",
         "too-many-keys",
         "too-many-items",
         "too-many-pipes",
+        "too-many-expressions",
         "unclosed-comment",
     ];
     let text = std::fs::read_to_string(MESSAGES).expect("messages.txt");

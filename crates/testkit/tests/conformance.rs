@@ -1,10 +1,15 @@
-//! Elasticsearch's published EQL specs, run through the reference interpreter.
+//! Elasticsearch's published EQL specs, run through the reference interpreter. `docs/compatibility.md` lists what does
+//! not pass; `EQLIPSE_BLESS=1 cargo test` rewrites that list.
 
 use eqlipse_ecs::FieldType;
 use eqlipse_eql::ast::{Expr, Query};
 use eqlipse_testkit::interpreter::{Event, Interpreter, Match, Options, Val};
 use eqlipse_testkit::specs::{self, Setting};
 use serde_json::{Value, json};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compatibility.md");
+/// What stands before the list of specs, which ends the page.
+const LIST_BEGINS: &str = "of queries that do not pass:\n\n";
 
 fn run(setting: &Setting, query: &Query) -> Vec<Match> {
     let types = setting.types.clone();
@@ -35,7 +40,13 @@ fn constant(expr: &Expr) -> Value {
 
 #[test]
 fn the_interpreter_passes_the_specs() {
-    if let Some(folder) = specs::corpus() {
-        specs::check_all(&folder, &run, &constant);
+    let Some(folder) = specs::corpus() else { return };
+    let listed = specs::check_all(&folder, &run, &constant);
+    let page = std::fs::read_to_string(PAGE).expect("docs/compatibility.md");
+    let (before, list) = page.split_once(LIST_BEGINS).expect("the list of specs");
+    if std::env::var_os("EQLIPSE_BLESS").is_some() {
+        std::fs::write(PAGE, format!("{before}{LIST_BEGINS}{listed}")).expect("docs/compatibility.md can be written");
+        return;
     }
+    assert_eq!(list, listed, "EQLIPSE_BLESS=1 rewrites the list");
 }

@@ -60,7 +60,7 @@ pub(super) fn literal_value(literal: &Literal) -> Scalar<'static> {
 
 fn reads_field(expr: &Expr) -> bool {
     match &expr.kind {
-        ExprKind::Field(_) => true,
+        ExprKind::Field(_) | ExprKind::EventField { .. } => true,
         ExprKind::Literal(_) => false,
         ExprKind::Not(inner) | ExprKind::Negate(inner) => reads_field(inner),
         ExprKind::And(parts) | ExprKind::Or(parts) => parts.iter().any(reads_field),

@@ -10,7 +10,7 @@ use eqlipse_eql::ast::{CompareOp, EventFilter, Expr, ExprKind, Field, Function, 
 
 use super::constant::literal_value;
 use super::graph::{Graph, LeafKind, NodeId};
-use super::rule_set::{CompileError, FieldTypes};
+use super::rule_set::CompileError;
 use super::test::{FieldPattern, Test};
 use crate::script::{Scalar, Script, TextPattern, parse_decimal};
 use crate::text::{Fold, Regex, Wildcard};
@@ -19,7 +19,7 @@ use crate::text::{Fold, Regex, Wildcard};
 pub(super) struct Lowering<'a> {
     pub(super) graph: &'a mut Graph,
     pub(super) schema: &'a mut SchemaBuilder,
-    pub(super) types: &'a FieldTypes,
+    pub(super) types: &'a dyn Fn(&str) -> Option<FieldType>,
 }
 
 impl Lowering<'_> {
@@ -48,7 +48,7 @@ impl Lowering<'_> {
     }
 
     /// A condition, or its complement where `negate`.
-    fn condition(&mut self, expr: &Expr, negate: bool) -> Result<NodeId, CompileError> {
+    pub(super) fn condition(&mut self, expr: &Expr, negate: bool) -> Result<NodeId, CompileError> {
         match &expr.kind {
             ExprKind::Not(inner) => self.condition(inner, !negate),
             ExprKind::And(parts) | ExprKind::Or(parts) => {
@@ -168,7 +168,8 @@ impl Lowering<'_> {
         let mut boxed = |lowering: &mut Self, expr: &Expr| lowering.script_node(expr, slots).map(Box::new);
         Ok(match &expr.kind {
             ExprKind::Literal(literal) => Script::Constant(literal_value(literal)),
-            ExprKind::Field(field) => {
+            // Pipes name events by number; they lower to columns of their own.
+            ExprKind::Field(field) | ExprKind::EventField { field, .. } => {
                 let (id, _) = self.field(&field.name);
                 let slot = slots.iter().position(|slot| *slot == id).unwrap_or_else(|| {
                     slots.push(id);

@@ -9,11 +9,14 @@ mod constant;
 mod graph;
 mod index_pattern;
 mod lower;
+mod pipes;
 mod rule_set;
 mod test;
 
 pub use constant::{ConstantError, constant};
 pub use graph::{Graph, LeafId, LeafKind, Node, NodeId};
+pub use pipes::Pipes;
+pub(crate) use pipes::{Key, PipePlan, Slot};
 pub use rule_set::{
     CompileError, CompileOptions, FieldTypes, JoinField, Plan, RuleIndex, RuleOrder, RulePlan, RuleSet, RuleSetBuilder,
     Scope, SequencePlan, Stage, StageId, Step,

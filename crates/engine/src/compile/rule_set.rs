@@ -2,11 +2,12 @@ use std::sync::Arc;
 
 use eqlipse_batch::{FieldId, Schema, SchemaBuilder};
 use eqlipse_ecs::FieldType;
-use eqlipse_eql::ast::{Body, EventFilter, JoinKey, Pipe, Query, Sample, Sequence, SequenceItem, Span};
+use eqlipse_eql::ast::{Body, EventFilter, JoinKey, Query, Sample, Sequence, SequenceItem, Span};
 use thiserror::Error;
 
 use super::graph::{Graph, NodeId};
 use super::lower::Lowering;
+use super::pipes::{self, Pipes};
 use crate::text::RegexError;
 
 /// A rule's number in its [`RuleSet`], in the order in which rules were added.
@@ -102,8 +103,8 @@ pub struct RulePlan {
     pub plan: Plan,
     /// What orders its events.
     pub order: RuleOrder,
-    /// `head` and `tail`, in the order written.
-    pub pipes: Vec<Pipe>,
+    /// What becomes of what it finds.
+    pub pipes: Pipes,
 }
 
 /// The kinds of correlation.
@@ -170,7 +171,8 @@ impl RuleSet {
 
 /// Collects rules into a [`RuleSet`].
 pub struct RuleSetBuilder {
-    options: CompileOptions,
+    any_index: bool,
+    types: Arc<FieldTypes>,
     graph: Graph,
     schema: SchemaBuilder,
     stages: Vec<Stage>,
@@ -180,7 +182,14 @@ pub struct RuleSetBuilder {
 impl RuleSetBuilder {
     /// A builder without rules.
     pub fn new(options: CompileOptions) -> Self {
-        Self { options, graph: Graph::default(), schema: Schema::builder(), stages: Vec::new(), plans: Vec::new() }
+        Self {
+            any_index: options.any_index,
+            types: options.field_types.into(),
+            graph: Graph::default(),
+            schema: Schema::builder(),
+            stages: Vec::new(),
+            plans: Vec::new(),
+        }
     }
 
     /// The schema so far, to which a caller adds the fields that it needs itself.
@@ -208,12 +217,12 @@ impl RuleSetBuilder {
     }
 
     fn lowering(&mut self) -> Lowering<'_> {
-        Lowering { graph: &mut self.graph, schema: &mut self.schema, types: &*self.options.field_types }
+        Lowering { graph: &mut self.graph, schema: &mut self.schema, types: &*self.types }
     }
 
     fn plan(&mut self, rule: RuleIndex, query: &Query, scope: &Scope) -> Result<RulePlan, CompileError> {
         let no_index: &[String] = &[];
-        let patterns = if self.options.any_index { no_index } else { &scope.index };
+        let patterns = if self.any_index { no_index } else { &scope.index };
         let index_gate = self.lowering().index_gate(patterns);
         let at =
             Place { rule, index_gate, category_field: scope.category_field.as_deref().unwrap_or("event.category") };
@@ -225,7 +234,8 @@ impl RuleSetBuilder {
         let mut column = |name: &Option<String>| name.as_ref().map(|name| self.lowering().field(name).0);
         let order =
             RuleOrder { timestamp: column(&scope.timestamp_field), tiebreaker: column(&scope.tiebreaker_field) };
-        Ok(RulePlan { plan, order, pipes: query.pipes.clone() })
+        let pipes = pipes::lower(&query.pipes, &self.types, &mut self.schema)?;
+        Ok(RulePlan { plan, order, pipes })
     }
 
     fn stage(&mut self, at: &Place<'_>, filter: &EventFilter, keys: &[JoinKey]) -> Result<StageId, CompileError> {

@@ -47,18 +47,21 @@ impl Test {
     /// Whether a value of a field of type `ty` passes. The matcher has faster ways for most tests; this is what they
     /// must agree with.
     pub fn holds(&self, ty: FieldType, value: ValueRef<'_>) -> bool {
-        let scalar = Scalar::of_field(ty, value);
+        self.holds_scalar(ty, &Scalar::of_field(ty, value))
+    }
+
+    pub(crate) fn holds_scalar(&self, ty: FieldType, scalar: &Scalar<'_>) -> bool {
         match self {
             Test::Exists => true,
-            Test::Compare(CompareOp::Eq, constant) => equal(&scalar, constant),
-            Test::Compare(op, constant) => order(&scalar, constant).is_some_and(|found| match op {
+            Test::Compare(CompareOp::Eq, constant) => equal(scalar, constant),
+            Test::Compare(op, constant) => order(scalar, constant).is_some_and(|found| match op {
                 CompareOp::Lt => found.is_lt(),
                 CompareOp::Le => found.is_le(),
                 CompareOp::Gt => found.is_gt(),
                 CompareOp::Ge => found.is_ge(),
                 CompareOp::Eq | CompareOp::Ne => false,
             }),
-            Test::OneOf(list, fold) => match &scalar {
+            Test::OneOf(list, fold) => match scalar {
                 Scalar::Str(text) => {
                     let folded = Scalar::Str(fold.apply(text));
                     list.iter().any(|item| equal(&folded, item))
@@ -66,7 +69,7 @@ impl Test {
                 other => list.iter().any(|item| equal(other, item)),
             },
             Test::Text(patterns) => {
-                let text = match &scalar {
+                let text = match scalar {
                     Scalar::Str(_) | Scalar::Version(_) => scalar.text(),
                     Scalar::Date(_) | Scalar::Ip(_) | Scalar::Null => None,
                     _ if ty == FieldType::Dynamic => scalar.text(),
@@ -74,7 +77,7 @@ impl Test {
                 };
                 text.is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text)))
             }
-            Test::Script(script) => script.holds(&[scalar]),
+            Test::Script(script) => script.holds(std::slice::from_ref(scalar)),
         }
     }
 

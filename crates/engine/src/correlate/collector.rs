@@ -8,6 +8,7 @@ use hashbrown::HashSet;
 use super::key::{KeyId, KeyTable, encode};
 use crate::compile::{JoinField, RuleIndex, RuleOrder, RuleSet, StageId};
 use crate::matching::MAX_COMBINATIONS;
+use crate::script::Scalar;
 
 /// An event that some stage matched.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,17 @@ struct OwnOrder {
     tiebreaker: Option<Box<[u8]>>,
 }
 
+/// The fields of an event that a rule's pipes read.
+#[derive(Debug)]
+struct Carried {
+    rule: RuleIndex,
+    event: u32,
+    values: CarriedValues,
+}
+
+/// By the field's place among those carried.
+type CarriedValues = Box<[Box<[Scalar<'static>]>]>;
+
 /// Takes the matched rows of one thread's batches.
 #[derive(Debug)]
 pub struct Collector {
@@ -47,6 +59,7 @@ pub struct Collector {
     stages: Vec<Vec<StageRow>>,
     keys: KeyTable,
     own_orders: Vec<OwnOrder>,
+    carried: Vec<Carried>,
     /// By row of the current batch: its event, if it has one already.
     event_of_row: Vec<Option<u32>>,
     scratch: Vec<u8>,
@@ -62,6 +75,7 @@ impl Collector {
             stages,
             keys: KeyTable::default(),
             own_orders: Vec::new(),
+            carried: Vec::new(),
             event_of_row: Vec::new(),
             scratch: Vec::new(),
         }
@@ -77,7 +91,8 @@ impl Collector {
     pub fn add(&mut self, batch: &EventBatch, stage: StageId, rows: &[u32], mut handle: impl FnMut(u32) -> u64) {
         let rules = self.rules.clone();
         let description = &rules.stages()[stage.0 as usize];
-        let own_order = rules.plans()[description.rule.0 as usize].order;
+        let plan = &rules.plans()[description.rule.0 as usize];
+        let own_order = plan.order;
         for row in rows {
             let start = self.stages[stage.0 as usize].len();
             let event = self.event_of_row[*row as usize].unwrap_or(self.events.len() as u32);
@@ -92,6 +107,10 @@ impl Collector {
             }
             if own_order != RuleOrder::default() {
                 self.add_own_order(batch, *row, description.rule, event, own_order);
+            }
+            if !plan.pipes.carried.is_empty() {
+                let values = plan.pipes.carried.iter().map(|field| field_values(batch, *row, *field)).collect();
+                self.carried.push(Carried { rule: description.rule, event, values });
             }
         }
     }
@@ -145,7 +164,7 @@ impl Collector {
         let mut events = Vec::new();
         let mut stages: Vec<Vec<StageRow>> = vec![Vec::new(); rules.stages().len()];
         let mut keys = KeyTable::default();
-        let mut own_orders = Vec::new();
+        let (mut own_orders, mut carried) = (Vec::new(), Vec::new());
         for collector in collectors {
             let offset = events.len() as u32;
             let new_keys = keys.absorb(&collector.keys);
@@ -158,9 +177,15 @@ impl Collector {
             }
             own_orders
                 .extend(collector.own_orders.into_iter().map(|own| OwnOrder { event: own.event + offset, ..own }));
+            carried.extend(collector.carried.into_iter().map(|own| Carried { event: own.event + offset, ..own }));
         }
-        Matched::new(events, stages, keys, own_orders)
+        Matched::new(events, stages, keys, own_orders, carried)
     }
+}
+
+fn field_values(batch: &EventBatch, row: u32, field: FieldId) -> Box<[Scalar<'static>]> {
+    let ty = batch.schema().field(field).ty;
+    batch.column(field).values_of(row).map(|value| Scalar::of_field(ty, value).into_owned()).collect()
 }
 
 /// A value as a time: a date, or a number of milliseconds since the epoch.
@@ -183,10 +208,17 @@ pub struct Matched {
     stages: Vec<Vec<StageRow>>,
     keys: KeyTable,
     own_orders: HashMap<(RuleIndex, u32), OwnPlace, RandomState>,
+    carried: HashMap<(RuleIndex, u32), CarriedValues, RandomState>,
 }
 
 impl Matched {
-    fn new(events: Vec<MatchedEvent>, stages: Vec<Vec<StageRow>>, keys: KeyTable, own_orders: Vec<OwnOrder>) -> Self {
+    fn new(
+        events: Vec<MatchedEvent>,
+        stages: Vec<Vec<StageRow>>,
+        keys: KeyTable,
+        own_orders: Vec<OwnOrder>,
+        carried: Vec<Carried>,
+    ) -> Self {
         let mut order: Vec<u32> = (0..events.len() as u32).collect();
         order.sort_unstable_by_key(|event| events[*event as usize].order);
         let mut places: Vec<Option<u32>> = vec![None; events.len()];
@@ -209,7 +241,8 @@ impl Matched {
         let own_orders = own_orders
             .into_iter()
             .filter_map(|own| Some(((own.rule, places[own.event as usize]?), (own.time, own.tiebreaker))));
-        Self { events: kept, stages, keys, own_orders: own_orders.collect() }
+        let carried = carried.into_iter().filter_map(|own| Some(((own.rule, places[own.event as usize]?), own.values)));
+        Self { events: kept, stages, keys, own_orders: own_orders.collect(), carried: carried.collect() }
     }
 
     /// The events in order.
@@ -225,6 +258,11 @@ impl Matched {
     /// The join keys.
     pub fn keys(&self) -> &KeyTable {
         &self.keys
+    }
+
+    /// The values of a field that the rule's pipes read.
+    pub(super) fn carried(&self, rule: RuleIndex, event: u32, place: usize) -> &[Scalar<'static>] {
+        self.carried.get(&(rule, event)).map_or(&[], |values| &values[place])
     }
 
     pub(super) fn rule_time(&self, rule: RuleIndex, event: u32) -> Option<i64> {

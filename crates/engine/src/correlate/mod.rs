@@ -6,12 +6,12 @@
 
 mod collector;
 mod key;
+mod pipes;
 mod sample;
 mod sequence;
 
-use eqlipse_eql::ast::PipeKind;
-
 use crate::compile::{Plan, RuleIndex, RulePlan, RuleSet, StageId};
+use crate::script::Scalar;
 
 pub use collector::{Collector, Matched, MatchedEvent, StageRow};
 pub use key::{KeyId, KeyPart, KeyTable};
@@ -20,7 +20,7 @@ pub use key::{KeyId, KeyPart, KeyTable};
 pub const DEFAULT_SAMPLES_PER_KEY: usize = 1;
 
 /// What a rule found: one event, or the events of a sequence or sample.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Detection {
     /// The rule.
     pub rule: RuleIndex,
@@ -29,6 +29,19 @@ pub struct Detection {
     pub events: Vec<Option<u32>>,
     /// What the events share, for sequences and samples.
     pub key: Option<KeyId>,
+    /// What the pipes `unique_count` and `count` add. After `count` there are no events.
+    pub statistics: Option<Statistics>,
+}
+
+/// How many results a counting pipe took together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistics {
+    /// How many there were.
+    pub count: u64,
+    /// Their share of all; none where all were counted.
+    pub percent: Option<f64>,
+    /// What they share, for `count`; the text `totals` where all were counted.
+    pub key: Vec<Scalar<'static>>,
 }
 
 /// Runs the plans of all rules; detections come rule by rule, each rule's in the order of their last events (samples in
@@ -38,31 +51,39 @@ pub fn correlate(rules: &RuleSet, matched: &Matched, samples_per_key: usize) -> 
     indices.flat_map(|rule| correlate_rule(rules, rule, matched, samples_per_key)).collect()
 }
 
-/// Runs the plan of one rule.
+/// Runs the plan of one rule, pipes included.
 pub fn correlate_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, samples_per_key: usize) -> Vec<Detection> {
+    pipe_rule(rules, rule, matched, find_rule(rules, rule, matched, samples_per_key))
+}
+
+/// Runs the plan of one rule up to its pipes.
+pub fn find_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, samples_per_key: usize) -> Vec<Detection> {
     let plan = &rules.plans()[rule.0 as usize];
     let stages = Stages { rule, plan, matched };
-    let mut found = match &plan.plan {
+    match &plan.plan {
         Plan::Event(stage) => {
             let rows = stages.ordered([*stage]);
-            rows.into_iter().map(|row| Detection { rule, events: vec![Some(row.event)], key: None }).collect()
+            rows.into_iter().map(|row| stages.detection(vec![Some(row.event)], None)).collect()
         }
         Plan::Sequence(sequence) => sequence::find(&stages, sequence),
         Plan::Sample(items) => sample::find(&stages, items, samples_per_key),
-    };
-    plan.pipes.iter().for_each(|pipe| apply_pipe(pipe.kind, &mut found));
-    found
+    }
 }
 
-/// Keeps of what was found, in its order, what a pipe lets through.
-pub fn apply_pipe(pipe: PipeKind, found: &mut Vec<Detection>) {
-    match pipe {
-        PipeKind::Head(count) => found.truncate(usize::try_from(count).unwrap_or(usize::MAX)),
-        PipeKind::Tail(count) => {
-            let surplus = found.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
-            found.drain(..surplus);
-        }
-    }
+/// Runs a rule's pipes over what [`find_rule`] found.
+pub fn pipe_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, found: Vec<Detection>) -> Vec<Detection> {
+    pipes::run(&rules.plans()[rule.0 as usize].pipes, matched, rule, found)
+}
+
+/// Keeps the first `count` of what was found.
+pub fn head(found: &mut Vec<Detection>, count: u64) {
+    found.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+}
+
+/// Keeps the last `count` of what was found.
+pub fn tail(found: &mut Vec<Detection>, count: u64) {
+    let surplus = found.len().saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+    found.drain(..surplus);
 }
 
 /// The matched rows of one rule.
@@ -85,6 +106,10 @@ struct OrderedRow {
 }
 
 impl Stages<'_> {
+    fn detection(&self, events: Vec<Option<u32>>, key: Option<KeyId>) -> Detection {
+        Detection { rule: self.rule, events, key, statistics: None }
+    }
+
     /// The rows of these stages in the rule's order of events, an event's rows together, by stage and key.
     fn ordered(&self, stages: impl IntoIterator<Item = StageId>) -> Vec<OrderedRow> {
         let mut rows: Vec<OrderedRow> = Vec::new();

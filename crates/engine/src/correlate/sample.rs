@@ -26,11 +26,8 @@ pub(super) fn find(stages: &Stages<'_>, items: &[StageId], limit: usize) -> Vec<
         lists.iter_mut().for_each(|list| list.truncate(needed));
         let mut samples = Vec::new();
         fill(&lists, &mut Vec::new(), limit, &mut samples);
-        found.extend(samples.into_iter().map(|events| Detection {
-            rule: stages.rule,
-            events: events.into_iter().map(Some).collect(),
-            key: Some(key),
-        }));
+        let detection = |events: Vec<u32>| stages.detection(events.into_iter().map(Some).collect(), Some(key));
+        found.extend(samples.into_iter().map(detection));
     }
     found
 }

@@ -37,7 +37,7 @@ pub(super) fn find(stages: &Stages<'_>, plan: &SequencePlan) -> Vec<Detection> {
         .map(|sequence| {
             let mut events = sequence.events.into_iter();
             let events = plan.steps.iter().map(|step| if step.negated { None } else { events.next() }).collect();
-            Detection { rule: stages.rule, events, key: Some(sequence.key) }
+            stages.detection(events, Some(sequence.key))
         })
         .collect()
 }

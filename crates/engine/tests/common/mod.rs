@@ -6,9 +6,10 @@ use eqlipse_batch::{Arrival, BatchBuilder, OrderKey, PathNode, RawValue, RowMeta
 use eqlipse_ecs::FieldType;
 use eqlipse_engine::compile::{CompileOptions, FieldTypes, Scope};
 use eqlipse_engine::correlate::{Collector, KeyPart, correlate};
+use eqlipse_engine::script::Scalar;
 use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleSet, RuleSetBuilder};
 use eqlipse_eql::ast::Query;
-use eqlipse_testkit::interpreter::Match;
+use eqlipse_testkit::interpreter::{Counted, Match};
 use serde_json::Value;
 
 /// How documents are read and cut into batches.
@@ -90,6 +91,11 @@ pub fn run(
         found[detection.rule.0 as usize].push(Match {
             events: detection.events.iter().map(index).collect(),
             join_keys: keys.into_iter().map(key_json).collect(),
+            counted: detection.statistics.map(|statistics| Counted {
+                count: statistics.count,
+                percent: statistics.percent,
+                key: statistics.key.iter().map(scalar_json).collect(),
+            }),
         });
     }
     found
@@ -163,8 +169,20 @@ fn key_json(part: KeyPart) -> Value {
     }
 }
 
+/// The same for a value that a pipe counted by.
+fn scalar_json(value: &Scalar<'_>) -> Value {
+    match value {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(value) => (*value).into(),
+        Scalar::Int(value) => (*value).into(),
+        Scalar::UInt(value) => (*value).into(),
+        Scalar::Double(value) => (*value).into(),
+        other => other.text().into(),
+    }
+}
+
 fn date_text(nanos: i64) -> String {
-    let scalar = eqlipse_engine::script::Scalar::Date(nanos);
+    let scalar = Scalar::Date(nanos);
     scalar.text().map(std::borrow::Cow::into_owned).unwrap_or_default()
 }
 

@@ -224,7 +224,8 @@ impl Parser<'_> {
     /// null; which fields are mapped nobody can say here, so an optional field is let through.
     fn forbid_two_fields(&mut self, left: &Node, right: &Node, operator: Token) {
         let passes = |node: &Node| node.constant || matches!(&node.expr.kind, ExprKind::Field(field) if field.optional);
-        if passes(left) || passes(right) {
+        // What a pipe sees is at hand, wherever it comes from.
+        if self.in_pipe || passes(left) || passes(right) {
             return;
         }
         let message = "one side of a comparison must be a constant";

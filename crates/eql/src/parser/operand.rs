@@ -190,6 +190,7 @@ impl Parser<'_> {
             T::OpenParen => return self.parenthesised(),
             T::TildeIdentifier => return self.call(),
             T::Identifier if self.peek_at(1).kind == T::OpenParen => return self.call(),
+            T::Identifier if self.event_field_ahead() => return self.event_field(),
             T::Identifier if self.peek_at(1).kind == T::Of => return Err(self.relationship()),
             T::Identifier | T::QuotedIdentifier | T::Question => {
                 let field = self.field()?;
@@ -266,6 +267,31 @@ impl Parser<'_> {
         }
         self.forbid_index(start)?;
         Ok(Field { name, optional, span: self.since(start) })
+    }
+
+    /// Whether `events[…]` comes next, where it means an event of a sequence.
+    fn event_field_ahead(&self) -> bool {
+        let next: [TokenKind; 3] = std::array::from_fn(|ahead| self.peek_at(ahead + 1).kind);
+        self.events > 0
+            && self.text(self.peek().span) == "events"
+            && next == [TokenKind::OpenBracket, TokenKind::Integer, TokenKind::CloseBracket]
+    }
+
+    /// `events[0].name`
+    fn event_field(&mut self) -> Parsed<Node> {
+        let start = self.take().span;
+        self.take();
+        let index = self.take().span;
+        self.take();
+        let event = self.text(index).parse().ok().filter(|event| u64::from(*event) < self.events);
+        if event.is_none() {
+            let message = format!("the sequence has {} events, counted from 0", self.events);
+            self.note(Diagnostic::error("event-index", index, message));
+        }
+        self.expect(TokenKind::Dot, "`.` and a field name")?;
+        let field = self.field()?;
+        let kind = ExprKind::EventField { event: event.unwrap_or(0), field };
+        Ok(Node::leaf(kind, self.since(start)))
     }
 
     fn segment(&mut self, what: &str) -> Parsed<String> {

@@ -1,13 +1,13 @@
 //! Queries and pipes.
 
 use super::{Parsed, Parser, Reported};
-use crate::ast::{ArithmeticOp, Body, EventFilter, Expr, ExprKind, Literal, Pipe, PipeKind, Query, Span};
+use crate::ast::{ArithmeticOp, Body, Dialect, EventFilter, Expr, ExprKind, Literal, Pipe, PipeKind, Query, Span};
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::lexer::TokenKind;
-use crate::limits::MAX_PIPES;
+use crate::limits::{MAX_PIPE_EXPRESSIONS, MAX_PIPES};
 
 /// Pipes of the older Python EQL that Elasticsearch names only to refuse them.
-const UNSUPPORTED_PIPES: [&str; 5] = ["count", "filter", "sort", "unique", "unique_count"];
+const EXTENDED_PIPES: [&str; 5] = ["count", "filter", "sort", "unique", "unique_count"];
 const PIPES: [&str; 2] = ["head", "tail"];
 
 impl Parser<'_> {
@@ -93,6 +93,13 @@ impl Parser<'_> {
 
     fn pipes(&mut self, body: &Body) -> Parsed<Vec<Pipe>> {
         let mut pipes = Vec::new();
+        if self.dialect == Dialect::Extended {
+            self.in_pipe = true;
+            self.events = match body {
+                Body::Sequence(sequence) => sequence.items.iter().map(|item| u64::from(item.runs)).sum(),
+                Body::Event(_) | Body::Sample(_) => 0,
+            };
+        }
         while let Some(bar) = self.take_if(TokenKind::Pipe) {
             if pipes.len() == MAX_PIPES {
                 let message = format!("the query has more than {MAX_PIPES} pipes");
@@ -110,30 +117,68 @@ impl Parser<'_> {
     fn pipe(&mut self) -> Parsed<Pipe> {
         let name = self.expect(TokenKind::Identifier, "`head` or `tail` after `|`")?;
         let text = self.text(name.span);
-        let kind: fn(u64) -> PipeKind = match text {
-            "head" => PipeKind::Head,
-            "tail" => PipeKind::Tail,
+        let extended = self.dialect == Dialect::Extended;
+        let kind = match text {
+            "head" => PipeKind::Head(self.pipe_argument(text, name.span)?),
+            "tail" => PipeKind::Tail(self.pipe_argument(text, name.span)?),
+            "filter" if extended => PipeKind::Filter(self.pipe_condition(name.span)?),
+            "unique" if extended => PipeKind::Unique(self.pipe_keys(text, name.span, 1)?),
+            "unique_count" if extended => PipeKind::UniqueCount(self.pipe_keys(text, name.span, 1)?),
+            "count" if extended => PipeKind::Count(self.pipe_keys(text, name.span, 0)?),
+            "sort" if extended => PipeKind::Sort(self.pipe_keys(text, name.span, 1)?),
             _ => return Err(self.unknown_pipe(name.span)),
         };
-        let count = self.pipe_argument(text, name.span)?;
-        Ok(Pipe { kind: kind(count), span: self.since(name.span) })
+        Ok(Pipe { kind, span: self.since(name.span) })
+    }
+
+    fn pipe_condition(&mut self, span: Span) -> Parsed<Expr> {
+        if self.pipe_ends() {
+            let message = "`filter` takes a condition, found none";
+            return Err(self.fail(Diagnostic::error("pipe-argument", span, message)));
+        }
+        self.condition()
+    }
+
+    /// Expressions with commas between them or, as the older implementation has it, without.
+    fn pipe_keys(&mut self, name: &str, span: Span, at_least: usize) -> Parsed<Vec<Expr>> {
+        let mut keys = Vec::new();
+        let mut comma = None;
+        while comma.is_some() || !self.pipe_ends() {
+            if keys.len() == MAX_PIPE_EXPRESSIONS {
+                let message = format!("`{name}` has more than {MAX_PIPE_EXPRESSIONS} expressions");
+                return Err(self.fail(Diagnostic::error("too-many-expressions", self.peek().span, message)));
+            }
+            keys.push(self.condition()?);
+            comma = self.take_if(TokenKind::Comma);
+        }
+        if keys.len() < at_least {
+            let message = format!("`{name}` takes one expression or more, found none");
+            return Err(self.fail(Diagnostic::error("pipe-argument", span, message)));
+        }
+        Ok(keys)
+    }
+
+    fn pipe_ends(&self) -> bool {
+        matches!(self.kind(), TokenKind::End | TokenKind::Pipe)
     }
 
     fn unknown_pipe(&mut self, span: Span) -> Reported {
         let text = self.text(span);
-        if UNSUPPORTED_PIPES.contains(&text) {
+        let extended = self.dialect == Dialect::Extended;
+        if EXTENDED_PIPES.contains(&text) {
             let message = format!("the pipe `{text}` is not supported by Elasticsearch");
             let help = "only `head` and `tail` are";
             return self.fail(Diagnostic::error("unsupported-pipe", span, message).help(help));
         }
         let message = format!("unknown pipe {}", quoted(text));
-        let help = crate::nearest::nearest(text, PIPES)
+        let more: &[&str] = if extended { &EXTENDED_PIPES } else { &[] };
+        let help = crate::nearest::nearest(text, PIPES.iter().chain(more).copied())
             .map_or("the pipes are `head` and `tail`".into(), |near| format!("did you mean `{near}`?"));
         self.fail(Diagnostic::error("unknown-pipe", span, message).help(help))
     }
 
     fn pipe_argument(&mut self, name: &str, span: Span) -> Parsed<u64> {
-        if matches!(self.kind(), TokenKind::End | TokenKind::Pipe) {
+        if self.pipe_ends() {
             let message = format!("`{name}` takes one argument, found none");
             let help = format!("write `{name} 10`");
             return Err(self.fail(Diagnostic::error("pipe-argument", span, message).help(help)));

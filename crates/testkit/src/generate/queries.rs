@@ -1,14 +1,15 @@
 //! Whole queries.
 
 use eqlipse_eql::ast::{
-    Body, EventFilter, JoinKey, Pipe, PipeKind, Query, Sample, SampleItem, Sequence, SequenceItem, Span,
+    Body, CompareOp, EventFilter, Expr, ExprKind, JoinKey, Pipe, PipeKind, Query, Sample, SampleItem, Sequence,
+    SequenceItem, Span,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::build::{bool_literal, compare, field, field_name, filter, string};
-use super::expressions::{condition, leaf};
+use super::build::{bool_literal, compare, field, field_name, filter, int, string};
+use super::expressions::{boolean, condition, leaf, number, text};
 use super::pools;
 
 /// Keys by type, so that the keys of every item at one place go together.
@@ -32,7 +33,7 @@ pub fn query() -> impl Strategy<Value = Query> {
 
 /// `category where condition | pipes`
 pub fn event_query() -> impl Strategy<Value = Query> {
-    (category(), condition(), pipes())
+    (category(), condition(), pipes(0))
         .prop_map(|(category, condition, pipes)| Query { body: Body::Event(filter(category, condition)), pipes })
 }
 
@@ -40,15 +41,65 @@ fn category() -> impl Strategy<Value = Option<&'static str>> {
     prop_oneof![4 => Just(None), 1 => select(pools::CATEGORIES).prop_map(Some)]
 }
 
-fn pipes() -> impl Strategy<Value = Vec<Pipe>> {
-    let kind = prop_oneof![(0u64..6).prop_map(PipeKind::Head), (0u64..6).prop_map(PipeKind::Tail)];
-    prop_oneof![3 => Just(Vec::new()), 1 => vec(kind.prop_map(|kind| Pipe { kind, span: Span::default() }), 1..3)]
+/// Pipes over results of so many events, 0 for event queries.
+fn pipes(events: u32) -> BoxedStrategy<Vec<Pipe>> {
+    let keys = move |least: usize| vec(pipe_key(events), least..3);
+    let kind = prop_oneof![
+        3 => (0u64..6).prop_map(PipeKind::Head),
+        3 => (0u64..6).prop_map(PipeKind::Tail),
+        2 => pipe_condition(events).prop_map(PipeKind::Filter),
+        1 => keys(1).prop_map(PipeKind::Unique),
+        1 => keys(1).prop_map(PipeKind::UniqueCount),
+        1 => keys(0).prop_map(PipeKind::Count),
+        2 => keys(1).prop_map(PipeKind::Sort),
+    ];
+    let pipe = kind.prop_map(|kind| Pipe { kind, span: Span::default() });
+    prop_oneof![3 => Just(Vec::new()), 2 => vec(pipe, 1..4)].boxed()
+}
+
+fn pipe_condition(events: u32) -> BoxedStrategy<Expr> {
+    let counted = (select(&["count", "percent", "key"][..]), 0i64..4)
+        .prop_map(|(name, value)| compare(CompareOp::Ge, field(name), int(value)));
+    prop_oneof![3 => leaf(), 2 => condition(), 1 => counted]
+        .prop_flat_map(move |condition| of_events(condition, events))
+        .boxed()
+}
+
+fn pipe_key(events: u32) -> BoxedStrategy<Expr> {
+    let known = select(super::FIELDS).prop_map(|(name, _)| field(name));
+    let counted = select(&["count", "percent", "key"][..]).prop_map(field);
+    prop_oneof![4 => known, 1 => counted, 1 => text(2), 1 => number(2), 1 => boolean()]
+        .prop_flat_map(move |key| of_events(key, events))
+        .boxed()
+}
+
+/// The expression with its fields, or some of them, named as those of one of `events` events.
+fn of_events(expr: Expr, events: u32) -> BoxedStrategy<Expr> {
+    if events == 0 {
+        return Just(expr).boxed();
+    }
+    (0..events, prop::bool::ANY)
+        .prop_map(move |(event, rename)| {
+            let mut expr = expr.clone();
+            if rename {
+                rename_fields(&mut expr, event);
+            }
+            expr
+        })
+        .boxed()
+}
+
+fn rename_fields(expr: &mut Expr, event: u32) {
+    if let ExprKind::Field(field) = &expr.kind {
+        expr.kind = ExprKind::EventField { event, field: field.clone() };
+    }
+    expr.children_mut().into_iter().for_each(|child| rename_fields(child, event));
 }
 
 /// A filter that many events pass.
 fn item_filter() -> BoxedStrategy<EventFilter> {
-    let action = select(pools::ACTIONS)
-        .prop_map(|action| compare(eqlipse_eql::ast::CompareOp::Eq, field("event.action"), string(action)));
+    let action =
+        select(pools::ACTIONS).prop_map(|action| compare(CompareOp::Eq, field("event.action"), string(action)));
     let condition = prop_oneof![5 => action, 3 => Just(bool_literal(true)), 2 => leaf(), 1 => condition()];
     (category(), condition).prop_map(|(category, condition)| filter(category, condition)).boxed()
 }
@@ -84,7 +135,8 @@ pub fn sequence() -> impl Strategy<Value = Query> {
     )
         .prop_flat_map(|(items, until, maxspan, counts)| {
             let keys = keys(items.len() + 1, counts);
-            (Just(items), Just(until), Just(maxspan), Just(counts.0), keys, pipes())
+            let events = items.iter().map(|(.., runs)| runs).sum();
+            (Just(items), Just(until), Just(maxspan), Just(counts.0), keys, pipes(events))
         })
         .prop_map(|(items, until, maxspan, global_keys, keys, pipes)| {
             let some_positive = items.iter().any(|(_, negated, _)| !negated);

@@ -19,7 +19,7 @@ proptest! {
     #[test]
     fn queries_parse_back_and_pass_the_check(query in query()) {
         let text = query.to_string();
-        let parsed = eqlipse_eql::parse(&text).map_err(|errors| {
+        let parsed = eqlipse_eql::parse_with(&text, eqlipse_eql::Dialect::Extended).map_err(|errors| {
             TestCaseError::fail(format!("{text}\n{}", errors[0].message))
         })?;
         prop_assert!(parsed.eq_ignoring_spans(&query), "{text}\n{parsed}");

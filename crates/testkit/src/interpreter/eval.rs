@@ -6,6 +6,7 @@ use eqlipse_eql::ast::{CompareOp, Expr, ExprKind, Literal, MatchOp, StringLitera
 use super::MAX_COMBINATIONS;
 use super::flat::Flat;
 use super::functions;
+use super::key::KeyPart;
 use super::pattern::{Fold, wildcard};
 use super::regex::Regex;
 use super::value::{Val, relate};
@@ -91,11 +92,20 @@ impl Evaluator<'_> {
         Some(holds)
     }
 
+    /// The value of an expression where each field stands for its first value.
+    pub fn first_value(&self, expr: &Expr) -> Result<KeyPart, EvalError> {
+        let mut fields = Vec::new();
+        collect_fields(expr, &mut fields);
+        let values = fields.iter().map(|field| &or_null(self.event.values(field))[0]).collect();
+        self.value(expr, &Binding { fields: &fields, values }).map(|value| KeyPart::new(&value))
+    }
+
     /// The value of an expression below the upper part.
     pub fn value<'v>(&self, expr: &'v Expr, binding: &Binding<'v>) -> Evaluated<'v> {
         match &expr.kind {
             ExprKind::Literal(literal) => Ok(constant(literal)),
-            ExprKind::Field(field) => Ok(binding.value(&field.name)),
+            // Pipes bring their fields under names of their own.
+            ExprKind::Field(field) | ExprKind::EventField { field, .. } => Ok(binding.value(&field.name)),
             ExprKind::Not(inner) => Ok(boolean(truth(&self.value(inner, binding)?).map(|b| !b))),
             ExprKind::And(parts) => Ok(boolean(and(self.truths(parts, binding)?.into_iter()))),
             ExprKind::Or(parts) => Ok(boolean(or(self.truths(parts, binding)?.into_iter()))),
@@ -262,7 +272,7 @@ fn or(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 fn collect_fields<'e>(expr: &'e Expr, out: &mut Vec<&'e str>) {
     match &expr.kind {
         ExprKind::Literal(_) => {}
-        ExprKind::Field(field) => {
+        ExprKind::Field(field) | ExprKind::EventField { field, .. } => {
             if !out.contains(&field.name.as_str()) {
                 out.push(&field.name);
             }

@@ -26,6 +26,11 @@ impl<'a> Flat<'a> {
         Self { fields: fields.collect() }
     }
 
+    /// Fields whose values have their types already.
+    pub fn of(fields: HashMap<String, Vec<Val<'a>>>) -> Self {
+        Self { fields }
+    }
+
     /// The values of a field, in document order; none if it is missing.
     pub fn values(&self, field: &str) -> &[Val<'a>] {
         self.fields.get(field).map_or(&[], Vec::as_slice)

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::eval::{combinations, or_null};
 use super::flat::Flat;
+use super::pattern::Fold;
 use super::value::{Val, relate};
 
 /// One part of a join key: numbers that are equal, and versions and strings of one text, are the same part.
@@ -17,7 +18,7 @@ pub struct KeyPart(Val<'static>);
 pub type Key = Vec<KeyPart>;
 
 impl KeyPart {
-    fn new(value: &Val<'_>) -> Self {
+    pub(super) fn new(value: &Val<'_>) -> Self {
         Self(match value {
             Val::Null => Val::Null,
             Val::Bool(b) => Val::Bool(*b),
@@ -28,6 +29,19 @@ impl KeyPart {
             Val::Date(nanos) => Val::Date(*nanos),
             Val::Ip(ip) => Val::Ip(*ip),
         })
+    }
+
+    /// The value.
+    pub(super) fn value(&self) -> Val<'static> {
+        self.0.clone()
+    }
+
+    /// The part without case.
+    pub(super) fn folded(&self) -> Self {
+        match &self.0 {
+            Val::Str(text) => Self(Val::Str(Fold::Unicode.text(text).into())),
+            _ => self.clone(),
+        }
     }
 
     fn rank(&self) -> u8 {

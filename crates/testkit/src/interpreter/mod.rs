@@ -110,6 +110,15 @@
 //! if they are equal, versions are strings, and values of other different kinds never are. Order of keys: null,
 //! booleans, numbers, strings by bytes, dates, addresses; part by part. An event with more than [`MAX_COMBINATIONS`] keys is no candidate.
 //!
+//! # Pipes
+//!
+//! In a pipe, `x` is the field of the result's first event, `events[1].x` of its second; an event that is missing on
+//! purpose has no fields. After `unique_count` or `count` the names `count` and `percent`, after `count` also `key`,
+//! mean what was added. A `filter` is a condition. The keys of the other pipes are values: of each field its first;
+//! errors and NaN are null. Keys are equal as join keys are, but without case (Unicode's); `sort` is stable and puts
+//! keys in the order of join keys, without case. `count` keeps each key as it first came, and gives the rarest first,
+//! then by key with case. `unique_count` after a counting pipe adds up the counts; `count` counts results.
+//!
 //! Sequences follow section 6 of the reference to the letter; several items missing at one end are taken together
 //! (the latest hit of any, the earliest hit of any). Samples: keys ascending; per key the items are filled in order
 //! with the earliest event not yet used in this sample, going back where an item finds none; with more than one sample
@@ -124,6 +133,7 @@ mod flat;
 mod functions;
 mod key;
 mod pattern;
+mod pipes;
 mod regex;
 mod sample;
 mod sequence;
@@ -133,7 +143,7 @@ mod value;
 mod tests;
 
 use eqlipse_ecs::FieldType;
-use eqlipse_eql::ast::{Body, EventFilter, Expr, PipeKind, Query};
+use eqlipse_eql::ast::{Body, EventFilter, Expr, Query};
 use serde_json::Value;
 
 pub use eval::{EvalError, Evaluated};
@@ -186,6 +196,19 @@ pub struct Match {
     pub events: Vec<Option<usize>>,
     /// The join key.
     pub join_keys: Vec<Value>,
+    /// What `unique_count` and `count` add.
+    pub counted: Option<Counted>,
+}
+
+/// How many results a counting pipe took together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counted {
+    /// How many there were.
+    pub count: u64,
+    /// Their share of all; none where all were counted.
+    pub percent: Option<f64>,
+    /// What they share, for `count`.
+    pub key: Vec<Value>,
 }
 
 /// An event whose fields are gathered.
@@ -260,23 +283,20 @@ impl Interpreter {
                 .map(|(key, places)| (key, places.into_iter().map(Some).collect()))
                 .collect(),
         };
-        let mut matches: Vec<Match> = found
+        let found = found.into_iter().map(|(key, places)| pipes::Found { key, places, counted: None }).collect();
+        let json = |key: &key::Key| key.iter().map(key::KeyPart::to_json).collect();
+        pipes::run(self, &query.pipes, events, found)
             .into_iter()
-            .map(|(key, places)| Match {
+            .map(|pipes::Found { key, places, counted }| Match {
                 events: places.into_iter().map(|place| place.map(|place| events.0[place].index)).collect(),
-                join_keys: key.iter().map(key::KeyPart::to_json).collect(),
+                join_keys: json(&key),
+                counted: counted.map(|counted| Counted {
+                    count: counted.count,
+                    percent: counted.percent,
+                    key: json(&counted.key),
+                }),
             })
-            .collect();
-        for pipe in &query.pipes {
-            match pipe.kind {
-                PipeKind::Head(n) => matches.truncate(usize::try_from(n).unwrap_or(usize::MAX)),
-                PipeKind::Tail(n) => {
-                    let keep = usize::try_from(n).unwrap_or(usize::MAX).min(matches.len());
-                    matches.drain(..matches.len() - keep);
-                }
-            }
-        }
-        matches
+            .collect()
     }
 
     /// Whether a document passes a filter.
