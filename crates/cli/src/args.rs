@@ -1,10 +1,14 @@
 //! The command line: commands, options and their help.
 
+mod query;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use eqlipse_rules::Severity;
+
+pub use query::{Language, Position, QueryArgs, QueryFormat};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -44,6 +48,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Hunt(HuntArgs),
+    Query(QueryArgs),
     Rules(RulesArgs),
     Convert(ConvertArgs),
     Completions(CompletionsArgs),

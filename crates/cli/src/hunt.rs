@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use eqlipse_events::{DiscoverOptions, Discovery, Progress, discover};
-use eqlipse_hunt::{HuntOptions, HuntReport, RuleBook};
+use eqlipse_events::{DiscoverOptions, Discovery, InputProblem, Progress, discover};
+use eqlipse_hunt::{HuntOptions, HuntReport, InputReport, RuleBook};
 use eqlipse_rules::Severity;
 use jiff::Timestamp;
 
@@ -31,7 +31,7 @@ const WARNINGS_SHOWN: usize = 20;
 /// Runs rules over files.
 pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     let started = (Instant::now(), Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH));
-    let (from, to) = window(args, started.1)?;
+    let (from, to) = window(&args.from, &args.to, started.1)?;
     check_outputs(args)?;
     let paths = inputs_of(&args.paths)?;
     if paths.iter().chain(&args.rules.rules).filter(|path| path.as_os_str() == "-").count() > 1 {
@@ -49,7 +49,7 @@ pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     let hunt = hunt.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
     let options = Options::new(args, bundled::names(&args.rules.rules), from, to);
     let report = report(&hunt, &options);
-    let reading = report_reading(&hunt, &found, messages);
+    let reading = report_reading(&hunt.problems, &hunt.inputs, hunt.events, &found, messages);
     let written = write(&mut output, &report, args, format, messages.color).and_then(|()| output.finish());
     if let Some(mut output) = manifest_output {
         let run = run_record(started);
@@ -75,13 +75,18 @@ fn check_outputs(args: &HuntArgs) -> Result<(), CliError> {
     }
 }
 
-fn window(args: &HuntArgs, now: Timestamp) -> Result<(Option<i64>, Option<i64>), CliError> {
+/// The times that `--from` and `--to` mean.
+pub fn window(
+    from: &Option<String>,
+    to: &Option<String>,
+    now: Timestamp,
+) -> Result<(Option<i64>, Option<i64>), CliError> {
     let time = |option: &'static str, text: &Option<String>, edge| {
         let parsed = text.as_deref().map(|text| date::parse(text, now, edge)).transpose();
         parsed.map_err(|error: DateError| CliError::Time { option, error })
     };
-    let from = time("--from", &args.from, Edge::First)?;
-    let to = time("--to", &args.to, Edge::Last)?;
+    let from = time("--from", from, Edge::First)?;
+    let to = time("--to", to, Edge::Last)?;
     match (from, to) {
         (Some(from), Some(to)) if from > to => Err(CliError::Usage("--from is later than --to".to_owned())),
         window => Ok(window),
@@ -166,15 +171,21 @@ pub fn report<'a>(hunt: &'a HuntReport, options: &Options) -> Report<'a> {
 }
 
 /// Says which inputs gave nothing; an error if none gave anything.
-fn report_reading(hunt: &HuntReport, found: &Discovery, messages: Messages) -> Result<(), CliError> {
-    for problem in hunt.problems.iter().filter(|problem| !found.problems.contains(problem)) {
+pub fn report_reading(
+    problems: &[InputProblem],
+    inputs: &[InputReport],
+    events: u64,
+    found: &Discovery,
+    messages: Messages,
+) -> Result<(), CliError> {
+    for problem in problems.iter().filter(|problem| !found.problems.contains(problem)) {
         messages.error(&shown(&problem.to_string()));
     }
-    let skipped: u64 = hunt.inputs.iter().map(|input| input.skipped).sum();
-    if hunt.inputs.iter().all(|input| input.format == "unknown") {
+    let skipped: u64 = inputs.iter().map(|input| input.skipped).sum();
+    if inputs.iter().all(|input| input.format == "unknown") {
         return Err(CliError::NothingRead("none of the inputs is a log that eqlipse reads".to_owned()));
     }
-    match hunt.events == 0 && skipped > 0 {
+    match events == 0 && skipped > 0 {
         true => Err(CliError::NothingRead("every record had to be skipped".to_owned())),
         false => Ok(()),
     }

@@ -17,6 +17,7 @@ mod man;
 mod manifest;
 mod output;
 mod progress;
+mod query;
 mod rules;
 mod select;
 mod style;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
 fn is_quiet(command: &Command) -> bool {
     match command {
         Command::Hunt(args) => args.quiet,
+        Command::Query(args) => args.quiet,
         Command::Convert(args) => args.quiet,
         _ => false,
     }
@@ -60,6 +62,7 @@ fn is_quiet(command: &Command) -> bool {
 fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Hunt(args) => hunt::hunt(args, messages),
+        Command::Query(args) => query::query(args, messages),
         Command::Convert(args) => convert::convert(args, messages),
         Command::Rules(args) => match &args.command {
             RulesCommand::List(args) => rules::list(args, messages),

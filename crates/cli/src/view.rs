@@ -161,25 +161,30 @@ fn user(event: &Document) -> Option<String> {
     })
 }
 
-fn key_text(value: &Value) -> String {
+/// A join key's value as text.
+pub fn key_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
 }
 
-/// What a rule's query says about its alerts.
+/// What a query says about what it finds.
 #[derive(Debug, Default)]
-struct Shape {
+pub struct Shape {
     /// The fields of each join key.
-    keys: Vec<String>,
+    pub keys: Vec<String>,
     /// The text of each item, runs written out.
-    items: Vec<String>,
+    pub items: Vec<String>,
 }
 
 impl Shape {
     fn of(rule: &Rule) -> Shape {
-        let Some(query) = rule.eql().map(|eql| eql.query.as_str()) else { return Shape::default() };
+        rule.eql().map(|eql| Shape::of_query(&eql.query)).unwrap_or_default()
+    }
+
+    /// What a query says about its results.
+    pub fn of_query(query: &str) -> Shape {
         let Ok(parsed) = eqlipse_eql::parse(query) else { return Shape::default() };
         match &parsed.body {
             Body::Event(_) => Shape::default(),

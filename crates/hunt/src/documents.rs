@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use eqlipse_alerts::MatchedEvent;
-use eqlipse_engine::correlate::{KeyPart, Matched};
+use eqlipse_engine::correlate::{Detection, KeyPart, Matched};
 use eqlipse_events::Discovery;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -33,20 +33,36 @@ struct Hit {
 
 /// Fetches the documents of matched events.
 pub(crate) struct Documents<'a> {
-    pub(crate) spools: Vec<Spool>,
-    pub(crate) matched: &'a Matched,
-    pub(crate) inputs: &'a Discovery,
+    spools: Vec<Spool>,
+    matched: Matched,
+    inputs: &'a Discovery,
     /// By content: the events that have it, for those without an id of their own.
     ids: HashMap<[u8; 16], Vec<u32>>,
 }
 
 impl<'a> Documents<'a> {
-    pub(crate) fn new(spools: Vec<Spool>, matched: &'a Matched, inputs: &'a Discovery) -> Self {
+    pub(crate) fn new(spools: Vec<Spool>, matched: Matched, inputs: &'a Discovery) -> Self {
         Self { spools, matched, inputs, ids: HashMap::new() }
     }
 
+    /// The matched rows.
+    pub(crate) fn matched(&self) -> &Matched {
+        &self.matched
+    }
+
+    /// The events of a detection; `None` for one that is missing on purpose.
+    pub(crate) fn events(&mut self, detection: &Detection) -> Result<Vec<Option<MatchedEvent>>, HuntError> {
+        detection.events.iter().map(|event| event.map(|event| self.get(event)).transpose()).collect()
+    }
+
+    /// The values that the events of a detection share.
+    pub(crate) fn join_keys(&self, detection: &Detection) -> Vec<Value> {
+        let parts = detection.key.map(|key| self.matched.keys().parts(key)).unwrap_or_default();
+        parts.into_iter().map(key_json).collect()
+    }
+
     /// The event at a place in [`Matched::events`].
-    pub(crate) fn get(&mut self, event: u32) -> Result<MatchedEvent, HuntError> {
+    fn get(&mut self, event: u32) -> Result<MatchedEvent, HuntError> {
         let matched = self.matched.events()[event as usize];
         let worker = (matched.handle >> OFFSET_BITS) as usize;
         let offset = matched.handle & ((1 << OFFSET_BITS) - 1);
@@ -74,7 +90,7 @@ impl<'a> Documents<'a> {
 }
 
 /// A join key's value as it stands in an alert.
-pub(crate) fn key_json(part: KeyPart) -> Value {
+fn key_json(part: KeyPart) -> Value {
     match part {
         KeyPart::Null => Value::Null,
         KeyPart::Bool(value) => value.into(),

@@ -3,14 +3,20 @@
 //! A [`RuleBook`] compiles loaded rules; [`run`] takes the events of discovered inputs through the whole way of the data
 //! (decode, normalise, match, correlate, build alerts) and gives a [`HuntReport`]: the alerts, and what a reader must
 //! know to believe them: what was read and skipped, which rules did not run, and which could not have fired.
+//!
+//! [`run_query`] takes the same way with one [`CompiledQuery`] and gives what it finds instead of alerts.
 
 mod documents;
+mod gather;
+mod ignore_case;
+mod query;
 mod query_place;
 mod report;
 mod rule_book;
 mod run;
 mod spool;
 
+pub use query::{CompiledQuery, QueryOptions, QueryReport, QueryResult, QueryRun, ResultPosition, run_query};
 pub use query_place::QueryPlace;
 pub use report::{BlindReason, BlindRule, HuntReport, InputReport, RuleSetReport, SkippedRecord, UnloadedRule};
 pub use rule_book::RuleBook;

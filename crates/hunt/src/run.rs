@@ -1,22 +1,21 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use eqlipse_alerts::{Alert, BuildOptions, Match, MatchKind, MatchedEvent, build};
-use eqlipse_batch::EventBatch;
+use eqlipse_alerts::{Alert, BuildOptions, Match, MatchKind, build};
 use eqlipse_engine::compile::Plan;
 use eqlipse_engine::correlate::{DEFAULT_SAMPLES_PER_KEY, Detection};
-use eqlipse_engine::{Collector, Coverage, Matched, Matcher, correlate};
-use eqlipse_events::{Discovery, OrderBy, Progress, ReadError, ReadOptions, ReadReport};
+use eqlipse_engine::{Coverage, correlate};
+use eqlipse_events::{Discovery, OrderBy, Progress, ReadError, ReadOptions};
 use thiserror::Error;
 
-use crate::documents::{Documents, handle, key_json};
+use crate::documents::Documents;
+use crate::gather::{Gathered, gather};
 use crate::report::{BlindRule, HuntReport};
 use crate::rule_book::RuleBook;
-use crate::spool::Spool;
 
 /// How a hunt runs.
 #[derive(Clone, Debug)]
@@ -68,60 +67,6 @@ pub enum HuntError {
     Document(#[source] serde_json::Error),
 }
 
-/// One thread's part of a hunt.
-struct Worker {
-    number: usize,
-    matcher: Matcher,
-    collector: Collector,
-    coverage: Coverage,
-    spool: Spool,
-    /// The first failure to keep a document.
-    failure: Option<io::Error>,
-    identities: Vec<u128>,
-    untimed: u64,
-    rows: Vec<u32>,
-}
-
-impl Worker {
-    fn new(number: usize, book: &RuleBook) -> Self {
-        let rules = book.plan.rules();
-        Self {
-            number,
-            matcher: Matcher::new(book.plan.clone()),
-            collector: Collector::new(rules.clone()),
-            coverage: Coverage::new(rules),
-            spool: Spool::default(),
-            failure: None,
-            identities: Vec::new(),
-            untimed: 0,
-            rows: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, batch: &EventBatch, options: &HuntOptions) {
-        self.identities.extend(batch.rows().iter().filter_map(|row| row.identity));
-        self.untimed += batch.rows().iter().filter(|row| row.order.time.is_none()).count() as u64;
-        let Self { matcher, collector, coverage, spool, failure, rows: kept, number, .. } = self;
-        collector.start(batch);
-        let in_window = |row: &u32| {
-            let time = batch.rows()[*row as usize].order.time;
-            options.from.is_none_or(|from| time.is_some_and(|time| time >= from))
-                && options.to.is_none_or(|to| time.is_some_and(|time| time <= to))
-        };
-        matcher.run(batch, coverage, |stage, rows| {
-            kept.clear();
-            kept.extend(rows.iter().copied().filter(in_window));
-            collector.add(batch, stage, kept, |row| match spool.add(|out| batch.write_source(row, out)) {
-                Ok(offset) => handle(*number, offset),
-                Err(error) => {
-                    failure.get_or_insert(error);
-                    0
-                }
-            });
-        });
-    }
-}
-
 /// Runs all rules of a book over the inputs.
 ///
 /// # Errors
@@ -134,48 +79,21 @@ pub fn run(
     progress: &Progress,
 ) -> Result<HuntReport, HuntError> {
     let started = Instant::now();
-    let workers: Vec<Mutex<Worker>> =
-        (0..options.jobs.get()).map(|number| Mutex::new(Worker::new(number, book))).collect();
-    let read_options = ReadOptions {
-        jobs: options.jobs,
-        batch_rows: options.batch_rows,
-        order_by: options.order_by,
-        hash: options.hash_inputs,
-        cancel: options.cancel.as_deref(),
-        ..ReadOptions::default()
-    };
-    let schema = book.plan.rules().schema();
-    let read = eqlipse_events::read(inputs, schema, &read_options, progress, |number| {
-        let worker = &workers[number];
-        move |batch: &EventBatch| worker.lock().unwrap_or_else(PoisonError::into_inner).take(batch, options)
-    })?;
-    let workers = workers.into_iter().map(|worker| worker.into_inner().unwrap_or_else(PoisonError::into_inner));
-    conclude(book, workers.collect(), inputs, read, options, started)
+    let gathered = gather(&book.plan, inputs, options, progress)?;
+    conclude(book, gathered, inputs, options, started)
 }
 
 /// What follows once all events are read: correlation, alerts, the report.
 fn conclude(
     book: &RuleBook,
-    mut workers: Vec<Worker>,
+    gathered: Gathered<'_>,
     inputs: &Discovery,
-    read: ReadReport,
     options: &HuntOptions,
     started: Instant,
 ) -> Result<HuntReport, HuntError> {
-    if let Some(error) = workers.iter_mut().find_map(|worker| worker.failure.take()) {
-        return Err(HuntError::Spool(error));
-    }
-    let rules = book.plan.rules();
-    let duplicates = duplicates(workers.iter_mut().map(|worker| std::mem::take(&mut worker.identities)));
-    let untimed = workers.iter().map(|worker| worker.untimed).sum();
-    let mut coverage = Coverage::new(rules);
-    workers.iter().for_each(|worker| coverage.merge(&worker.coverage));
-    let (collectors, spools): (Vec<_>, Vec<_>) =
-        workers.into_iter().map(|worker| (worker.collector, worker.spool)).unzip();
-    let matched = Collector::merge(rules, collectors);
-    let detections = correlate(rules, &matched, DEFAULT_SAMPLES_PER_KEY);
-    let documents = Documents::new(spools, &matched, inputs);
-    let (alerts, capped) = alerts(book, &matched, detections, documents, options)?;
+    let Gathered { documents, coverage, read, duplicates, untimed } = gathered;
+    let detections = correlate(book.plan.rules(), documents.matched(), DEFAULT_SAMPLES_PER_KEY);
+    let (alerts, capped) = alerts(book, detections, documents, options)?;
     let blind = blind_rules(book, &coverage);
     Ok(HuntReport {
         alerts,
@@ -193,15 +111,6 @@ fn conclude(
     })
 }
 
-/// How many identities stand more than once, each beyond the first counted.
-fn duplicates(lists: impl Iterator<Item = Vec<u128>>) -> u64 {
-    let mut identities: Vec<u128> = lists.flatten().collect();
-    identities.sort_unstable();
-    let before = identities.len();
-    identities.dedup();
-    (before - identities.len()) as u64
-}
-
 fn blind_rules(book: &RuleBook, coverage: &Coverage) -> Vec<BlindRule> {
     let blind = coverage.blind_rules(book.plan.rules()).into_iter();
     let mut blind: Vec<BlindRule> =
@@ -213,7 +122,6 @@ fn blind_rules(book: &RuleBook, coverage: &Coverage) -> Vec<BlindRule> {
 /// Builds the alerts, sorted and each once, and counts by rule id those beyond the cap.
 fn alerts(
     book: &RuleBook,
-    matched: &Matched,
     detections: Vec<Detection>,
     mut documents: Documents<'_>,
     options: &HuntOptions,
@@ -228,7 +136,7 @@ fn alerts(
             capped.insert(rule.rule_id.clone(), (detections.len() - most) as u64);
         }
         for detection in detections.iter().take(most) {
-            alerts.push(build(found(book, matched, detection, &mut documents)?, &build_options));
+            alerts.push(build(found(book, detection, &mut documents)?, &build_options));
         }
     }
     eqlipse_alerts::sort(&mut alerts);
@@ -236,27 +144,17 @@ fn alerts(
     Ok((alerts, capped))
 }
 
-fn found(
-    book: &RuleBook,
-    matched: &Matched,
-    detection: &Detection,
-    documents: &mut Documents<'_>,
-) -> Result<Match, HuntError> {
-    let kind = match &book.plan.rules().plans()[detection.rule.0 as usize].plan {
+fn found(book: &RuleBook, detection: &Detection, documents: &mut Documents<'_>) -> Result<Match, HuntError> {
+    let kind = match_kind(&book.plan.rules().plans()[detection.rule.0 as usize].plan);
+    let events = documents.events(detection)?;
+    Ok(Match { rule: book.rule(detection.rule).clone(), kind, join_keys: documents.join_keys(detection), events })
+}
+
+/// What sort of match a plan gives.
+pub(crate) fn match_kind(plan: &Plan) -> MatchKind {
+    match plan {
         Plan::Event(_) => MatchKind::Event,
         Plan::Sequence(_) => MatchKind::Sequence,
         Plan::Sample(_) => MatchKind::Sample,
-    };
-    let events = detection
-        .events
-        .iter()
-        .map(|event| event.map(|event| documents.get(event)).transpose())
-        .collect::<Result<Vec<Option<MatchedEvent>>, HuntError>>()?;
-    let keys = detection.key.map(|key| matched.keys().parts(key)).unwrap_or_default();
-    Ok(Match {
-        rule: book.rule(detection.rule).clone(),
-        kind,
-        join_keys: keys.into_iter().map(key_json).collect(),
-        events,
-    })
+    }
 }

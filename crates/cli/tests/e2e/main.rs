@@ -4,3 +4,4 @@ mod bench;
 mod corpus;
 mod hunt;
 mod other;
+mod query;

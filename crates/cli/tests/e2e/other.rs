@@ -160,9 +160,10 @@ fn an_interrupted_run_exits_130_and_leaves_nothing() {
 }
 
 /// The commands of the manual page, in its order.
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &[],
     &["hunt"],
+    &["query"],
     &["rules"],
     &["rules", "list"],
     &["rules", "show"],

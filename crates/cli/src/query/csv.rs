@@ -1,0 +1,94 @@
+//! `--format csv`: one line for each event.
+
+use std::io::{self, Write};
+
+use eqlipse_alerts::{MatchKind, MatchedEvent};
+use eqlipse_hunt::QueryRun;
+use serde_json::Value;
+
+use super::columns::{Fields, cell, with_meta};
+use crate::date::iso_millis;
+use crate::field::text;
+use crate::format::csv::safe;
+use crate::happening::happening;
+use crate::view::{Shape, key_text};
+
+/// What is shown of an event where `--fields` does not say otherwise.
+const SUMMARY: [&str; 7] = ["time", "host", "category", "event", "source", "index", "id"];
+
+/// Writes the results.
+pub fn write(out: &mut dyn Write, run: &mut QueryRun<'_>, fields: &Fields, shape: &Shape) -> io::Result<()> {
+    let grouped = run.report().kind != MatchKind::Event;
+    let columns = fields.columns(run)?;
+    let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+    csv.write_record(header(grouped, fields, &columns, shape))?;
+    for (at, result) in run.results().enumerate() {
+        let result = result.map_err(io::Error::other)?;
+        for (position, event) in result.events.iter().enumerate() {
+            let mut cells = Vec::new();
+            if grouped {
+                cells.extend([(at + 1).to_string(), (position + 1).to_string()]);
+                cells
+                    .extend((0..shape.keys.len()).map(|key| result.join_keys.get(key).map_or(String::new(), key_text)));
+            }
+            match event {
+                None => cells.extend(absent(fields, &columns, shape, position)),
+                Some(event) if fields.is_empty() => cells.extend(summary(event)),
+                Some(event) => {
+                    let values = with_meta(event);
+                    cells.extend(columns.iter().map(|column| cell(&values, column)));
+                }
+            }
+            csv.write_record(cells.iter().map(|cell| harmless(cell)))?;
+        }
+    }
+    csv.flush()
+}
+
+fn header(grouped: bool, fields: &Fields, columns: &[String], shape: &Shape) -> Vec<String> {
+    let mut header = Vec::new();
+    if grouped {
+        header.extend(["sequence".to_owned(), "position".to_owned()]);
+        header.extend(shape.keys.iter().map(|key| safe(key)));
+    }
+    match fields.is_empty() {
+        true => header.extend(SUMMARY.map(str::to_owned)),
+        // A field's name is not changed for the sake of an `@` in front, which no formula looks like.
+        false => header.extend(columns.iter().map(|column| match column.strip_prefix('@') {
+            Some(rest) if rest.chars().all(|c| c.is_ascii_alphanumeric()) => column.clone(),
+            _ => safe(column),
+        })),
+    }
+    header
+}
+
+fn summary(event: &MatchedEvent) -> [String; SUMMARY.len()] {
+    let happening = happening(&event.source);
+    [
+        event.time_ns.map(iso_millis).unwrap_or_default(),
+        text(&event.source, "host.name").unwrap_or_default().into_owned(),
+        happening.category,
+        happening.line,
+        event.origin.clone().unwrap_or_default(),
+        event.index.clone().unwrap_or_default(),
+        event.id.clone(),
+    ]
+}
+
+/// The line of an event that is missing on purpose.
+fn absent(fields: &Fields, columns: &[String], shape: &Shape, position: usize) -> Vec<String> {
+    let mut cells = vec![String::new(); if fields.is_empty() { SUMMARY.len() } else { columns.len() }];
+    if fields.is_empty() {
+        "absent".clone_into(&mut cells[2]);
+        shape.items.get(position).unwrap_or(&String::new()).clone_into(&mut cells[3]);
+    }
+    cells
+}
+
+/// A number stays one, whatever its sign.
+fn harmless(cell: &str) -> String {
+    match serde_json::from_str::<Value>(cell) {
+        Ok(Value::Number(_)) => cell.to_owned(),
+        _ => safe(cell),
+    }
+}

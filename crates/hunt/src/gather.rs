@@ -1,0 +1,132 @@
+//! What hunt and query share: reading all events, matching them, and putting together what matched.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eqlipse_batch::EventBatch;
+use eqlipse_engine::{Collector, Coverage, MatchPlan, Matcher};
+use eqlipse_events::{Discovery, Progress, ReadOptions, ReadReport};
+
+use crate::documents::{Documents, handle};
+use crate::run::{HuntError, HuntOptions};
+use crate::spool::Spool;
+
+/// One thread's part of a run.
+struct Worker {
+    number: usize,
+    matcher: Matcher,
+    collector: Collector,
+    coverage: Coverage,
+    spool: Spool,
+    /// The first failure to keep a document.
+    failure: Option<io::Error>,
+    identities: Vec<u128>,
+    untimed: u64,
+    rows: Vec<u32>,
+}
+
+impl Worker {
+    fn new(number: usize, plan: &Arc<MatchPlan>) -> Self {
+        let rules = plan.rules();
+        Self {
+            number,
+            matcher: Matcher::new(plan.clone()),
+            collector: Collector::new(rules.clone()),
+            coverage: Coverage::new(rules),
+            spool: Spool::default(),
+            failure: None,
+            identities: Vec::new(),
+            untimed: 0,
+            rows: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, batch: &EventBatch, options: &HuntOptions) {
+        self.identities.extend(batch.rows().iter().filter_map(|row| row.identity));
+        self.untimed += batch.rows().iter().filter(|row| row.order.time.is_none()).count() as u64;
+        let Self { matcher, collector, coverage, spool, failure, rows: kept, number, .. } = self;
+        collector.start(batch);
+        let in_window = |row: &u32| {
+            let time = batch.rows()[*row as usize].order.time;
+            options.from.is_none_or(|from| time.is_some_and(|time| time >= from))
+                && options.to.is_none_or(|to| time.is_some_and(|time| time <= to))
+        };
+        matcher.run(batch, coverage, |stage, rows| {
+            kept.clear();
+            kept.extend(rows.iter().copied().filter(in_window));
+            collector.add(batch, stage, kept, |row| match spool.add(|out| batch.write_source(row, out)) {
+                Ok(offset) => handle(*number, offset),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    0
+                }
+            });
+        });
+    }
+}
+
+/// What all threads found, in one order.
+pub(crate) struct Gathered<'a> {
+    /// The matched rows and their documents.
+    pub(crate) documents: Documents<'a>,
+    pub(crate) coverage: Coverage,
+    pub(crate) read: ReadReport,
+    /// Events that had been read before.
+    pub(crate) duplicates: u64,
+    /// Events without a readable time.
+    pub(crate) untimed: u64,
+}
+
+/// Reads all inputs and matches every event.
+pub(crate) fn gather<'a>(
+    plan: &Arc<MatchPlan>,
+    inputs: &'a Discovery,
+    options: &HuntOptions,
+    progress: &Progress,
+) -> Result<Gathered<'a>, HuntError> {
+    let workers: Vec<Mutex<Worker>> =
+        (0..options.jobs.get()).map(|number| Mutex::new(Worker::new(number, plan))).collect();
+    let read_options = ReadOptions {
+        jobs: options.jobs,
+        batch_rows: options.batch_rows,
+        order_by: options.order_by,
+        hash: options.hash_inputs,
+        cancel: options.cancel.as_deref(),
+        ..ReadOptions::default()
+    };
+    let read = eqlipse_events::read(inputs, plan.rules().schema(), &read_options, progress, |number| {
+        let worker = &workers[number];
+        move |batch: &EventBatch| worker.lock().unwrap_or_else(PoisonError::into_inner).take(batch, options)
+    })?;
+    let workers = workers.into_iter().map(|worker| worker.into_inner().unwrap_or_else(PoisonError::into_inner));
+    merge(plan, workers.collect(), inputs, read)
+}
+
+fn merge<'a>(
+    plan: &MatchPlan,
+    mut workers: Vec<Worker>,
+    inputs: &'a Discovery,
+    read: ReadReport,
+) -> Result<Gathered<'a>, HuntError> {
+    if let Some(error) = workers.iter_mut().find_map(|worker| worker.failure.take()) {
+        return Err(HuntError::Spool(error));
+    }
+    let rules = plan.rules();
+    let duplicates = duplicates(workers.iter_mut().map(|worker| std::mem::take(&mut worker.identities)));
+    let untimed = workers.iter().map(|worker| worker.untimed).sum();
+    let mut coverage = Coverage::new(rules);
+    workers.iter().for_each(|worker| coverage.merge(&worker.coverage));
+    let (collectors, spools): (Vec<_>, Vec<_>) =
+        workers.into_iter().map(|worker| (worker.collector, worker.spool)).unzip();
+    let documents = Documents::new(spools, Collector::merge(rules, collectors), inputs);
+    Ok(Gathered { documents, coverage, read, duplicates, untimed })
+}
+
+/// How many identities stand more than once, each beyond the first counted.
+fn duplicates(lists: impl Iterator<Item = Vec<u128>>) -> u64 {
+    let mut identities: Vec<u128> = lists.flatten().collect();
+    identities.sort_unstable();
+    let before = identities.len();
+    identities.dedup();
+    (before - identities.len()) as u64
+}

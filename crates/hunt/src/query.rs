@@ -1,0 +1,262 @@
+//! One query over files: the hunt's engine, with the results themselves in place of alerts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use eqlipse_alerts::{MatchKind, MatchedEvent};
+use eqlipse_engine::correlate::{Detection, correlate_rule};
+use eqlipse_engine::{CompileError, CompileOptions, Coverage, MatchPlan, RuleIndex, RuleSet, RuleSetBuilder, Scope};
+use eqlipse_eql::Diagnostic;
+use eqlipse_eql::ast::{Body, Pipe, PipeKind, Query, Span};
+use eqlipse_events::{Discovery, InputProblem, Progress, ReadReport};
+use serde_json::Value;
+
+use crate::documents::Documents;
+use crate::gather::{Gathered, gather};
+use crate::ignore_case::ignore_case;
+use crate::report::{BlindReason, InputReport};
+use crate::run::{HuntError, HuntOptions, match_kind};
+
+/// The field of the category where nothing else is said.
+const CATEGORY_FIELD: &str = "event.category";
+/// The field of the time where nothing else is said: it stands for the events' own order.
+const TIMESTAMP_FIELD: &str = "@timestamp";
+/// How many results there are where nothing else is said.
+const SIZE: u64 = 10;
+
+/// Which results there are when there are more than [`QueryOptions::size`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResultPosition {
+    /// The last ones.
+    #[default]
+    Tail,
+    /// The first ones.
+    Head,
+}
+
+/// What a search request says beside its query, with Elasticsearch's names and defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryOptions {
+    /// The field that holds the category.
+    pub event_category_field: String,
+    /// The field that orders events. `@timestamp` means the events' own order, as in a hunt.
+    pub timestamp_field: String,
+    /// The field that orders events of one time; the events' own if absent.
+    pub tiebreaker_field: Option<String>,
+    /// The most results; `None` for no limit.
+    pub size: Option<u64>,
+    /// Which results there are when the query has no pipes and `size` does not let all through.
+    pub result_position: ResultPosition,
+    /// How many samples one join key gives.
+    pub max_samples_per_key: usize,
+    /// Compare texts without case: `==`, `!=`, `in`, `like`, `regex` and functions as their forms with `~`.
+    pub case_insensitive: bool,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self {
+            event_category_field: CATEGORY_FIELD.to_owned(),
+            timestamp_field: TIMESTAMP_FIELD.to_owned(),
+            tiebreaker_field: None,
+            size: Some(SIZE),
+            result_position: ResultPosition::default(),
+            max_samples_per_key: eqlipse_engine::correlate::DEFAULT_SAMPLES_PER_KEY,
+            case_insensitive: false,
+        }
+    }
+}
+
+/// A query, ready to be run.
+pub struct CompiledQuery {
+    plan: Arc<MatchPlan>,
+    rule: RuleIndex,
+    /// The limit that `size` means, then the query's own pipes.
+    pipes: Vec<Pipe>,
+    samples_per_key: usize,
+    /// The fields that are read, in the order written, each once.
+    fields: Vec<String>,
+    warnings: Vec<Diagnostic>,
+}
+
+impl CompiledQuery {
+    /// Compiles an EQL query.
+    ///
+    /// # Errors
+    /// What is wrong with the query, and the warnings beside it.
+    pub fn eql(text: &str, options: &QueryOptions) -> Result<Self, Vec<Diagnostic>> {
+        let mut query = eqlipse_eql::parse(text)?;
+        let warnings = eqlipse_eql::check(&query, &eqlipse_eql::Catalogue);
+        if warnings.iter().any(Diagnostic::is_error) {
+            return Err(warnings);
+        }
+        if options.case_insensitive {
+            ignore_case(&mut query);
+        }
+        let fields = fields(&query, options);
+        let limit = limit(&query, options);
+        // The engine finds everything; what `size` and the pipes leave of it is decided afterwards, so that the total
+        // is known.
+        let pipes = limit.into_iter().chain(std::mem::take(&mut query.pipes)).collect();
+        let mut builder = RuleSetBuilder::new(CompileOptions::default());
+        eqlipse_events::reserve(builder.schema_mut());
+        let rule = builder.add(&query, &scope(options)).map_err(|error| match error {
+            CompileError::Regex { span, error } => {
+                vec![Diagnostic::error("invalid-regex", span, error.to_string())]
+            }
+        })?;
+        let plan = Arc::new(MatchPlan::new(Arc::new(builder.build())));
+        Ok(Self { plan, rule, pipes, samples_per_key: options.max_samples_per_key, fields, warnings })
+    }
+
+    /// What may be wrong with the query, though it can be run.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    fn rules(&self) -> &RuleSet {
+        self.plan.rules()
+    }
+
+    /// The fields that the query reads and no event had.
+    fn unseen(&self, coverage: &Coverage) -> Vec<String> {
+        let schema = self.rules().schema();
+        let seen = |name: &str| schema.lookup(name).is_none_or(|field| coverage.has_field(field));
+        self.fields.iter().filter(|name| !seen(name)).cloned().collect()
+    }
+}
+
+/// `size` is a limit before the first pipe, of the same direction; without pipes, the result position decides.
+fn limit(query: &Query, options: &QueryOptions) -> Option<Pipe> {
+    let from_end = match (&query.body, query.pipes.first()) {
+        (Body::Sample(_), _) => false,
+        (_, Some(pipe)) => matches!(pipe.kind, PipeKind::Tail(_)),
+        (_, None) => options.result_position == ResultPosition::Tail,
+    };
+    let kind = options.size.map(if from_end { PipeKind::Tail } else { PipeKind::Head })?;
+    Some(Pipe { kind, span: Span::default() })
+}
+
+/// Keeps of what was found, in its order, what the pipe lets through.
+fn apply(pipe: &Pipe, found: &mut Vec<Detection>) {
+    if let PipeKind::Head(count) = &pipe.kind {
+        found.truncate(usize::try_from(*count).unwrap_or(usize::MAX));
+    } else if let PipeKind::Tail(count) = &pipe.kind {
+        let surplus = found.len().saturating_sub(usize::try_from(*count).unwrap_or(usize::MAX));
+        found.drain(..surplus);
+    }
+}
+
+fn fields(query: &Query, options: &QueryOptions) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    let own = eqlipse_eql::visit::fields(query).into_iter().map(|field| field.name.as_str());
+    let scope = scope(options);
+    let order = [scope.timestamp_field.as_deref(), scope.tiebreaker_field.as_deref()];
+    own.chain(order.into_iter().flatten()).filter(|name| known.insert((*name).to_owned())).map(str::to_owned).collect()
+}
+
+fn scope(options: &QueryOptions) -> Scope {
+    Scope {
+        index: Vec::new(),
+        category_field: Some(options.event_category_field.clone()),
+        timestamp_field: Some(options.timestamp_field.clone()).filter(|field| field != TIMESTAMP_FIELD),
+        tiebreaker_field: options.tiebreaker_field.clone(),
+    }
+}
+
+/// What a query found, without the results themselves, and everything needed to judge it.
+#[derive(Debug)]
+pub struct QueryReport {
+    /// What a result is.
+    pub kind: MatchKind,
+    /// How many events, sequences or samples match, whatever `size` and the pipes leave of them.
+    pub total: u64,
+    /// How many results there are.
+    pub results: usize,
+    /// Fields that the query reads and no event had, in the order written.
+    pub unseen: Vec<String>,
+    /// Why the query could not have found anything in this data; empty if it could.
+    pub lacks: Vec<BlindReason>,
+    /// The inputs in their order.
+    pub inputs: Vec<InputReport>,
+    /// What was given as input and gave no events.
+    pub problems: Vec<InputProblem>,
+    /// Files found in folders and archives that are no logs.
+    pub not_logs: u64,
+    /// Events read, duplicates included.
+    pub events: u64,
+    /// Bytes read from the inputs as they lie on disk.
+    pub bytes: u64,
+    /// Events that had been read before and were left out.
+    pub duplicates: u64,
+    /// Events without a readable time: they take no part in sequences.
+    pub untimed: u64,
+}
+
+/// A result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueryResult {
+    /// What the events share, for sequences and samples.
+    pub join_keys: Vec<Value>,
+    /// The events in the order of the query's items; `None` for one that is missing on purpose.
+    pub events: Vec<Option<MatchedEvent>>,
+}
+
+/// A query that was run.
+pub struct QueryRun<'a> {
+    report: QueryReport,
+    detections: Vec<Detection>,
+    documents: Documents<'a>,
+}
+
+impl QueryRun<'_> {
+    /// What was found and read.
+    pub fn report(&self) -> &QueryReport {
+        &self.report
+    }
+
+    /// The results, ascending. Each is read when it is asked for.
+    ///
+    /// # Errors
+    /// If an event cannot be read again.
+    pub fn results(&mut self) -> impl Iterator<Item = Result<QueryResult, HuntError>> {
+        let Self { detections, documents, .. } = self;
+        detections.iter().map(|detection| {
+            Ok(QueryResult { join_keys: documents.join_keys(detection), events: documents.events(detection)? })
+        })
+    }
+}
+
+/// Runs a query over the inputs. Of the options, [`HuntOptions::max_alerts`] plays no part.
+///
+/// # Errors
+/// If an input that exists cannot be read at all, or the temporary file fails. What is damaged within an input is
+/// skipped and reported.
+pub fn run_query<'a>(
+    query: &CompiledQuery,
+    inputs: &'a Discovery,
+    options: &HuntOptions,
+    progress: &Progress,
+) -> Result<QueryRun<'a>, HuntError> {
+    let Gathered { documents, coverage, read, duplicates, untimed } = gather(&query.plan, inputs, options, progress)?;
+    let rules = query.rules();
+    let mut detections = correlate_rule(rules, query.rule, documents.matched(), query.samples_per_key);
+    let total = detections.len() as u64;
+    query.pipes.iter().for_each(|pipe| apply(pipe, &mut detections));
+    let ReadReport { inputs: read_inputs, problems, not_logs, events, bytes, .. } = read;
+    let report = QueryReport {
+        kind: match_kind(&rules.plans()[query.rule.0 as usize].plan),
+        total,
+        results: detections.len(),
+        unseen: query.unseen(&coverage),
+        lacks: coverage.blind_rules(rules).into_iter().flat_map(|(_, lacks)| lacks).collect(),
+        inputs: read_inputs,
+        problems: inputs.problems.iter().cloned().chain(problems).collect(),
+        not_logs,
+        events,
+        bytes,
+        duplicates,
+        untimed,
+    };
+    Ok(QueryRun { report, detections, documents })
+}
