@@ -233,6 +233,7 @@ pub enum RulesCommand {
     List(ListArgs),
     Show(ShowArgs),
     Check(CheckArgs),
+    Fmt(FmtArgs),
 }
 
 /// List rules
@@ -316,6 +317,41 @@ pub struct CheckArgs {
     /// Show errors only, and no summary where there are none
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Format the EQL queries of rule files
+///
+/// Lays out the query of each EQL rule anew and writes the file back; the rest of the file stays byte for byte.
+/// Comments, operators, parentheses and the style of strings stay as they are, and so does what the query means.
+/// Only TOML files are written: queries in JSON and packages are not formatted, and neither are queries that stand in
+/// the file with escapes.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse rules fmt my-rules/
+  eqlipse rules fmt my-rules/ --check
+      in CI: lists the files that are not formatted
+  eqlipse rules fmt my-rules/ --diff
+  echo 'process where process.name:\"a.exe\"' | eqlipse rules fmt -
+      one bare query
+
+Exit codes:
+  0  all is formatted
+  1  a query could not be formatted or a file not be written; with --check, a file would change
+  2  the command line is wrong")]
+pub struct FmtArgs {
+    /// Rule files and folders; '-' is one bare query on standard input
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath, required_unless_present = "stdin")]
+    pub paths: Vec<PathBuf>,
+    /// Write nothing; list the files that would change, and exit with 1 if there are any
+    #[arg(long)]
+    pub check: bool,
+    /// Write nothing; show what would change
+    #[arg(long)]
+    pub diff: bool,
+    /// Read one bare query from standard input and write it formatted, as '-' does
+    #[arg(long, conflicts_with = "paths")]
+    pub stdin: bool,
 }
 
 /// Text for people or JSON for programs.

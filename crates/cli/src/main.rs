@@ -68,6 +68,7 @@ fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
             RulesCommand::List(args) => rules::list(args, messages),
             RulesCommand::Show(args) => rules::show(args, messages),
             RulesCommand::Check(args) => rules::check(args, messages),
+            RulesCommand::Fmt(args) => rules::fmt(args, messages),
         },
         Command::Completions(args) => man::completions(args),
         Command::Man(args) => man::man(args),

@@ -4,11 +4,13 @@
 //! that leave no doubt of what was meant (`'…'`, `=>`, `&&`) are reported and repaired, so that later faults of the
 //! same query are found too.
 
+mod comments;
 mod literal;
 
 use crate::ast::Span;
 use crate::diagnostic::{Diagnostic, quoted};
 
+pub(crate) use comments::{Comment, Gap, gap};
 pub(crate) use literal::{Number, decode_identifier, decode_number, decode_string};
 
 /// A token.
@@ -321,24 +323,14 @@ impl<'a> Lexer<'a> {
         self.push(TokenKind::QuotedIdentifier, length);
     }
 
-    /// Comments nest, so this counts. The loop looks at each byte once.
     fn block_comment(&mut self) {
-        let bytes = self.rest().as_bytes();
-        let (mut at, mut open) = (2, 1);
-        while open > 0 {
-            match (bytes.get(at), bytes.get(at + 1)) {
-                (Some(b'/'), Some(b'*')) => (at, open) = (at + 2, open + 1),
-                (Some(b'*'), Some(b'/')) => (at, open) = (at + 2, open - 1),
-                (Some(_), _) => at += 1,
-                (None, _) => {
-                    let message = "this comment is not closed";
-                    let diagnostic = Diagnostic::error("unclosed-comment", self.span(2), message);
-                    self.fail(diagnostic.help("comments nest: each `/*` needs its own `*/`"));
-                    break;
-                }
-            }
+        let rest = self.rest();
+        let length = comments::block_comment(rest.as_bytes());
+        if length.is_none() {
+            let diagnostic = Diagnostic::error("unclosed-comment", self.span(2), "this comment is not closed");
+            self.fail(diagnostic.help("comments nest: each `/*` needs its own `*/`"));
         }
-        self.at += at;
+        self.at += length.unwrap_or(rest.len());
     }
 
     fn symbol(&mut self) {

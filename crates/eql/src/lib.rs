@@ -18,6 +18,7 @@
 pub mod ast;
 pub mod check;
 pub mod diagnostic;
+pub mod format;
 pub mod function;
 pub mod limits;
 pub mod visit;
@@ -31,4 +32,5 @@ mod spans;
 pub use ast::Dialect;
 pub use check::{Catalogue, FieldTypes, check, check_expression};
 pub use diagnostic::{Diagnostic, Label, Severity};
+pub use format::{FormatError, format};
 pub use parser::{parse, parse_expression, parse_with};

@@ -1,10 +1,12 @@
-//! `eqlipse rules`: list, show and check rules.
+//! `eqlipse rules`: list, show, check and format rules.
 
 mod check;
+mod fmt;
 mod list;
 mod show;
 
 pub use check::check;
+pub use fmt::fmt;
 pub use list::list;
 pub use show::show;
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod corpus;
+mod fmt;
 mod hunt;
 mod other;
 mod query;
