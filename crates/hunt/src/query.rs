@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eqlipse_alerts::{MatchKind, MatchedEvent};
-use eqlipse_engine::correlate::{Detection, correlate_rule};
+use eqlipse_engine::correlate::{Detection, find_rule, pipe_rule};
 use eqlipse_engine::{CompileError, CompileOptions, Coverage, MatchPlan, RuleIndex, RuleSet, RuleSetBuilder, Scope};
 use eqlipse_eql::Diagnostic;
 use eqlipse_eql::ast::{Body, Pipe, PipeKind, Query, Span};
@@ -71,8 +71,6 @@ impl Default for QueryOptions {
 pub struct CompiledQuery {
     plan: Arc<MatchPlan>,
     rule: RuleIndex,
-    /// The limit that `size` means, then the query's own pipes.
-    pipes: Vec<Pipe>,
     samples_per_key: usize,
     /// The fields that are read, in the order written, each once.
     fields: Vec<String>,
@@ -95,9 +93,7 @@ impl CompiledQuery {
         }
         let fields = fields(&query, options);
         let limit = limit(&query, options);
-        // The engine finds everything; what `size` and the pipes leave of it is decided afterwards, so that the total
-        // is known.
-        let pipes = limit.into_iter().chain(std::mem::take(&mut query.pipes)).collect();
+        query.pipes.splice(..0, limit);
         let mut builder = RuleSetBuilder::new(CompileOptions::default());
         eqlipse_events::reserve(builder.schema_mut());
         let rule = builder.add(&query, &scope(options)).map_err(|error| match error {
@@ -106,7 +102,7 @@ impl CompiledQuery {
             }
         })?;
         let plan = Arc::new(MatchPlan::new(Arc::new(builder.build())));
-        Ok(Self { plan, rule, pipes, samples_per_key: options.max_samples_per_key, fields, warnings })
+        Ok(Self { plan, rule, samples_per_key: options.max_samples_per_key, fields, warnings })
     }
 
     /// What may be wrong with the query, though it can be run.
@@ -135,16 +131,6 @@ fn limit(query: &Query, options: &QueryOptions) -> Option<Pipe> {
     };
     let kind = options.size.map(if from_end { PipeKind::Tail } else { PipeKind::Head })?;
     Some(Pipe { kind, span: Span::default() })
-}
-
-/// Keeps of what was found, in its order, what the pipe lets through.
-fn apply(pipe: &Pipe, found: &mut Vec<Detection>) {
-    if let PipeKind::Head(count) = &pipe.kind {
-        found.truncate(usize::try_from(*count).unwrap_or(usize::MAX));
-    } else if let PipeKind::Tail(count) = &pipe.kind {
-        let surplus = found.len().saturating_sub(usize::try_from(*count).unwrap_or(usize::MAX));
-        found.drain(..surplus);
-    }
 }
 
 fn fields(query: &Query, options: &QueryOptions) -> Vec<String> {
@@ -240,9 +226,10 @@ pub fn run_query<'a>(
 ) -> Result<QueryRun<'a>, HuntError> {
     let Gathered { documents, coverage, read, duplicates, untimed } = gather(&query.plan, inputs, options, progress)?;
     let rules = query.rules();
-    let mut detections = correlate_rule(rules, query.rule, documents.matched(), query.samples_per_key);
-    let total = detections.len() as u64;
-    query.pipes.iter().for_each(|pipe| apply(pipe, &mut detections));
+    // Everything is found before anything is cut: the limit changes neither the sequences nor the total.
+    let found = find_rule(rules, query.rule, documents.matched(), query.samples_per_key);
+    let total = found.len() as u64;
+    let detections = pipe_rule(rules, query.rule, documents.matched(), found);
     let ReadReport { inputs: read_inputs, problems, not_logs, events, bytes, .. } = read;
     let report = QueryReport {
         kind: match_kind(&rules.plans()[query.rule.0 as usize].plan),

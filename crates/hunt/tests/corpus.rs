@@ -201,7 +201,7 @@ fn the_seed_rule_finds_its_attacks() {
             let [Some(start), Some(connection)] = &alert.events[..] else { panic!("{:?}", alert.events) };
             assert_eq!(start.origin, connection.origin);
             assert_eq!((alert.severity.as_str(), alert.risk_score), ("medium", 47.0));
-            let mitre: Vec<_> = alert.rule.tactic_ids().into_iter().chain(alert.rule.technique_ids()).collect();
+            let mitre: Vec<_> = alert.rule.tactic_ids().chain(alert.rule.technique_ids()).collect();
             assert_eq!(mitre, ["TA0005", "T1218", "T1218.005"]);
             let entity =
                 |event: &eqlipse_alerts::MatchedEvent| event.source["process"]["entity_id"].as_str().map(str::to_owned);
