@@ -49,6 +49,7 @@ pub struct Cli {
 pub enum Command {
     Hunt(HuntArgs),
     Query(QueryArgs),
+    Explain(ExplainArgs),
     Rules(RulesArgs),
     Convert(ConvertArgs),
     Completions(CompletionsArgs),
@@ -217,6 +218,72 @@ pub enum Format {
     Csv,
     /// One self-contained page
     Html,
+}
+
+/// Explain why a rule fired, or why it did not
+///
+/// Runs one rule over the events and shows, for each stage, how many events passed each clause alone and together, the
+/// clause that kept out most, and the events that came nearest to a match with the values that they had. For sequences
+/// it shows which join keys reached which stage and what ended the longest ones; for alerts, why each clause held. What
+/// the data lacks altogether (fields, indices, categories) is named first.
+#[derive(Debug, Args)]
+#[command(
+    group(clap::ArgGroup::new("subject").args(["rule", "query"]).required(true)),
+    after_long_help = "\
+Examples:
+  eqlipse explain --rule 'Network Connection via Mshta' Sysmon.evtx
+      a bundled rule, by its name or id
+  eqlipse explain --rule my-rule.toml logs/ --only-misses
+  eqlipse explain --rule '*mshta*' --rules detection-rules/rules evidence/
+  eqlipse explain --query 'process where process.name : \"mshta.exe\"' events.ndjson --format json
+
+Columns of the tree:
+  alone   events that pass the clause
+  so far  events that pass it and all clauses above it
+  only    events that fail this clause and no other; ▸ marks the clause with most of them
+
+Exit codes:
+  0  explained, whether the rule fired or not
+  1  nothing could be read, or the output could not be written
+  2  the command line is wrong, or the query is"
+)]
+pub struct ExplainArgs {
+    /// Files, folders and globs to read; '-' is standard input, as is nothing when it is not a terminal
+    #[arg(value_name = "EVENTS", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// The rule: a file with one rule, or the id or name of one of --rules; case does not count, '*' and '?' are wildcards
+    #[arg(long, value_name = "RULE", help_heading = "Rules")]
+    pub rule: Option<String>,
+    /// An EQL query in place of a rule
+    #[arg(long, value_name = "EQL", help_heading = "Rules")]
+    pub query: Option<String>,
+    #[command(flatten)]
+    pub rules: RuleSource,
+    /// What orders the events of a sequence
+    #[arg(long, value_enum, value_name = "ORDER", default_value_t = OrderBy::Log, help_heading = "Events")]
+    pub order_by: OrderBy,
+    /// Let the rule see every event, whatever its index patterns say
+    #[arg(long, help_heading = "Events")]
+    pub any_index: bool,
+    /// How to write the explanation
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = TextOrJson::Text, help_heading = "Output")]
+    pub format: TextOrJson,
+    /// Write to this file in place of standard output; it is replaced only when the whole is written
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// How many near misses of each stage, sequences and alerts to show
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Output",
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Leave out the alerts
+    #[arg(long, help_heading = "Output")]
+    pub only_misses: bool,
+    /// Width of the text in columns, 0 for no limit [default: that of the terminal, else no limit]
+    #[arg(long, value_name = "COLUMNS", help_heading = "Output")]
+    pub width: Option<u16>,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
 }
 
 /// List, show and check rules

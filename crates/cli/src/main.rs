@@ -6,6 +6,7 @@ mod bundled;
 mod convert;
 mod date;
 mod exit;
+mod explain;
 mod field;
 #[cfg(test)]
 mod fixture;
@@ -55,6 +56,7 @@ fn is_quiet(command: &Command) -> bool {
         Command::Hunt(args) => args.quiet,
         Command::Query(args) => args.quiet,
         Command::Convert(args) => args.quiet,
+        Command::Explain(args) => args.quiet,
         _ => false,
     }
 }
@@ -64,6 +66,7 @@ fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
         Command::Hunt(args) => hunt::hunt(args, messages),
         Command::Query(args) => query::query(args, messages),
         Command::Convert(args) => convert::convert(args, messages),
+        Command::Explain(args) => explain::explain(args, messages),
         Command::Rules(args) => match &args.command {
             RulesCommand::List(args) => rules::list(args, messages),
             RulesCommand::Show(args) => rules::show(args, messages),

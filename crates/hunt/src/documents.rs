@@ -90,7 +90,7 @@ impl<'a> Documents<'a> {
 }
 
 /// A join key's value as it stands in an alert.
-fn key_json(part: KeyPart) -> Value {
+pub(crate) fn key_json(part: KeyPart) -> Value {
     match part {
         KeyPart::Null => Value::Null,
         KeyPart::Bool(value) => value.into(),

@@ -7,6 +7,7 @@
 //! [`run_query`] takes the same way with one [`CompiledQuery`] and gives what it finds instead of alerts.
 
 mod documents;
+pub mod explain;
 mod gather;
 mod ignore_case;
 mod query;

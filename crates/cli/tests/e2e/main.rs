@@ -3,6 +3,7 @@
 mod bench;
 mod corpus;
 mod fmt;
+mod explain;
 mod hunt;
 mod other;
 mod query;

@@ -164,6 +164,7 @@ const COMMANDS: &[&[&str]] = &[
     &[],
     &["hunt"],
     &["query"],
+    &["explain"],
     &["rules"],
     &["rules", "list"],
     &["rules", "show"],

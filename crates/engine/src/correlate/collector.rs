@@ -265,12 +265,13 @@ impl Matched {
         self.carried.get(&(rule, event)).map_or(&[], |values| &values[place])
     }
 
-    pub(super) fn rule_time(&self, rule: RuleIndex, event: u32) -> Option<i64> {
+    /// The time of an event by the timestamp field that a rule names itself.
+    pub fn rule_time(&self, rule: RuleIndex, event: u32) -> Option<i64> {
         self.own_orders.get(&(rule, event)).and_then(|(time, _)| *time)
     }
 
     /// The places of events in the order that a rule's own fields give.
-    pub(super) fn ranks(&self, rule: RuleIndex, events: impl Iterator<Item = u32>) -> HashMap<u32, u32> {
+    pub fn ranks(&self, rule: RuleIndex, events: impl Iterator<Item = u32>) -> HashMap<u32, u32> {
         let mut events: Vec<u32> = events.collect();
         events.sort_unstable();
         events.dedup();
