@@ -2,8 +2,8 @@
 
 mod bench;
 mod corpus;
-mod fmt;
 mod explain;
+mod fmt;
 mod hunt;
 mod other;
 mod query;
