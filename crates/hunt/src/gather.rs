@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eqlipse_batch::EventBatch;
-use eqlipse_engine::{Collector, Coverage, MatchPlan, Matcher};
+use eqlipse_engine::{Collector, Coverage, MatchPlan, RuleSet, Matcher};
 use eqlipse_events::{Discovery, Progress, ReadOptions, ReadReport};
 
 use crate::documents::{Documents, handle};
@@ -14,6 +14,7 @@ use crate::spool::Spool;
 /// One thread's part of a run.
 struct Worker {
     number: usize,
+    rules: Arc<RuleSet>,
     matcher: Matcher,
     collector: Collector,
     coverage: Coverage,
@@ -30,6 +31,7 @@ impl Worker {
         let rules = plan.rules();
         Self {
             number,
+            rules: rules.clone(),
             matcher: Matcher::new(plan.clone()),
             collector: Collector::new(rules.clone()),
             coverage: Coverage::new(rules),
@@ -41,10 +43,10 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, batch: &EventBatch, options: &HuntOptions) {
+    fn take(&mut self, batch: &EventBatch, options: &HuntOptions, progress: &Progress) {
         self.identities.extend(batch.rows().iter().filter_map(|row| row.identity));
         self.untimed += batch.rows().iter().filter(|row| row.order.time.is_none()).count() as u64;
-        let Self { matcher, collector, coverage, spool, failure, rows: kept, number, .. } = self;
+        let Self { rules, matcher, collector, coverage, spool, failure, rows: kept, number, .. } = self;
         collector.start(batch);
         let in_window = |row: &u32| {
             let time = batch.rows()[*row as usize].order.time;
@@ -54,6 +56,9 @@ impl Worker {
         matcher.run(batch, coverage, |stage, rows| {
             kept.clear();
             kept.extend(rows.iter().copied().filter(in_window));
+            if rules.fires_alone(stage) {
+                progress.add_alerts(kept.len() as u64);
+            }
             collector.add(batch, stage, kept, |row| match spool.add(|out| batch.write_source(row, out)) {
                 Ok(offset) => handle(*number, offset),
                 Err(error) => {
@@ -96,7 +101,7 @@ pub(crate) fn gather<'a>(
     };
     let read = eqlipse_events::read(inputs, plan.rules().schema(), &read_options, progress, |number| {
         let worker = &workers[number];
-        move |batch: &EventBatch| worker.lock().unwrap_or_else(PoisonError::into_inner).take(batch, options)
+        move |batch: &EventBatch| worker.lock().unwrap_or_else(PoisonError::into_inner).take(batch, options, progress)
     })?;
     let workers = workers.into_iter().map(|worker| worker.into_inner().unwrap_or_else(PoisonError::into_inner));
     merge(plan, workers.collect(), inputs, read)

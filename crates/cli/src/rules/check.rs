@@ -1,12 +1,12 @@
 //! `eqlipse rules check`: everything that can be said about rules without running them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Write};
 
 use eqlipse_engine::{CompileError, CompileOptions, RuleSetBuilder, Scope};
-use eqlipse_eql::ast::{Query, Span};
+use eqlipse_eql::ast::Query;
 use eqlipse_eql::{Catalogue, Diagnostic};
+use eqlipse_hunt::QueryPlace;
 use eqlipse_rules::{LoadedRule, Problem, ProblemLevel, Rule, RuleFailure, RuleLoad, validate};
 use serde::Serialize;
 use serde_json::json;
@@ -156,7 +156,7 @@ fn of_query(loaded: &LoadedRule, styled: bool, findings: &mut Vec<Finding>) {
     if diagnostics.is_empty() {
         return;
     }
-    let file = file_with_query(loaded, &eql.query);
+    let place = QueryPlace::of(loaded, &eql.query);
     for diagnostic in diagnostics {
         let (line, column) = diagnostic.line_column(&eql.query);
         let level = if diagnostic.is_error() { Level::Error } else { Level::Warning };
@@ -166,7 +166,7 @@ fn of_query(loaded: &LoadedRule, styled: bool, findings: &mut Vec<Finding>) {
             field: Some("query".to_owned()),
             message: diagnostic.message.clone(),
             help: diagnostic.help.clone(),
-            drawn: Some(draw(&diagnostic, loaded, &eql.query, file.as_ref(), styled)),
+            drawn: Some(place.draw(&diagnostic, styled)),
             ..Finding::of_rule(level, diagnostic.code, loaded)
         });
     }
@@ -179,34 +179,6 @@ fn compile_error(query: &Query) -> Option<Diagnostic> {
         Ok(_) => None,
         Err(CompileError::Regex { span, error }) => Some(Diagnostic::error("regex", span, error.to_string())),
     }
-}
-
-/// The file's text and where the query begins in it, if it still stands there letter by letter.
-fn file_with_query(loaded: &LoadedRule, query: &str) -> Option<(String, u32)> {
-    let origin = &loaded.origin;
-    let offset = origin.query_offset.filter(|_| origin.member.is_none() && origin.path.as_os_str() != "-")?;
-    let text = fs::read_to_string(&origin.path).ok()?;
-    let stands_there = text.get(offset..).is_some_and(|rest| rest.starts_with(query));
-    let offset = u32::try_from(offset).ok().filter(|_| u32::try_from(text.len()).is_ok())?;
-    stands_there.then_some((text, offset))
-}
-
-fn draw(
-    diagnostic: &Diagnostic,
-    loaded: &LoadedRule,
-    query: &str,
-    file: Option<&(String, u32)>,
-    styled: bool,
-) -> String {
-    let Some((text, offset)) = file else {
-        let name = format!("{} (query of {})", loaded.origin, loaded.rule.name);
-        return diagnostic.render(query, &name, styled);
-    };
-    let moved = |span: Span| Span { start: span.start + offset, end: span.end + offset };
-    let mut diagnostic = diagnostic.clone();
-    diagnostic.span = moved(diagnostic.span);
-    diagnostic.labels.iter_mut().for_each(|label| label.span = moved(label.span));
-    diagnostic.render(text, &loaded.origin.path.display().to_string(), styled)
 }
 
 fn text(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {

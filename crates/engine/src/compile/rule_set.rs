@@ -163,6 +163,12 @@ impl RuleSet {
         &self.stages
     }
 
+    /// Whether a row of this stage is a detection by itself: the rule is an event query.
+    pub fn fires_alone(&self, stage: StageId) -> bool {
+        let rule = self.stages[stage.0 as usize].rule;
+        matches!(self.plans[rule.0 as usize].plan, Plan::Event(_))
+    }
+
     /// All plans, by [`RuleIndex`].
     pub fn plans(&self) -> &[RulePlan] {
         &self.plans
