@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eqlipse_batch::EventBatch;
-use eqlipse_engine::{Collector, Coverage, MatchPlan, RuleSet, Matcher};
+use eqlipse_engine::{Collector, Coverage, MatchPlan, Matcher, RuleSet};
 use eqlipse_events::{Discovery, Progress, ReadOptions, ReadReport};
 
 use crate::documents::{Documents, handle};
