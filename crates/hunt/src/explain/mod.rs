@@ -1,9 +1,9 @@
 //! Why a rule fired on some events, and why it did not.
 //!
 //! [`explain`] compiles the rule as the hunt does, and beside it every clause of every stage as a query of its own
-//! ([`clauses`]). One pass of the engine over the data then gives the rows that pass each clause ([`gather`]); what the
-//! rule found comes from the engine's own correlation, and [`trace`] follows the sequences that were not completed.
-//! It runs on one thread: the result is the same from run to run, and memory is bounded by [`gather::MAX_GROUPS`] and
+//! (`clauses`). One pass of the engine over the data then gives the rows that pass each clause (`gather`); what the
+//! rule found comes from the engine's own correlation, and `trace` follows the sequences that were not completed.
+//! It runs on one thread: the result is the same from run to run, and memory is bounded by `gather::MAX_GROUPS` and
 //! the spool for documents.
 
 mod clauses;
