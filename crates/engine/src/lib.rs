@@ -8,7 +8,7 @@
 //!   in which an expression that many rules share exists once.
 //! * [`matching`] evaluates the graph over an [`EventBatch`](eqlipse_batch::EventBatch): each predicate once per
 //!   distinct value, then bitmaps of rows.
-//! * [`correlate`] runs sequences and samples over the matched rows only.
+//! * [`mod@correlate`] runs sequences and samples over the matched rows only.
 //! * [`text`] holds wildcard patterns and Lucene's regular expressions, [`script`] EQL's functions and arithmetic.
 
 pub mod compile;

@@ -2,7 +2,7 @@
 //!
 //! * [`Test`]: a question about one value of one field, the graph's leaves;
 //! * [`Graph`]: and, or and not over leaves, hash-consed, so that what many rules ask is asked once;
-//! * [`lower`]: from EQL's syntax tree to the graph;
+//! * lowering: from EQL's syntax tree to the graph;
 //! * [`RuleSet`]: the graph, the schema of all fields that it reads, and how each rule correlates its stages.
 
 mod constant;
