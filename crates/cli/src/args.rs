@@ -286,7 +286,7 @@ pub struct ExplainArgs {
     pub quiet: bool,
 }
 
-/// List, show and check rules
+/// List, show, check, format and test rules
 #[derive(Debug, Args)]
 pub struct RulesArgs {
     /// What to do with the rules.
@@ -301,6 +301,7 @@ pub enum RulesCommand {
     Show(ShowArgs),
     Check(CheckArgs),
     Fmt(FmtArgs),
+    Test(TestArgs),
 }
 
 /// List rules
@@ -419,6 +420,47 @@ pub struct FmtArgs {
     /// Read one bare query from standard input and write it formatted, as '-' does
     #[arg(long, conflicts_with = "paths")]
     pub stdin: bool,
+}
+
+/// Run the unit tests of rules
+///
+/// The tests of NAME.toml stand in NAME.test.toml beside it, or in the rule's own file: events, and the alerts that the
+/// rule must make of them. The events take the same way as in a hunt.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse rules test my-rules/
+  eqlipse rules test my-rules/ --require-tests --format junit --output results.xml
+      in CI
+
+Exit codes:
+  0  all tests passed
+  1  a test failed or could not run, or a rule could not be loaded; with --require-tests, a rule has no tests
+  2  the command line is wrong")]
+pub struct TestArgs {
+    /// Rules or their tests: files and folders [default: the bundled rules]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Exit with 1 if a rule has no tests
+    #[arg(long)]
+    pub require_tests: bool,
+    /// How to write the results
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = TestFormat::Text)]
+    pub format: TestFormat,
+    /// Write to this file in place of standard output; it is replaced only when the whole is written
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// How to write the results of tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TestFormat {
+    /// For reading
+    Text,
+    /// For programs
+    Json,
+    /// JUnit's XML, for CI
+    Junit,
 }
 
 /// Text for people or JSON for programs.

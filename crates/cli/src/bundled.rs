@@ -51,9 +51,15 @@ fn bundled() -> RuleLoad {
     all
 }
 
-/// Rules only: the folder has a page about itself too.
+/// The content of a bundled file, `bundled/…`.
+pub fn file(path: &Path) -> Option<&'static [u8]> {
+    BUNDLED.get_file(path.strip_prefix(NAME).ok()?).map(|file| file.contents())
+}
+
+/// Rules only: the folder has tests of rules and a page about itself too.
 fn collect<'a>(folder: &'a Dir<'a>, files: &mut Vec<(&'a Path, &'a [u8])>) {
-    let is_rule = |path: &Path| path.extension().is_some_and(|extension| extension == "toml");
+    let is_toml = |path: &Path| path.extension().is_some_and(|extension| extension == "toml");
+    let is_rule = |path: &Path| is_toml(path) && !eqlipse_rules::is_test_file(path);
     let rules = folder.files().filter(|file| is_rule(file.path()));
     files.extend(rules.map(|file| (file.path(), file.contents())));
     folder.dirs().for_each(|folder| collect(folder, files));

@@ -72,6 +72,7 @@ fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
             RulesCommand::Show(args) => rules::show(args, messages),
             RulesCommand::Check(args) => rules::check(args, messages),
             RulesCommand::Fmt(args) => rules::fmt(args, messages),
+            RulesCommand::Test(args) => rules::test(args, messages),
         },
         Command::Completions(args) => man::completions(args),
         Command::Man(args) => man::man(args),

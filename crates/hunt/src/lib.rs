@@ -14,6 +14,7 @@ mod query;
 mod query_place;
 mod report;
 mod rule_book;
+pub mod rule_tests;
 mod run;
 mod spool;
 

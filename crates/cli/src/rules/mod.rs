@@ -1,14 +1,16 @@
-//! `eqlipse rules`: list, show, check and format rules.
+//! `eqlipse rules`: list, show, check, format and test rules.
 
 mod check;
 mod fmt;
 mod list;
 mod show;
+mod test;
 
 pub use check::check;
 pub use fmt::fmt;
 pub use list::list;
 pub use show::show;
+pub use test::test;
 
 use eqlipse_rules::{LoadedRule, RuleLoad};
 

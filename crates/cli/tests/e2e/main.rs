@@ -7,3 +7,4 @@ mod fmt;
 mod hunt;
 mod other;
 mod query;
+mod rule_tests;

@@ -152,6 +152,9 @@ impl Loader {
         if !is_current {
             return self.skip(origin, SkipReason::Superseded);
         }
+        if is_test_file(file) {
+            return self.skip(origin, SkipReason::RuleTests);
+        }
         match read_unless_binary(file) {
             Ok(Some(bytes)) => self.read_bytes(origin, &bytes, Manner::Met),
             Ok(None) => self.skip(origin, SkipReason::NotARule("a binary file".to_owned())),
@@ -191,6 +194,10 @@ impl Loader {
             }
             if !is_current {
                 self.skip(member, SkipReason::Superseded);
+                continue;
+            }
+            if is_test_file(Path::new(&name)) {
+                self.skip(member, SkipReason::RuleTests);
                 continue;
             }
             match archive.read(index) {

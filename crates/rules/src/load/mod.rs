@@ -10,7 +10,7 @@ mod markdown;
 mod toml;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use archive::{MAX_ZIP_MEMBER_SIZE, MAX_ZIP_MEMBERS, MAX_ZIP_RATIO, MAX_ZIP_TOTAL_SIZE};
 pub use error::LoadError;
@@ -168,4 +168,11 @@ pub enum SkipReason {
     SavedObject(String),
     /// The summary that ends an export.
     ExportSummary,
+    /// Unit tests of a rule, `NAME.test.toml`.
+    RuleTests,
+}
+
+/// Whether a file holds unit tests of a rule, by its name: `NAME.test.toml`.
+pub fn is_test_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".test.toml"))
 }

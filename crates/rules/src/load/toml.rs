@@ -87,6 +87,8 @@ fn read_rule(table: DeTable<'_>, mut document: DeTable<'_>) -> Result<Entry, Rul
     if !has_metadata {
         rule.read_problems.push(Problem::warning("metadata", "the file has no [metadata] table"));
     }
+    // The tests of the rule are read by who runs them.
+    document.remove("tests");
     for name in document.keys() {
         let name: &str = name.get_ref();
         rule.read_problems.push(Problem::warning(name, "unknown table or key outside of [rule], ignored"));
