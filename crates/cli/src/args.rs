@@ -286,7 +286,7 @@ pub struct ExplainArgs {
     pub quiet: bool,
 }
 
-/// List, show, check, format and test rules
+/// List, show, check, format and test rules, and say which could fire
 #[derive(Debug, Args)]
 pub struct RulesArgs {
     /// What to do with the rules.
@@ -300,6 +300,7 @@ pub enum RulesCommand {
     List(ListArgs),
     Show(ShowArgs),
     Check(CheckArgs),
+    Readiness(ReadinessArgs),
     Fmt(FmtArgs),
     Test(TestArgs),
 }
@@ -385,6 +386,69 @@ pub struct CheckArgs {
     /// Show errors only, and no summary where there are none
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Say which rules can fire on some events at all, and what the others lack
+///
+/// Reads the events once and holds what each rule reads against what they have: index patterns, event categories and
+/// fields. A rule is ready if all of it was seen, partly ready if it can fire but something was never seen (a field of
+/// an alternative, of an exclusion or of an optional join key, a category, one of several index patterns), and blind if
+/// it cannot fire. What is missing is ranked by how many blind rules it would wake.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse rules readiness logs/
+      the bundled rules
+  eqlipse rules readiness --rules detection-rules/rules logs/ --include TA0008
+  eqlipse rules readiness --rules my-rules/ logs/ --format html --output readiness.html
+
+Columns of the table of what is missing:
+  wakes   blind rules of which nothing more is known to be missing once this is there
+  blind   blind rules that lack it
+  partly  rules that can fire and lack it
+
+Exit codes:
+  0  done, whatever the rules lack
+  1  nothing could be read, no rule could be loaded, or the output could not be written
+  2  the command line is wrong")]
+pub struct ReadinessArgs {
+    /// Files, folders and globs to read; '-' is standard input, as is nothing when it is not a terminal
+    #[arg(value_name = "EVENTS", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub rules: RuleSource,
+    #[command(flatten)]
+    pub selection: RuleSelection,
+    /// Let every rule see every event, whatever its index patterns say
+    #[arg(long, help_heading = "Events")]
+    pub any_index: bool,
+    /// How to write what was found
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ReadinessFormat::Table,
+        help_heading = "Output")]
+    pub format: ReadinessFormat,
+    /// Write to this file in place of standard output; it is replaced only when the whole is written
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Name the blind rules too, and all that is missing
+    #[arg(short, long, help_heading = "Output")]
+    pub verbose: bool,
+    /// Width of the table in columns, 0 for no limit [default: that of the terminal, else no limit]
+    #[arg(long, value_name = "COLUMNS", help_heading = "Output")]
+    pub width: Option<u16>,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// How to write the readiness of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReadinessFormat {
+    /// For reading on a terminal
+    Table,
+    /// One object, with all that each rule reads
+    Json,
+    /// One self-contained page
+    Html,
 }
 
 /// Format the EQL queries of rule files

@@ -10,7 +10,7 @@ use eqlipse_hunt::{HuntOptions, HuntReport, InputReport, RuleBook};
 use eqlipse_rules::Severity;
 use jiff::Timestamp;
 
-use crate::args::{Format, HuntArgs, OrderBy};
+use crate::args::{Format, HuntArgs, OrderBy, RuleSelection, RuleSource};
 use crate::bundled;
 use crate::date::{self, DateError, Edge};
 use crate::exit::{CliError, Exit};
@@ -40,7 +40,7 @@ pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     let found = find(&paths, messages)?;
     let mut output = Output::open(args.output.as_deref())?;
     let manifest_output = args.manifest.as_deref().map(|path| Output::open(Some(path))).transpose()?;
-    let book = rule_book(args, messages)?;
+    let book = rule_book(&args.rules, &args.selection, args.any_index, messages)?;
     let format = format(args);
     let options = hunt_options(args, from, to, format);
     let progress = Progress::default();
@@ -104,11 +104,17 @@ pub fn inputs_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     }
 }
 
-fn rule_book(args: &HuntArgs, messages: Messages) -> Result<RuleBook, CliError> {
-    let load = bundled::load_rules(&args.rules.rules);
+/// The rules of a run, compiled; says what became of the others. An error if none is left.
+pub fn rule_book(
+    source: &RuleSource,
+    selection: &RuleSelection,
+    any_index: bool,
+    messages: Messages,
+) -> Result<RuleBook, CliError> {
+    let load = bundled::load_rules(&source.rules);
     let loaded = load.rules.len();
-    let selection = Selection::new(args.selection.min_severity, &args.selection.include, &args.selection.exclude);
-    let book = RuleBook::compile(load, |rule| selection.keeps(rule), args.any_index);
+    let selection = Selection::new(selection.min_severity, &selection.include, &selection.exclude);
+    let book = RuleBook::compile(load, |rule| selection.keeps(rule), any_index);
     let rules = book.report();
     for unloaded in &rules.unloaded {
         messages.error(&format!("rule not loaded: {}: {}", shown(&unloaded.origin), inert_lines(&unloaded.reason)));
@@ -117,13 +123,14 @@ fn rule_book(args: &HuntArgs, messages: Messages) -> Result<RuleBook, CliError> 
         messages.warning(&shown(warning));
     }
     if rules.warnings.len() > WARNINGS_SHOWN {
-        messages.warning(&format!("and {} more: see --manifest", rules.warnings.len() - WARNINGS_SHOWN));
+        messages
+            .warning(&format!("and {} more: the manifest of a hunt has all", rules.warnings.len() - WARNINGS_SHOWN));
     }
     if !book.rules().is_empty() {
         return Ok(book);
     }
     Err(match loaded {
-        0 => CliError::NoRules(shown(&bundled::names(&args.rules.rules).join(", ")).into_owned()),
+        0 => CliError::NoRules(shown(&bundled::names(&source.rules).join(", ")).into_owned()),
         _ if rules.filtered == loaded => CliError::NoneSelected(loaded),
         _ => CliError::Run(format!("none of the {} loaded rules can run", grouped(loaded as u64))),
     })

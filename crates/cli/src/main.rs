@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command, RulesCommand};
+use args::{Cli, Command, RulesArgs, RulesCommand};
 use exit::{CliError, Exit};
 use output::Messages;
 
@@ -57,6 +57,7 @@ fn is_quiet(command: &Command) -> bool {
         Command::Query(args) => args.quiet,
         Command::Convert(args) => args.quiet,
         Command::Explain(args) => args.quiet,
+        Command::Rules(RulesArgs { command: RulesCommand::Readiness(args) }) => args.quiet,
         _ => false,
     }
 }
@@ -71,6 +72,7 @@ fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
             RulesCommand::List(args) => rules::list(args, messages),
             RulesCommand::Show(args) => rules::show(args, messages),
             RulesCommand::Check(args) => rules::check(args, messages),
+            RulesCommand::Readiness(args) => rules::readiness(args, messages),
             RulesCommand::Fmt(args) => rules::fmt(args, messages),
             RulesCommand::Test(args) => rules::test(args, messages),
         },

@@ -5,6 +5,7 @@
 //! know to believe them: what was read and skipped, which rules did not run, and which could not have fired.
 //!
 //! [`run_query`] takes the same way with one [`CompiledQuery`] and gives what it finds instead of alerts.
+//! [`readiness::readiness`] matches nothing: it says which rules could fire on the data at all.
 
 mod documents;
 pub mod explain;
@@ -12,6 +13,7 @@ mod gather;
 mod ignore_case;
 mod query;
 mod query_place;
+pub mod readiness;
 mod report;
 mod rule_book;
 pub mod rule_tests;

@@ -14,6 +14,8 @@ pub struct RuleBook {
     /// By [`RuleIndex`].
     pub(crate) rules: Vec<Arc<Rule>>,
     pub(crate) report: RuleSetReport,
+    /// Whether index patterns do not count.
+    pub(crate) any_index: bool,
 }
 
 impl RuleBook {
@@ -36,7 +38,7 @@ impl RuleBook {
                 compiler.report.filtered += 1;
             }
         }
-        compiler.finish()
+        compiler.finish(any_index)
     }
 
     /// What became of the rules.
@@ -123,7 +125,7 @@ impl Compiler {
         }
     }
 
-    fn finish(mut self) -> RuleBook {
+    fn finish(mut self, any_index: bool) -> RuleBook {
         if self.excepted > 0 {
             let rules = if self.excepted == 1 { "1 rule has" } else { &format!("{} rules have", self.excepted) };
             self.report.warnings.push(format!("{rules} exception lists, which a hunt does not apply"));
@@ -131,6 +133,6 @@ impl Compiler {
         self.report.ran = self.rules.clone();
         self.report.sha256 = crate::hex(&self.hash.finalize());
         let plan = Arc::new(MatchPlan::new(Arc::new(self.builder.build())));
-        RuleBook { plan, rules: self.rules, report: self.report }
+        RuleBook { plan, rules: self.rules, report: self.report, any_index }
     }
 }

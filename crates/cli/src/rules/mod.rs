@@ -1,14 +1,16 @@
-//! `eqlipse rules`: list, show, check, format and test rules.
+//! `eqlipse rules`: list, show, check, format and test rules, and say which could fire.
 
 mod check;
 mod fmt;
 mod list;
+mod readiness;
 mod show;
 mod test;
 
 pub use check::check;
 pub use fmt::fmt;
 pub use list::list;
+pub use readiness::{data_line, kind, lack_lines, left_out, readiness, verdict};
 pub use show::show;
 pub use test::test;
 

@@ -7,4 +7,5 @@ mod fmt;
 mod hunt;
 mod other;
 mod query;
+mod readiness;
 mod rule_tests;

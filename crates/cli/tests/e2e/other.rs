@@ -169,6 +169,7 @@ const COMMANDS: &[&[&str]] = &[
     &["rules", "list"],
     &["rules", "show"],
     &["rules", "check"],
+    &["rules", "readiness"],
     &["rules", "fmt"],
     &["convert"],
     &["completions"],

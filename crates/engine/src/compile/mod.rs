@@ -23,4 +23,4 @@ pub use rule_set::{
 };
 pub use test::{FieldPattern, Test};
 
-pub use index_pattern::INDEX_FIELD;
+pub use index_pattern::{INDEX_FIELD, IndexPatterns};

@@ -118,6 +118,14 @@ impl Matcher {
         coverage.note(batch, |gate| self.rows(gate, batch) != Rows::Empty);
     }
 
+    /// Notes in `coverage` what the batch had, and matches nothing.
+    pub fn survey(&mut self, batch: &EventBatch, coverage: &mut Coverage) {
+        if !batch.is_empty() {
+            self.start();
+            coverage.note(batch, |gate| self.rows(gate, batch) != Rows::Empty);
+        }
+    }
+
     fn start(&mut self) {
         self.known.fill(None);
         self.used = 0;

@@ -9,6 +9,6 @@ mod coverage;
 mod field_matcher;
 mod matcher;
 
-pub use coverage::{Coverage, Lack};
+pub use coverage::{Coverage, FieldNeed, Lack, Needs, Purpose};
 pub use field_matcher::FieldMatcher;
 pub use matcher::{MAX_COMBINATIONS, MatchPlan, Matcher};

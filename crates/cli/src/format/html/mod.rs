@@ -7,6 +7,7 @@ mod alerts;
 mod appendix;
 mod chart;
 mod overview;
+pub mod readiness;
 mod writer;
 
 use std::io::{self, Write};
@@ -25,7 +26,7 @@ pub const MAX_ALERTS: usize = 10_000;
 /// Writes the page.
 pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let mut page = Page::default();
-    head(&mut page);
+    head(&mut page, "eqlipse hunt report");
     overview::write(&mut page, report);
     alerts::write(&mut page, report);
     appendix::write(&mut page, report);
@@ -33,7 +34,7 @@ pub fn write(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     out.write_all(page.finish().as_bytes())
 }
 
-fn head(page: &mut Page) {
+fn head(page: &mut Page, title: &'static str) {
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
         base64(&Sha256::digest(STYLE)),
@@ -43,7 +44,7 @@ fn head(page: &mut Page) {
     page.raw("<meta http-equiv=\"Content-Security-Policy\"").attr("content", policy).raw(">\n");
     page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.raw("<meta name=\"referrer\" content=\"no-referrer\">\n<meta name=\"color-scheme\" content=\"light dark\">\n");
-    page.raw("<title>eqlipse hunt report</title>\n<style>").raw(STYLE).raw("</style>\n</head>\n<body>\n");
+    page.raw("<title>").raw(title).raw("</title>\n<style>").raw(STYLE).raw("</style>\n</head>\n<body>\n");
 }
 
 /// Standard base64 with padding.

@@ -37,7 +37,7 @@ fn header(page: &mut Page, report: &Report) {
     page.raw("<a href=\"#coverage\">Coverage</a><a href=\"#manifest\">Manifest</a></nav></header>\n");
 }
 
-const LOGO: &str = "<header><div class=\"title\"><svg class=\"logo\" viewBox=\"0 0 64 64\" aria-hidden=\"true\">\
+pub(super) const LOGO: &str = "<header><div class=\"title\"><svg class=\"logo\" viewBox=\"0 0 64 64\" aria-hidden=\"true\">\
     <circle class=\"corona\" cx=\"32\" cy=\"32\" r=\"27\"/><circle class=\"sun\" cx=\"32\" cy=\"32\" r=\"22\"/>\
     <circle class=\"moon\" cx=\"37\" cy=\"29\" r=\"20\"/></svg>";
 
@@ -50,12 +50,12 @@ fn cards(page: &mut Page, summary: &Summary) {
     page.raw("</section>\n");
 }
 
-fn card(page: &mut Page, title: &str, number: u64, of: &str) {
+pub(super) fn card(page: &mut Page, title: &str, number: u64, of: &str) {
     page.raw("<div class=\"card\">").plain("h2", title).raw("<p class=\"big\">").show(grouped(number));
     page.raw("<small>").text(of).raw("</small></p>");
 }
 
-fn legend(page: &mut Page, entries: &[(&'static str, String)]) {
+pub(super) fn legend(page: &mut Page, entries: &[(&'static str, String)]) {
     page.raw("<ul class=\"legend\">");
     for (class, text) in entries {
         page.raw("<li><i class=\"").raw(class).raw("\"></i>").text(text).raw("</li>");
