@@ -171,6 +171,7 @@ const COMMANDS: &[&[&str]] = &[
     &["rules", "check"],
     &["rules", "readiness"],
     &["rules", "fmt"],
+    &["rules", "test"],
     &["convert"],
     &["completions"],
     &["man"],
@@ -184,6 +185,13 @@ command line, run `EQLIPSE_UPDATE_DOCS=1 cargo test -p eqlipse-cli --test e2e`.
 
 ";
 
+/// The commands that a help text lists, but for clap's own `help`.
+fn subcommands<'a>(help: &[&'a str]) -> Vec<&'a str> {
+    let list = help.iter().skip_while(|line| **line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = list.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").collect()
+}
+
 #[test]
 fn the_book_has_the_help_of_every_command() {
     let mut page = INTRODUCTION.to_owned();
@@ -192,6 +200,10 @@ fn the_book_has_the_help_of_every_command() {
         let output = eqlipse().args(command).arg("--help").output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();
         let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+        for below in subcommands(&help) {
+            let path: Vec<&str> = command.iter().copied().chain([below]).collect();
+            assert!(COMMANDS.contains(&&path[..]), "COMMANDS lacks {path:?}");
+        }
         write!(page, "## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()).unwrap();
     }
     let page = format!("{}\n", page.trim_end());
