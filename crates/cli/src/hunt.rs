@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use eqlipse_events::{DiscoverOptions, Discovery, InputProblem, Progress, discover};
+use eqlipse_events::{DiscoverOptions, Discovery, InputProblem, Progress, Window, discover};
 use eqlipse_hunt::{HuntOptions, HuntReport, InputReport, RuleBook};
 use eqlipse_rules::Severity;
 use jiff::Timestamp;
@@ -31,7 +31,7 @@ const WARNINGS_SHOWN: usize = 20;
 /// Runs rules over files.
 pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     let started = (Instant::now(), Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH));
-    let (from, to) = window(&args.from, &args.to, started.1)?;
+    let window = window(&args.from, &args.to, started.1)?;
     check_outputs(args)?;
     let paths = inputs_of(&args.paths)?;
     if paths.iter().chain(&args.rules.rules).filter(|path| path.as_os_str() == "-").count() > 1 {
@@ -42,12 +42,12 @@ pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     let manifest_output = args.manifest.as_deref().map(|path| Output::open(Some(path))).transpose()?;
     let book = rule_book(&args.rules, &args.selection, args.any_index, messages)?;
     let format = format(args);
-    let options = hunt_options(args, from, to, format);
+    let options = hunt_options(args, window, format);
     let progress = Progress::default();
     let bar = !args.no_progress && !args.quiet;
     let hunt = with_bar(bar, &progress, || eqlipse_hunt::run(&book, &found, &options, &progress));
     let hunt = hunt.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
-    let options = Options::new(args, bundled::names(&args.rules.rules), from, to);
+    let options = Options::new(args, bundled::names(&args.rules.rules), window);
     let report = report(&hunt, &options);
     let reading = report_reading(&hunt.problems, &hunt.inputs, hunt.events, &found, messages);
     let written = write(&mut output, &report, args, format, messages.color).and_then(|()| output.finish());
@@ -76,11 +76,7 @@ fn check_outputs(args: &HuntArgs) -> Result<(), CliError> {
 }
 
 /// The times that `--from` and `--to` mean.
-pub fn window(
-    from: &Option<String>,
-    to: &Option<String>,
-    now: Timestamp,
-) -> Result<(Option<i64>, Option<i64>), CliError> {
+pub fn window(from: &Option<String>, to: &Option<String>, now: Timestamp) -> Result<Window, CliError> {
     let time = |option: &'static str, text: &Option<String>, edge| {
         let parsed = text.as_deref().map(|text| date::parse(text, now, edge)).transpose();
         parsed.map_err(|error: DateError| CliError::Time { option, error })
@@ -89,7 +85,7 @@ pub fn window(
     let to = time("--to", to, Edge::Last)?;
     match (from, to) {
         (Some(from), Some(to)) if from > to => Err(CliError::Usage("--from is later than --to".to_owned())),
-        window => Ok(window),
+        (from, to) => Ok(Window { from, to }),
     }
 }
 
@@ -153,7 +149,7 @@ fn format(args: &HuntArgs) -> Format {
     args.format.unwrap_or(default)
 }
 
-fn hunt_options(args: &HuntArgs, from: Option<i64>, to: Option<i64>, format: Format) -> HuntOptions {
+fn hunt_options(args: &HuntArgs, window: Window, format: Format) -> HuntOptions {
     let default = HuntOptions::default();
     HuntOptions {
         jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs),
@@ -161,8 +157,7 @@ fn hunt_options(args: &HuntArgs, from: Option<i64>, to: Option<i64>, format: For
             OrderBy::Log => eqlipse_events::OrderBy::Log,
             OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
         },
-        from,
-        to,
+        window,
         max_alerts: args.max_alerts.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
         hash_inputs: args.manifest.is_some() || matches!(format, Format::Json | Format::Html),
         ..default

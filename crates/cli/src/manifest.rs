@@ -1,5 +1,6 @@
 //! The manifest: what a run read and ran, and what it could not.
 
+use eqlipse_events::Window;
 use eqlipse_hunt::{BlindReason, BlindRule, HuntReport, InputReport, SkippedRecord, UnloadedRule};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -45,8 +46,8 @@ pub struct TimeOption {
 }
 
 impl Options {
-    /// The options of a hunt; `from` and `to` are the resolved times.
-    pub fn new(args: &HuntArgs, rules: Vec<String>, from: Option<i64>, to: Option<i64>) -> Options {
+    /// The options of a hunt; `window` is what `--from` and `--to` mean.
+    pub fn new(args: &HuntArgs, rules: Vec<String>, window: Window) -> Options {
         let time = |given: &Option<String>, nanos: Option<i64>| {
             let resolved = Timestamp::from_nanosecond(i128::from(nanos?)).ok()?;
             Some(TimeOption { given: given.clone()?, resolved: format!("{resolved:.9}") })
@@ -57,8 +58,8 @@ impl Options {
             min_severity: args.selection.min_severity.map(|severity| severity.to_string()),
             include: args.selection.include.clone(),
             exclude: args.selection.exclude.clone(),
-            from: time(&args.from, from),
-            to: time(&args.to, to),
+            from: time(&args.from, window.from),
+            to: time(&args.to, window.to),
             order_by: args.order_by.as_str(),
             any_index: args.any_index,
             max_alerts: args.max_alerts,
@@ -105,6 +106,7 @@ pub fn manifest(report: &HuntReport, summary: &Summary, options: &Options) -> Va
             "alerts_capped": report.capped,
             "events": report.events,
             "bytes": report.bytes,
+            "events_outside_window": report.outside,
             "duplicates": report.duplicates,
             "events_without_time": report.untimed,
             "inputs": summary.read.inputs,

@@ -15,7 +15,7 @@ use std::time::{Instant, SystemTime};
 use anstream::{AutoStream, ColorChoice};
 use eqlipse_eql::Diagnostic;
 use eqlipse_eql::limits::MAX_QUERY_BYTES;
-use eqlipse_events::Progress;
+use eqlipse_events::{Progress, Window};
 use eqlipse_hunt::{CompiledQuery, HuntOptions, QueryOptions, QueryRun, ResultPosition, run_query};
 use jiff::Timestamp;
 
@@ -32,7 +32,7 @@ use columns::Fields;
 pub fn query(args: &QueryArgs, messages: Messages) -> Result<Exit, CliError> {
     let started = Instant::now();
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let (from, to) = window(&args.from, &args.to, now)?;
+    let window = window(&args.from, &args.to, now)?;
     let paths = inputs_of(&args.paths)?;
     if args.query == "-" && paths.iter().any(|path| path.as_os_str() == "-") {
         return Err(CliError::Usage("standard input ('-') can be given only once".to_owned()));
@@ -42,7 +42,7 @@ pub fn query(args: &QueryArgs, messages: Messages) -> Result<Exit, CliError> {
     let found = find(&paths, messages)?;
     let mut output = Output::open(args.output.as_deref())?;
     let progress = Progress::default();
-    let options = hunt_options(args, from, to);
+    let options = hunt_options(args, window);
     let run =
         with_bar(!args.no_progress && !args.quiet, &progress, || run_query(&compiled, &found, &options, &progress));
     let mut run = run.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
@@ -132,7 +132,7 @@ fn query_options(args: &QueryArgs) -> QueryOptions {
     }
 }
 
-fn hunt_options(args: &QueryArgs, from: Option<i64>, to: Option<i64>) -> HuntOptions {
+fn hunt_options(args: &QueryArgs, window: Window) -> HuntOptions {
     let default = HuntOptions::default();
     HuntOptions {
         jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs),
@@ -140,8 +140,7 @@ fn hunt_options(args: &QueryArgs, from: Option<i64>, to: Option<i64>) -> HuntOpt
             OrderBy::Log => eqlipse_events::OrderBy::Log,
             OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
         },
-        from,
-        to,
+        window,
         ..default
     }
 }

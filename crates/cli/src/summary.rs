@@ -96,6 +96,8 @@ pub struct ReadCounts {
     pub damaged: u64,
     /// Events, duplicates included.
     pub events: u64,
+    /// Of those, the events outside `--from` and `--to`.
+    pub outside: u64,
     /// Events that had been read before.
     pub duplicates: u64,
     /// Events without a readable time.
@@ -248,6 +250,7 @@ fn read_counts(report: &HuntReport) -> ReadCounts {
         skipped: report.inputs.iter().map(|input| input.skipped).sum(),
         damaged: report.inputs.iter().map(|input| input.damaged).sum(),
         events: report.events,
+        outside: report.outside,
         duplicates: report.duplicates,
         untimed: report.untimed,
         bytes: report.bytes,

@@ -23,6 +23,6 @@ pub use convert::{ConvertError, convert};
 pub use inputs::{DiscoverOptions, Discovery, InputProblem, STDIN, Source, discover};
 pub use pipeline::{
     DEFAULT_BATCH_ROWS, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,
-    ReadOptions, ReadReport, SkippedRecord, UNIT_BYTES, read,
+    ReadOptions, ReadReport, SkippedRecord, UNIT_BYTES, Window, read,
 };
 pub use reserved::{INDEX_FIELD, reserve};

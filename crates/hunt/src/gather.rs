@@ -23,7 +23,6 @@ struct Worker {
     failure: Option<io::Error>,
     identities: Vec<u128>,
     untimed: u64,
-    rows: Vec<u32>,
 }
 
 impl Worker {
@@ -39,27 +38,19 @@ impl Worker {
             failure: None,
             identities: Vec::new(),
             untimed: 0,
-            rows: Vec::new(),
         }
     }
 
-    fn take(&mut self, batch: &EventBatch, options: &HuntOptions, progress: &Progress) {
+    fn take(&mut self, batch: &EventBatch, progress: &Progress) {
         self.identities.extend(batch.rows().iter().filter_map(|row| row.identity));
         self.untimed += batch.rows().iter().filter(|row| row.order.time.is_none()).count() as u64;
-        let Self { rules, matcher, collector, coverage, spool, failure, rows: kept, number, .. } = self;
+        let Self { rules, matcher, collector, coverage, spool, failure, number, .. } = self;
         collector.start(batch);
-        let in_window = |row: &u32| {
-            let time = batch.rows()[*row as usize].order.time;
-            options.from.is_none_or(|from| time.is_some_and(|time| time >= from))
-                && options.to.is_none_or(|to| time.is_some_and(|time| time <= to))
-        };
         matcher.run(batch, coverage, |stage, rows| {
-            kept.clear();
-            kept.extend(rows.iter().copied().filter(in_window));
             if rules.fires_alone(stage) {
-                progress.add_alerts(kept.len() as u64);
+                progress.add_alerts(rows.len() as u64);
             }
-            collector.add(batch, stage, kept, |row| match spool.add(|out| batch.write_source(row, out)) {
+            collector.add(batch, stage, rows, |row| match spool.add(|out| batch.write_source(row, out)) {
                 Ok(offset) => handle(*number, offset),
                 Err(error) => {
                     failure.get_or_insert(error);
@@ -95,13 +86,14 @@ pub(crate) fn gather<'a>(
         jobs: options.jobs,
         batch_rows: options.batch_rows,
         order_by: options.order_by,
+        window: options.window,
         hash: options.hash_inputs,
         cancel: options.cancel.as_deref(),
         ..ReadOptions::default()
     };
     let read = eqlipse_events::read(inputs, plan.rules().schema(), &read_options, progress, |number| {
         let worker = &workers[number];
-        move |batch: &EventBatch| worker.lock().unwrap_or_else(PoisonError::into_inner).take(batch, options, progress)
+        move |batch: &EventBatch| worker.lock().unwrap_or_else(PoisonError::into_inner).take(batch, progress)
     })?;
     let workers = workers.into_iter().map(|worker| worker.into_inner().unwrap_or_else(PoisonError::into_inner));
     merge(plan, workers.collect(), inputs, read)

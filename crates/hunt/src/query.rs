@@ -171,6 +171,8 @@ pub struct QueryReport {
     pub not_logs: u64,
     /// Events read, duplicates included.
     pub events: u64,
+    /// Of those, the events outside the window, which were left out.
+    pub outside: u64,
     /// Bytes read from the inputs as they lie on disk.
     pub bytes: u64,
     /// Events that had been read before and were left out.
@@ -230,7 +232,7 @@ pub fn run_query<'a>(
     let found = find_rule(rules, query.rule, documents.matched(), query.samples_per_key);
     let total = found.len() as u64;
     let detections = pipe_rule(rules, query.rule, documents.matched(), found);
-    let ReadReport { inputs: read_inputs, problems, not_logs, events, bytes, .. } = read;
+    let ReadReport { inputs: read_inputs, problems, not_logs, events, outside, bytes } = read;
     let report = QueryReport {
         kind: match_kind(&rules.plans()[query.rule.0 as usize].plan),
         total,
@@ -241,6 +243,7 @@ pub fn run_query<'a>(
         problems: inputs.problems.iter().cloned().chain(problems).collect(),
         not_logs,
         events,
+        outside,
         bytes,
         duplicates,
         untimed,

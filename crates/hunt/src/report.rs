@@ -26,6 +26,8 @@ pub struct HuntReport {
     pub not_logs: u64,
     /// Events read, duplicates included.
     pub events: u64,
+    /// Of those, the events outside the window, which were left out.
+    pub outside: u64,
     /// Bytes read from the inputs as they lie on disk.
     pub bytes: u64,
     /// Events that had been read before (same host, channel, record id, time and content) and were left out.

@@ -9,7 +9,7 @@ use eqlipse_alerts::{Alert, BuildOptions, Match, MatchKind, build};
 use eqlipse_engine::compile::Plan;
 use eqlipse_engine::correlate::{DEFAULT_SAMPLES_PER_KEY, Detection};
 use eqlipse_engine::{Coverage, correlate};
-use eqlipse_events::{Discovery, OrderBy, Progress, ReadError, ReadOptions};
+use eqlipse_events::{Discovery, OrderBy, Progress, ReadError, ReadOptions, Window};
 use thiserror::Error;
 
 use crate::documents::Documents;
@@ -26,10 +26,8 @@ pub struct HuntOptions {
     pub batch_rows: usize,
     /// What orders the events of Windows event logs.
     pub order_by: OrderBy,
-    /// Leave out events before this time, in nanoseconds since the Unix epoch, inclusive.
-    pub from: Option<i64>,
-    /// Leave out events after this time, inclusive.
-    pub to: Option<i64>,
+    /// Events of other times are left out.
+    pub window: Window,
     /// The most alerts of one rule, the earliest ones; the rest are counted.
     pub max_alerts: Option<usize>,
     /// Take the SHA-256 of every input.
@@ -44,8 +42,7 @@ impl Default for HuntOptions {
             jobs: ReadOptions::default().jobs,
             batch_rows: ReadOptions::default().batch_rows,
             order_by: OrderBy::Log,
-            from: None,
-            to: None,
+            window: Window::default(),
             max_alerts: None,
             hash_inputs: false,
             cancel: None,
@@ -104,6 +101,7 @@ fn conclude(
         events: read.events,
         bytes: read.bytes,
         inputs: read.inputs,
+        outside: read.outside,
         duplicates,
         untimed,
         capped,

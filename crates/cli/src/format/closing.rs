@@ -91,6 +91,9 @@ fn read(rows: &mut Rows, hunt: &HuntReport, summary: &Summary) -> io::Result<()>
         counted(read.events, "event"),
         byte_size(read.bytes)
     );
+    if read.outside > 0 {
+        text.push_str(&format!("; {} outside the time window left out", counted(read.outside, "event")));
+    }
     if read.duplicates > 0 {
         text.push_str(&format!("; {} left out", counted(read.duplicates, "duplicate event")));
     }

@@ -56,6 +56,9 @@ fn verdict(report: &QueryReport) -> String {
 fn read(report: &QueryReport) -> String {
     let inputs = report.inputs.len() as u64;
     let mut text = format!("read {} from {}", counted(report.events, "event"), counted(inputs, "input"));
+    if report.outside > 0 {
+        text.push_str(&format!("; {} outside the time window left out", counted(report.outside, "event")));
+    }
     if report.duplicates > 0 {
         text.push_str(&format!("; {} left out", counted(report.duplicates, "duplicate event")));
     }

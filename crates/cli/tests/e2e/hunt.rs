@@ -152,6 +152,9 @@ fn time_window() {
     assert_eq!(count(&["--from", "2024-03-01T12:00:01Z"]), 1);
     assert_eq!(count(&["--to", "2024-03-01T12:00:01"]), 1);
     assert_eq!(count(&["--from", "now-1d"]), 0);
+    let (_, err, _) = bench.run_all(&hunt(&["--from", "now-1d"]));
+    assert!(err.contains("no rule could have fired on this data (no event in its indices: 2)"), "{err}");
+    assert!(err.contains("events outside the time window left out"), "{err}");
     for (from, to, message) in [("soon", "now", "is not a time"), ("2024-03-02", "2024-03-01", "later than --to")] {
         let (_, err, code) = bench.run_all(&hunt(&["--from", from, "--to", to]));
         assert!(code == 2 && err.contains(message), "{code} {err}");

@@ -48,6 +48,23 @@ pub enum OrderBy {
     Timestamp,
 }
 
+/// A span of time; a missing end is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    /// The earliest time in it, in nanoseconds since the Unix epoch.
+    pub from: Option<i64>,
+    /// The latest time in it.
+    pub to: Option<i64>,
+}
+
+impl Window {
+    /// Whether a time lies in it. What has no time lies only in the window that is open at both ends.
+    pub fn contains(&self, time: Option<i64>) -> bool {
+        self.from.is_none_or(|from| time.is_some_and(|time| time >= from))
+            && self.to.is_none_or(|to| time.is_some_and(|time| time <= to))
+    }
+}
+
 /// How to read.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadOptions<'a> {
@@ -57,6 +74,8 @@ pub struct ReadOptions<'a> {
     pub batch_rows: usize,
     /// What orders the events of Windows event logs; JSON events are always ordered by `@timestamp`.
     pub order_by: OrderBy,
+    /// Events of other times, by what orders them, are counted and left out.
+    pub window: Window,
     /// Compute the SHA-256 of every input.
     pub hash: bool,
     /// The longest line or document, at most 1 GiB.
@@ -71,6 +90,7 @@ impl Default for ReadOptions<'_> {
             jobs: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             batch_rows: DEFAULT_BATCH_ROWS,
             order_by: OrderBy::default(),
+            window: Window::default(),
             hash: false,
             max_document_bytes: MAX_DOCUMENT_BYTES,
             cancel: None,

@@ -19,6 +19,8 @@ pub struct ReadReport {
     pub not_logs: u64,
     /// Events decoded.
     pub events: u64,
+    /// Of those, the events outside [`ReadOptions::window`](super::ReadOptions::window), which were left out.
+    pub outside: u64,
     /// Bytes read from disk.
     pub bytes: u64,
 }
@@ -61,6 +63,7 @@ pub struct SkippedRecord {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) events: u64,
+    pub(crate) outside: u64,
     pub(crate) alerts: u64,
     pub(crate) skipped: Listed,
     pub(crate) damaged: Listed,
@@ -69,6 +72,7 @@ pub(crate) struct Tally {
 impl Tally {
     fn merge(&mut self, other: Self) {
         self.events += other.events;
+        self.outside += other.outside;
         self.alerts += other.alerts;
         self.skipped.merge(other.skipped);
         self.damaged.merge(other.damaged);
@@ -133,6 +137,7 @@ pub(crate) fn summarise(
             report.problems.push(problem);
         }
         report.events += leaf.tally.events;
+        report.outside += leaf.tally.outside;
         match leaf.status {
             Status::NotALog(_) | Status::Empty if !leaf.explicit => report.not_logs += 1,
             _ => report.inputs.push(input_of(leaf)),

@@ -80,9 +80,7 @@ impl<'a, W: FnMut(&EventBatch)> Worker<'a, W> {
     }
 
     pub(crate) fn finish(mut self) -> Tallies {
-        if !self.rows.builder.is_empty() {
-            self.rows.flush();
-        }
+        self.rows.flush();
         self.rows.tallies
     }
 
@@ -301,26 +299,32 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
     }
 
     fn json_row(&mut self, chunk: &Arc<Chunk>, document: Range<usize>, action: Option<Range<usize>>, meta: RowMeta) {
+        if !self.admit(chunk, meta.order.time) {
+            return self.builder.abort_row();
+        }
         let row = (span(document), action.map(span));
         match &mut self.run {
             Run::Json(run) => run.rows.push(row),
             run => *run = Run::Json(JsonRows { chunk: chunk.clone(), rows: vec![row] }),
         }
-        self.end_row(chunk, meta);
+        self.end_row(meta);
     }
 
     fn evtx_row(&mut self, chunk: &Arc<Chunk>, number: u64, record: &Record<'_>) {
         let event = &record.event;
         let document = winlog::normalise(event);
+        let time = match self.options.order_by {
+            OrderBy::Log => Some(event.time_created),
+            OrderBy::Timestamp => document.text("@timestamp").and_then(eqlipse_batch::parse_date),
+        };
+        if !self.admit(chunk, time) {
+            return;
+        }
         // Many records can share one long text in their chunk, so that the chunk's size says nothing.
         self.bytes_held += push_document(&mut self.builder, &self.schema, &document);
         for index in winlog::index_names(event.channel, event.provider) {
             self.builder.push(self.reserved.index, RawValue::Str(index));
         }
-        let time = match self.options.order_by {
-            OrderBy::Log => Some(event.time_created),
-            OrderBy::Timestamp => document.text("@timestamp").and_then(eqlipse_batch::parse_date),
-        };
         let position = chunk.position + u64::from(record.position.offset);
         let tiebreaker = i64::try_from(event.record_id).ok();
         let order = OrderKey { time, tiebreaker, arrival: arrival(chunk, position) };
@@ -329,12 +333,20 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
             Run::Evtx(run) => run.indices.push(index),
             run => *run = Run::Evtx(EvtxRows::new(chunk.clone(), number, index)),
         }
-        self.end_row(chunk, RowMeta { order, identity: Some(winlog::identity(event)) });
+        self.end_row(RowMeta { order, identity: Some(winlog::identity(event)) });
     }
 
-    fn end_row(&mut self, chunk: &Chunk, meta: RowMeta) {
+    /// Counts an event, and says whether its time is asked for.
+    fn admit(&mut self, chunk: &Chunk, time: Option<i64>) -> bool {
+        let inside = self.options.window.contains(time);
+        let tally = self.tally(chunk);
+        tally.events += 1;
+        tally.outside += u64::from(!inside);
+        inside
+    }
+
+    fn end_row(&mut self, meta: RowMeta) {
         self.builder.end_row(meta);
-        self.tally(chunk).events += 1;
         if self.builder.len() >= self.options.batch_rows || self.bytes_held >= MAX_BATCH_BYTES {
             self.flush();
         }
@@ -354,16 +366,19 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
     fn end_unit(&mut self, chunk: &Chunk) {
         self.end_run();
         self.bytes_held += chunk.bytes.len();
-        if self.bytes_held >= MAX_BATCH_BYTES && !self.builder.is_empty() {
+        if self.bytes_held >= MAX_BATCH_BYTES {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
         self.end_run();
-        self.handing_over = true;
-        (self.hand_over)(self.builder.batch());
-        self.handing_over = false;
+        if !self.builder.is_empty() {
+            self.handing_over = true;
+            (self.hand_over)(self.builder.batch());
+            self.handing_over = false;
+        }
+        // Documents that gave no row have left their values in the dictionaries.
         self.builder.clear();
         self.run_start = 0;
         self.bytes_held = 0;

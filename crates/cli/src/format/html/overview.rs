@@ -105,6 +105,9 @@ fn data_card(page: &mut Page, summary: &Summary) {
         ("f-plain", format!("{}, {}", counted(read.inputs as u64, "input"), byte_size(read.bytes))),
         ("f-plain", format!("{} left out", counted(read.duplicates, "duplicate"))),
     ];
+    if read.outside > 0 {
+        entries.push(("f-plain", format!("{} outside the time window", grouped(read.outside))));
+    }
     if read.untimed > 0 {
         entries.push(("f-plain", format!("{} without a time", grouped(read.untimed))));
     }
