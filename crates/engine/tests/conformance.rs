@@ -19,7 +19,7 @@ fn setup(setting: &Setting, batch_rows: usize) -> Setup {
         types: Arc::new(move |name| types.get(name).copied()),
         batch_rows,
         collectors: 2,
-        samples_per_key: 1,
+        ..Setup::default()
     }
 }
 

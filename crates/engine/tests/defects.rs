@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Setup, run};
+use eqlipse_engine::CorrelateOptions;
 use serde_json::{Value, json};
 
 fn find(query: &str, docs: &[Value]) -> Vec<Vec<Option<usize>>> {
@@ -53,6 +54,25 @@ fn a_trailing_missing_event_is_judged_on_all_data() {
     assert_eq!(find(query, &events(&[("A", 0.0), ("B", 360.352)])), [] as [Vec<Option<usize>>; 0]);
     assert_eq!(find(query, &events(&[("A", 0.0), ("B", 600.001)])), [[Some(0), None]]);
     assert_eq!(find(query, &events(&[("A", 0.0)])), [[Some(0), None]]);
+}
+
+/// The same where the end of the data is not the end of time: what has not come yet may still deny it.
+#[test]
+fn a_trailing_missing_event_waits_until_maxspan_has_passed() {
+    let found = |query: &str, docs: &[Value], end: i64| {
+        let correlate = CorrelateOptions { end: Some(end * 1_000_000_000), ..CorrelateOptions::default() };
+        run(&[&eqlipse_eql::parse(query).unwrap()], docs, None, &Setup { correlate, ..Setup::default() })
+            .remove(0)
+            .len()
+    };
+    let (one_end, start) = ("sequence with maxspan=10m [A where true] ![B where true]", events(&[("A", 0.0)]));
+    assert_eq!([0, 599, 600, 700].map(|end| found(one_end, &start, end)), [0, 0, 1, 1]);
+    // Elsewhere nothing is left to wait for.
+    assert_eq!(found("sequence with maxspan=10m ![B where true] [A where true]", &start, 0), 1);
+    let both_ends = "sequence with maxspan=10m ![C where true] [A where true] ![B where true]";
+    assert_eq!(found(both_ends, &start, 0), 1, "without a C before it nothing can deny it");
+    let after_c = events(&[("C", 0.0), ("A", 100.0)]);
+    assert_eq!([599, 600].map(|end| found(both_ends, &after_c, end)), [0, 1]);
 }
 
 /// elastic/elasticsearch#101025: leading and trailing missing events, two keys, one of them an array.

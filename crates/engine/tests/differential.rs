@@ -5,6 +5,7 @@
 mod common;
 
 use common::{Setup, run};
+use eqlipse_engine::CorrelateOptions;
 use eqlipse_testkit::generate::{Case, case};
 use eqlipse_testkit::interpreter::{Event, Interpreter, Match, Options};
 use proptest::prelude::*;
@@ -20,7 +21,7 @@ fn expected(case: &Case) -> Vec<Match> {
         .enumerate()
         .map(|(index, doc)| Event { doc, arrival: (0, index as u64), order: None })
         .collect();
-    Interpreter::new(Options::default()).run(&case.query, &events)
+    Interpreter::new(Options { end: case.end, ..Options::default() }).run(&case.query, &events)
 }
 
 /// Keys with each number as its exact value: 5 and 5.0 are the same key.
@@ -50,7 +51,8 @@ proptest! {
 
     #[test]
     fn engine_and_interpreter_agree(case in case(), batch_rows in 1usize..40, collectors in 1usize..4) {
-        let setup = Setup { batch_rows, collectors, ..Setup::default() };
+        let correlate = CorrelateOptions { end: case.end, ..CorrelateOptions::default() };
+        let setup = Setup { batch_rows, collectors, correlate, ..Setup::default() };
         let found = run(&[&case.query], &case.events, None, &setup).remove(0);
         prop_assert_eq!(canonical(found), canonical(expected(&case)), "{}", case.query);
     }

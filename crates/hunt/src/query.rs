@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eqlipse_alerts::{MatchKind, MatchedEvent};
-use eqlipse_engine::correlate::{Detection, find_rule, pipe_rule};
+use eqlipse_engine::correlate::{CorrelateOptions, Detection, find_rule, pipe_rule};
 use eqlipse_engine::{CompileError, CompileOptions, Coverage, MatchPlan, RuleIndex, RuleSet, RuleSetBuilder, Scope};
 use eqlipse_eql::Diagnostic;
 use eqlipse_eql::ast::{Body, Pipe, PipeKind, Query, Span};
@@ -61,7 +61,7 @@ impl Default for QueryOptions {
             tiebreaker_field: None,
             size: Some(SIZE),
             result_position: ResultPosition::default(),
-            max_samples_per_key: eqlipse_engine::correlate::DEFAULT_SAMPLES_PER_KEY,
+            max_samples_per_key: CorrelateOptions::default().samples_per_key,
             case_insensitive: false,
         }
     }
@@ -228,8 +228,9 @@ pub fn run_query<'a>(
 ) -> Result<QueryRun<'a>, HuntError> {
     let Gathered { documents, coverage, read, duplicates, untimed } = gather(&query.plan, inputs, options, progress)?;
     let rules = query.rules();
+    let correlate_options = CorrelateOptions { samples_per_key: query.samples_per_key, end: options.window.to };
     // Everything is found before anything is cut: the limit changes neither the sequences nor the total.
-    let found = find_rule(rules, query.rule, documents.matched(), query.samples_per_key);
+    let found = find_rule(rules, query.rule, documents.matched(), &correlate_options);
     let total = found.len() as u64;
     let detections = pipe_rule(rules, query.rule, documents.matched(), found);
     let ReadReport { inputs: read_inputs, problems, not_logs, events, outside, bytes } = read;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use eqlipse_alerts::{Alert, BuildOptions, Match, MatchKind, build};
 use eqlipse_engine::compile::Plan;
-use eqlipse_engine::correlate::{DEFAULT_SAMPLES_PER_KEY, Detection};
+use eqlipse_engine::correlate::{CorrelateOptions, Detection};
 use eqlipse_engine::{Coverage, correlate};
 use eqlipse_events::{Discovery, OrderBy, Progress, ReadError, ReadOptions, Window};
 use thiserror::Error;
@@ -89,7 +89,8 @@ fn conclude(
     started: Instant,
 ) -> Result<HuntReport, HuntError> {
     let Gathered { documents, coverage, read, duplicates, untimed } = gathered;
-    let detections = correlate(book.plan.rules(), documents.matched(), DEFAULT_SAMPLES_PER_KEY);
+    let correlate_options = CorrelateOptions { end: options.window.to, ..CorrelateOptions::default() };
+    let detections = correlate(book.plan.rules(), documents.matched(), &correlate_options);
     let (alerts, capped) = alerts(book, detections, documents, options)?;
     let blind = blind_rules(book, &coverage);
     Ok(HuntReport {

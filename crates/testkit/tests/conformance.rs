@@ -18,7 +18,7 @@ fn run(setting: &Setting, query: &Query) -> Vec<Match> {
         timestamp_field: setting.timestamp.into(),
         tiebreaker_field: setting.tiebreaker.map(str::to_owned),
         types: Box::new(move |name| types.get(name).copied().unwrap_or(FieldType::Dynamic)),
-        max_samples_per_key: 1,
+        ..Options::default()
     });
     let order = |index: usize| setting.orders.as_ref().map(|orders| orders[index]);
     let events = setting.docs.iter().enumerate();

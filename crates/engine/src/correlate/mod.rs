@@ -16,8 +16,22 @@ use crate::script::Scalar;
 pub use collector::{Collector, Matched, MatchedEvent, StageRow};
 pub use key::{KeyId, KeyPart, KeyTable};
 
-/// How many samples one join key gives; Elasticsearch's default.
-pub const DEFAULT_SAMPLES_PER_KEY: usize = 1;
+/// What correlation must know beside the rows.
+#[derive(Clone, Copy, Debug)]
+pub struct CorrelateOptions {
+    /// How many samples one join key gives. Elasticsearch's default is 1.
+    pub samples_per_key: usize,
+    /// All events up to this time are here, and later ones may still come: in nanoseconds since the Unix epoch, by the
+    /// events' own time. A sequence that ends with a missing event waits until its `maxspan` has passed. Without it,
+    /// and for rules that order events by another time, nothing more comes.
+    pub end: Option<i64>,
+}
+
+impl Default for CorrelateOptions {
+    fn default() -> Self {
+        Self { samples_per_key: 1, end: None }
+    }
+}
 
 /// What a rule found: one event, or the events of a sequence or sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,18 +60,23 @@ pub struct Statistics {
 
 /// Runs the plans of all rules; detections come rule by rule, each rule's in the order of their last events (samples in
 /// the order of their keys).
-pub fn correlate(rules: &RuleSet, matched: &Matched, samples_per_key: usize) -> Vec<Detection> {
+pub fn correlate(rules: &RuleSet, matched: &Matched, options: &CorrelateOptions) -> Vec<Detection> {
     let indices = (0..rules.plans().len() as u32).map(RuleIndex);
-    indices.flat_map(|rule| correlate_rule(rules, rule, matched, samples_per_key)).collect()
+    indices.flat_map(|rule| correlate_rule(rules, rule, matched, options)).collect()
 }
 
 /// Runs the plan of one rule, pipes included.
-pub fn correlate_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, samples_per_key: usize) -> Vec<Detection> {
-    pipe_rule(rules, rule, matched, find_rule(rules, rule, matched, samples_per_key))
+pub fn correlate_rule(
+    rules: &RuleSet,
+    rule: RuleIndex,
+    matched: &Matched,
+    options: &CorrelateOptions,
+) -> Vec<Detection> {
+    pipe_rule(rules, rule, matched, find_rule(rules, rule, matched, options))
 }
 
 /// Runs the plan of one rule up to its pipes.
-pub fn find_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, samples_per_key: usize) -> Vec<Detection> {
+pub fn find_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, options: &CorrelateOptions) -> Vec<Detection> {
     let plan = &rules.plans()[rule.0 as usize];
     let stages = Stages { rule, plan, matched };
     match &plan.plan {
@@ -65,8 +84,8 @@ pub fn find_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, samples_pe
             let rows = stages.ordered([*stage]);
             rows.into_iter().map(|row| stages.detection(vec![Some(row.event)], None)).collect()
         }
-        Plan::Sequence(sequence) => sequence::find(&stages, sequence),
-        Plan::Sample(items) => sample::find(&stages, items, samples_per_key),
+        Plan::Sequence(sequence) => sequence::find(&stages, sequence, options.end),
+        Plan::Sample(items) => sample::find(&stages, items, options.samples_per_key),
     }
 }
 

@@ -24,12 +24,13 @@ struct Complete {
     last_rank: u32,
 }
 
-/// Finds the sequences, in the order of their last events, then keys.
-pub(super) fn find(stages: &Stages<'_>, plan: &SequencePlan) -> Vec<Detection> {
+/// Finds the sequences, in the order of their last events, then keys. Events after `end` may not be here yet.
+pub(super) fn find(stages: &Stages<'_>, plan: &SequencePlan, end: Option<i64>) -> Vec<Detection> {
     let positive: Vec<StageId> = plan.steps.iter().filter(|step| !step.negated).map(|step| step.stage).collect();
     let mut found = complete(stages, plan, &positive);
     let gaps = Gaps::collect(stages, plan);
-    found.retain(|sequence| gaps.allow(stages, plan.maxspan, sequence));
+    let end = end.filter(|_| stages.plan.order.timestamp.is_none());
+    found.retain(|sequence| gaps.allow(stages, plan.maxspan, end, sequence));
     let keys = stages.matched.keys();
     found.sort_by(|a, b| a.last_rank.cmp(&b.last_rank).then_with(|| keys.order(a.key, b.key)));
     found
@@ -105,8 +106,10 @@ fn extend(slots: &mut [Option<Partial>], step: usize, event: u32, time: i64, max
 /// them included, the times of hits by key, ascending.
 struct Gaps {
     hits: Vec<HashMap<KeyId, Vec<i64>, RandomState>>,
-    /// Whether the first step is one that must be missing, and the last.
-    both_ends: bool,
+    /// Whether the first step is one that must be missing.
+    leading: bool,
+    /// Whether the last is.
+    trailing: bool,
 }
 
 impl Gaps {
@@ -126,11 +129,11 @@ impl Gaps {
         }
         gaps.iter_mut().flat_map(HashMap::values_mut).for_each(|times| times.sort_unstable());
         let negated = |step: Option<&Step>| step.is_some_and(|step| step.negated);
-        Self { hits: gaps, both_ends: negated(plan.steps.first()) && negated(plan.steps.last()) }
+        Self { hits: gaps, leading: negated(plan.steps.first()), trailing: negated(plan.steps.last()) }
     }
 
-    fn allow(&self, stages: &Stages<'_>, maxspan: Option<i64>, sequence: &Complete) -> bool {
-        if self.hits.iter().all(HashMap::is_empty) {
+    fn allow(&self, stages: &Stages<'_>, maxspan: Option<i64>, end: Option<i64>, sequence: &Complete) -> bool {
+        if self.hits.iter().all(HashMap::is_empty) && (end.is_none() || !self.trailing) {
             return true;
         }
         let times: Vec<i64> = sequence.events.iter().filter_map(|event| stages.time(*event)).collect();
@@ -151,11 +154,17 @@ impl Gaps {
         let within =
             |from: i64, to: i64| maxspan.is_none_or(|maxspan| i128::from(to) - i128::from(from) <= i128::from(maxspan));
         // With both ends asked for, only a hit on each side, close enough together, leaves no room for the sequence.
-        !match (before, after) {
+        let both_ends = self.leading && self.trailing;
+        let denied = match (before, after) {
             (Some(before), Some(after)) => within(before, after),
-            (Some(before), None) => !self.both_ends && within(before, last),
-            (None, Some(after)) => !self.both_ends && within(first, after),
+            (Some(before), None) => !both_ends && within(before, last),
+            (None, Some(after)) => !both_ends && within(first, after),
             (None, None) => false,
-        }
+        };
+        // What has not come yet can deny it as long as it would lie close enough to this.
+        let open_from = if both_ends { before } else { self.trailing.then_some(first) };
+        let closes = |from: i64| i128::from(from) + i128::from(maxspan.unwrap_or(i64::MAX));
+        let is_open = open_from.zip(end).is_some_and(|(from, end)| closes(from) > i128::from(end));
+        !denied && !is_open
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eqlipse_batch::{Arrival, BatchBuilder, OrderKey, PathNode, RawValue, RowMeta, Schema, ValueRef, coerce_date};
 use eqlipse_ecs::FieldType;
 use eqlipse_engine::compile::{CompileOptions, FieldTypes, Scope};
-use eqlipse_engine::correlate::{Collector, KeyPart, correlate};
+use eqlipse_engine::correlate::{Collector, CorrelateOptions, KeyPart, correlate};
 use eqlipse_engine::script::Scalar;
 use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleSet, RuleSetBuilder};
 use eqlipse_eql::ast::Query;
@@ -20,7 +20,7 @@ pub struct Setup {
     pub types: Arc<FieldTypes>,
     pub batch_rows: usize,
     pub collectors: usize,
-    pub samples_per_key: usize,
+    pub correlate: CorrelateOptions,
 }
 
 impl Default for Setup {
@@ -32,7 +32,7 @@ impl Default for Setup {
             types: Arc::new(eqlipse_ecs::field_type),
             batch_rows: 16_384,
             collectors: 1,
-            samples_per_key: 1,
+            correlate: CorrelateOptions::default(),
         }
     }
 }
@@ -85,7 +85,7 @@ pub fn run(
     }
     let matched = Collector::merge(&rules, collectors);
     let mut found: Vec<Vec<Match>> = vec![Vec::new(); queries.len()];
-    for detection in correlate(&rules, &matched, setup.samples_per_key) {
+    for detection in correlate(&rules, &matched, &setup.correlate) {
         let index = |event: &Option<u32>| event.map(|event| matched.events()[event as usize].handle as usize);
         let keys = detection.key.map(|key| matched.keys().parts(key)).unwrap_or_default();
         found[detection.rule.0 as usize].push(Match {

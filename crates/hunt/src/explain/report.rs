@@ -1,7 +1,7 @@
 //! From what the pass gathered to the explanation.
 
 use eqlipse_engine::compile::{Plan, SequencePlan};
-use eqlipse_engine::correlate::{DEFAULT_SAMPLES_PER_KEY, Detection, KeyId, Matched, correlate_rule};
+use eqlipse_engine::correlate::{CorrelateOptions, Detection, KeyId, Matched, correlate_rule};
 use eqlipse_engine::{Collector, Coverage, RuleSet};
 use eqlipse_events::{Discovery, ReadReport};
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(super) fn build(
     let rules = compiled.plan.rules();
     let collector = std::mem::replace(&mut gather.collector, Collector::new(rules.clone()));
     let matched = Collector::merge(rules, vec![collector]);
-    let detections = correlate_rule(rules, RULE, &matched, DEFAULT_SAMPLES_PER_KEY);
+    let detections = correlate_rule(rules, RULE, &matched, &CorrelateOptions::default());
     let spool = std::mem::take(&mut gather.spool);
     let mut reporter = Reporter { compiled, inputs, options, spool, matched };
     let stages = reporter.stages(&gather)?;

@@ -48,6 +48,11 @@ fn timestamp() -> impl Strategy<Value = Option<Value>> {
     ]
 }
 
+/// A time about the events' times, in nanoseconds.
+pub fn end() -> impl Strategy<Value = Option<i64>> {
+    prop::option::of((0i64..16).prop_map(|second| (START + second) * 1_000_000_000))
+}
+
 fn tiebreaker() -> impl Strategy<Value = Value> {
     prop_oneof![
         8 => (0i64..4).prop_map(|n| json!(n)),

@@ -47,9 +47,11 @@ pub struct Case {
     pub query: Query,
     /// The documents.
     pub events: Vec<Value>,
+    /// The time after which more events may come; see [`Options::end`](crate::interpreter::Options::end).
+    pub end: Option<i64>,
 }
 
 /// Any query over some events.
 pub fn case() -> impl Strategy<Value = Case> {
-    (query(), events()).prop_map(|(query, events)| Case { query, events })
+    (query(), events(), events::end()).prop_map(|(query, events, end)| Case { query, events, end })
 }

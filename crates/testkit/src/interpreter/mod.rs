@@ -164,6 +164,9 @@ pub struct Options {
     pub types: Box<dyn Fn(&str) -> FieldType + Send + Sync>,
     /// How many samples of one key are returned.
     pub max_samples_per_key: usize,
+    /// Events after this time may still come, so that a sequence that ends with a missing event waits for its `maxspan`
+    /// to pass; without it nothing more comes.
+    pub end: Option<i64>,
 }
 
 impl Default for Options {
@@ -174,6 +177,7 @@ impl Default for Options {
             tiebreaker_field: Some("event.sequence".into()),
             types: Box::new(|name| eqlipse_ecs::field_type(name).unwrap_or(FieldType::Dynamic)),
             max_samples_per_key: 1,
+            end: None,
         }
     }
 }

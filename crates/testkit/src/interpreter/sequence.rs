@@ -33,7 +33,10 @@ pub fn find(engine: &Interpreter, sequence: &Sequence, events: &Prepared<'_>) ->
     let stages: Vec<&SequenceItem> = items.iter().copied().filter(|item| !item.negated).collect();
     let mut found = candidates(engine, sequence, &stages, events);
     let missing = Missing::collect(engine, &items, events);
-    found.retain(|candidate| missing.allow(candidate, sequence.maxspan, events));
+    found.retain(|candidate| {
+        missing.allow(candidate, sequence.maxspan, events)
+            && engine.options.end.is_none_or(|end| missing.settled(candidate, sequence.maxspan, events, end))
+    });
     // The sort is stable and completion is in order of the last event; at one event the keys decide.
     found.sort_by(|a, b| (a.places.last(), &a.key).cmp(&(b.places.last(), &b.key)));
     found.into_iter().map(|candidate| with_gaps(&items, candidate)).collect()
@@ -156,5 +159,17 @@ impl Missing {
             (None, None) => false,
         };
         !in_the_middle && !at_the_ends
+    }
+
+    /// Whether no event after `end` could still deny it.
+    fn settled(&self, candidate: &Candidate, maxspan: Option<i64>, events: &Prepared<'_>, end: i64) -> bool {
+        let (Some(maxspan), true) = (maxspan, self.trailing) else { return true };
+        let first = events.time(candidate.places[0]);
+        let hits = self.gaps[0].get(&candidate.key).into_iter().flatten();
+        let before = hits.map(|hit| i128::from(*hit)).filter(|hit| *hit < first).max();
+        match before {
+            None if self.leading => true,
+            from => from.unwrap_or(first) + i128::from(maxspan) <= i128::from(end),
+        }
     }
 }
