@@ -7,6 +7,7 @@ use std::sync::Arc;
 use common::{Setup, run};
 use eqlipse_engine::compile::constant;
 use eqlipse_engine::script::Scalar;
+use eqlipse_testkit::corpus;
 use eqlipse_testkit::specs::{self, Setting};
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ fn json_of(value: &Scalar<'_>) -> Value {
 
 #[test]
 fn the_engine_passes_the_specs() {
-    let Some(folder) = specs::corpus() else { return };
+    let Some(folder) = corpus("EQL specs", "conformance/eql") else { return };
     for batch_rows in [7, 16_384] {
         specs::check_all(
             &folder,

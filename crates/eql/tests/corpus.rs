@@ -1,22 +1,11 @@
 //! Published rules and specs, read at run time where they are.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use eqlipse_eql::check::FieldType;
 use eqlipse_eql::{Catalogue, Diagnostic, FieldTypes, check, check_expression, parse, parse_expression};
-
-/// The corpus folder; `None`, with a note, where it does not exist.
-fn corpus(what: &str, part: &str) -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into();
-    let path = PathBuf::from(std::env::var_os("EQLIPSE_CORPUS").unwrap_or(default)).join(part);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{what}: no corpus at {}", path.display());
-    eprintln!("SKIPPED: {what}: no corpus at {}", path.display());
-    None
-}
+use eqlipse_testkit::corpus;
 
 fn toml_files(folder: &Path) -> Vec<(String, toml::Table)> {
     let mut files = Vec::new();

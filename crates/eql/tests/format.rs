@@ -1,21 +1,10 @@
 //! The formatter over published rules, the bundled rules, and damaged text.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use eqlipse_eql::format::{WIDTH, comments};
 use eqlipse_eql::{FormatError, format, parse};
-
-/// The corpus folder; `None`, with a note, where it does not exist.
-fn corpus(what: &str, part: &str) -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared").into();
-    let path = PathBuf::from(std::env::var_os("EQLIPSE_CORPUS").unwrap_or(default)).join(part);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{what}: no corpus at {}", path.display());
-    eprintln!("SKIPPED: {what}: no corpus at {}", path.display());
-    None
-}
+use eqlipse_testkit::corpus;
 
 /// The queries of the EQL rules below a folder, with their paths.
 fn queries(folder: &Path) -> Vec<(String, String)> {

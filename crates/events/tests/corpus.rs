@@ -5,8 +5,9 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use common::{FIELDS, corpus, options, read_rows, schema};
+use common::{FIELDS, options, read_rows, schema};
 use eqlipse_events::{DiscoverOptions, discover};
+use eqlipse_testkit::corpus;
 
 #[test]
 fn attack_samples() {

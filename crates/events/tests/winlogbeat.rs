@@ -7,20 +7,8 @@ use std::path::{Path, PathBuf};
 use eqlipse_events::document::{Document, Value as Field};
 use eqlipse_events::evtx::{CHUNK_SIZE, ChunkDecoder, EVENT_DATA, FILE_HEADER_SIZE, Pair, RawEvent, USER_DATA};
 use eqlipse_events::winlog;
+use eqlipse_testkit::corpus;
 use serde_json::{Map, Value};
-
-/// The folder of the published documents, or `None` (with a note) where there is no corpus.
-fn corpus() -> Option<PathBuf> {
-    let root = std::env::var("EQLIPSE_CORPUS")
-        .map_or_else(|_| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    let folder = root.join("conformance/winlogbeat");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no corpus at {}", folder.display());
-    eprintln!("SKIPPED: Winlogbeat's documents: no corpus at {}", folder.display());
-    None
-}
 
 fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     let modules = ["powershell", "security", "sysmon"].map(|module| folder.join(module));
@@ -174,7 +162,7 @@ impl Tally {
 
 #[test]
 fn documents_from_event_logs() {
-    let Some(folder) = corpus() else { return };
+    let Some(folder) = corpus("Winlogbeat's documents", "conformance/winlogbeat") else { return };
     let mut tally = Tally::default();
     let mut decoder = ChunkDecoder::new();
     for path in files(&folder, ".evtx") {
@@ -200,7 +188,7 @@ fn documents_from_event_logs() {
 
 #[test]
 fn documents_from_collected_events() {
-    let Some(folder) = corpus() else { return };
+    let Some(folder) = corpus("Winlogbeat's documents", "conformance/winlogbeat") else { return };
     let mut tally = Tally::default();
     for path in files(&folder, ".collected.json") {
         let expected = read(&sibling(&path, ".collected.json", ".expected.json"));

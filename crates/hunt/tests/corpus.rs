@@ -9,19 +9,9 @@ use eqlipse_batch::{EventBatch, OrderKey, Schema};
 use eqlipse_events::{DiscoverOptions, Discovery, OrderBy, Progress, ReadOptions, discover};
 use eqlipse_hunt::{HuntOptions, RuleBook, run};
 use eqlipse_rules::{PathOrStdin, Rule, load};
+use eqlipse_testkit::corpus;
 use eqlipse_testkit::interpreter::{Event, Fold, Interpreter, Options, Prepared, wildcard};
 use serde_json::Value;
-
-fn corpus(what: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("EQLIPSE_CORPUS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    if root.join("data").is_dir() {
-        return Some(root);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no corpus at {}", root.display());
-    eprintln!("SKIPPED: {what}: no corpus at {}", root.display());
-    None
-}
 
 /// An event as the pipeline hands it over.
 struct Decoded {
@@ -127,7 +117,7 @@ fn indices(hit: &Value, windows: bool) -> Vec<String> {
 }
 
 fn check(paths: &[PathBuf], windows: bool, order_by: OrderBy) -> usize {
-    let rules = corpus("rules").unwrap().join("rules/elastic-detection-rules");
+    let rules = corpus("Elastic's rules", "rules/elastic-detection-rules").unwrap();
     let book = RuleBook::compile(load(&[PathOrStdin::Path(rules)]), |_| true, false);
     assert!(book.report().unloaded.is_empty(), "{:?}", book.report().unloaded);
     assert_eq!(book.rules().len(), 1081);
@@ -167,19 +157,19 @@ fn check(paths: &[PathBuf], windows: bool, order_by: OrderBy) -> usize {
 
 #[test]
 fn hunt_equals_interpreter_on_event_logs() {
-    let Some(root) = corpus("Elastic's rules over event logs, against the interpreter") else { return };
+    let Some(root) = corpus("Elastic's rules over event logs, against the interpreter", "") else { return };
     assert!(check(&[root.join("data/evtx-attack-samples")], true, OrderBy::Log) > 1000);
 }
 
 #[test]
 fn hunt_equals_interpreter_in_elastic_order() {
-    let Some(root) = corpus("Elastic's rules in Elastic's order, against the interpreter") else { return };
+    let Some(root) = corpus("Elastic's rules in Elastic's order, against the interpreter", "") else { return };
     assert!(check(&[root.join("data/evtx-attack-samples/Execution")], true, OrderBy::Timestamp) > 0);
 }
 
 #[test]
 fn hunt_equals_interpreter_on_json() {
-    let Some(root) = corpus("Elastic's rules over JSON datasets, against the interpreter") else { return };
+    let Some(root) = corpus("Elastic's rules over JSON datasets, against the interpreter", "") else { return };
     // Small enough for the interpreter; the rest are Windows logs, which the other tests have.
     let sets = ["aws", "linux"].map(|set| root.join("data/security-datasets/atomic").join(set));
     check(&sets, false, OrderBy::Log);
@@ -190,7 +180,7 @@ fn hunt_equals_interpreter_on_json() {
 /// The four attacks of the rule that started the project, and the two that Elastic's own order leaves.
 #[test]
 fn the_seed_rule_finds_its_attacks() {
-    let Some(root) = corpus("the seed rule") else { return };
+    let Some(root) = corpus("the seed rule", "") else { return };
     let files = |order_by| {
         let book = RuleBook::compile(load(&[PathOrStdin::Path(root.join("seed"))]), |_| true, false);
         let inputs = discover(&[root.join("data/evtx-attack-samples")], DiscoverOptions::default());

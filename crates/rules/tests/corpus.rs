@@ -1,16 +1,15 @@
 //! The readers against the published rules.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use eqlipse_rules::*;
+use eqlipse_testkit::corpus;
 use serde_json::json;
 
 #[test]
 fn every_rule_of_the_repository_loads() {
-    let Some(path) = common::corpus("rules/elastic-detection-rules", "detection-rules TOML") else { return };
+    let Some(path) = corpus("detection-rules TOML", "rules/elastic-detection-rules") else { return };
     let start = Instant::now();
     let load = load(&[path.into()]);
     eprintln!("loaded {} rules in {:?}", load.rules.len(), start.elapsed());
@@ -40,7 +39,7 @@ fn every_rule_of_the_repository_loads() {
 
 #[test]
 fn rules_survive_a_round_trip_through_json() {
-    let Some(path) = common::corpus("rules/elastic-detection-rules", "detection-rules TOML") else { return };
+    let Some(path) = corpus("detection-rules TOML", "rules/elastic-detection-rules") else { return };
     for loaded in load(&[path.into()]).rules {
         let text = serde_json::to_string(&loaded.rule).unwrap();
         let mut again: Rule = serde_json::from_str(&text).unwrap();
@@ -51,7 +50,7 @@ fn rules_survive_a_round_trip_through_json() {
 
 #[test]
 fn query_offsets_point_at_the_query() {
-    let Some(path) = common::corpus("rules/elastic-detection-rules", "detection-rules TOML") else { return };
+    let Some(path) = corpus("detection-rules TOML", "rules/elastic-detection-rules") else { return };
     let mut found = 0;
     for loaded in load(&[path.into()]).rules {
         let (Some(offset), Some(query)) = (loaded.origin.query_offset, loaded.rule.query()) else { continue };
@@ -64,7 +63,7 @@ fn query_offsets_point_at_the_query() {
 
 #[test]
 fn published_rules_have_few_problems() {
-    let Some(path) = common::corpus("rules/elastic-detection-rules", "detection-rules TOML") else { return };
+    let Some(path) = corpus("detection-rules TOML", "rules/elastic-detection-rules") else { return };
     for loaded in load(&[path.into()]).rules {
         for problem in validate(&loaded.rule) {
             eprintln!("{}: {problem}", loaded.origin);
@@ -74,7 +73,7 @@ fn published_rules_have_few_problems() {
 
 #[test]
 fn behavior_rules_are_named_for_what_they_are() {
-    let Some(path) = common::corpus("rules/elastic-behavior-rules/rules/linux", "behavior rules") else { return };
+    let Some(path) = corpus("behavior rules", "rules/elastic-behavior-rules/rules/linux") else { return };
     let load = load(&[path.into()]);
     assert!(load.rules.is_empty() && load.failures.is_empty());
     let reason = "an Elastic Defend behavior rule, which is another format".to_owned();
@@ -84,7 +83,7 @@ fn behavior_rules_are_named_for_what_they_are() {
 
 #[test]
 fn the_published_page_reads_exactly() {
-    let Some(folder) = common::corpus("seed", "the published rule page") else { return };
+    let Some(folder) = corpus("the published rule page", "seed") else { return };
     let load = load(&[folder.into()]);
     assert!(load.failures.is_empty() && load.warnings.is_empty(), "{load:#?}");
     let [loaded] = load.rules.as_slice() else { panic!("{load:#?}") };

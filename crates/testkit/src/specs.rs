@@ -3,7 +3,7 @@
 //! Malformed specs panic: this is test code.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use eqlipse_ecs::FieldType;
 use eqlipse_eql::ast::{Dialect, Expr, Query};
@@ -14,22 +14,6 @@ use crate::interpreter::Match;
 
 /// 1970-01-01 in Windows FILETIME ticks of 100 ns.
 const EPOCH_TICKS: i64 = 116_444_736_000_000_000;
-
-/// The folder of the specs, or `None`, said on stderr, where there is no corpus.
-///
-/// # Panics
-/// Without a corpus in CI.
-pub fn corpus() -> Option<PathBuf> {
-    let root = std::env::var_os("EQLIPSE_CORPUS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    let specs = root.join("conformance/eql");
-    if specs.is_dir() {
-        return Some(specs);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no corpus at {}", root.display());
-    eprintln!("SKIPPED: EQL conformance specs: no corpus at {}", root.display());
-    None
-}
 
 /// A file without the lines that begin with `comment`.
 fn read(path: &Path, comment: &str) -> String {

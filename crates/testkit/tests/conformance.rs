@@ -3,6 +3,7 @@
 
 use eqlipse_ecs::FieldType;
 use eqlipse_eql::ast::{Expr, Query};
+use eqlipse_testkit::corpus;
 use eqlipse_testkit::interpreter::{Event, Interpreter, Match, Options, Val};
 use eqlipse_testkit::specs::{self, Setting};
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ fn constant(expr: &Expr) -> Value {
 
 #[test]
 fn the_interpreter_passes_the_specs() {
-    let Some(folder) = specs::corpus() else { return };
+    let Some(folder) = corpus("EQL specs", "conformance/eql") else { return };
     let listed = specs::check_all(&folder, &run, &constant);
     let page = std::fs::read_to_string(PAGE).expect("docs/compatibility.md");
     let (before, list) = page.split_once(LIST_BEGINS).expect("the list of specs");

@@ -1,21 +1,11 @@
 //! The published mshta rule over real logs: what the whole program is for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use eqlipse_testkit::corpus;
 
 use crate::bench::Bench;
 use serde_json::Value;
-
-/// The corpus, or `None` (said on standard error) where there is none and this is not CI.
-fn corpus() -> Option<PathBuf> {
-    let path = std::env::var_os("EQLIPSE_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
-    if path.join("seed").is_dir() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no corpus at {}", path.display());
-    eprintln!("SKIPPED: the mshta rule over real logs: no corpus at {}", path.display());
-    None
-}
 
 fn hunt(corpus: &Path, more: &[&str]) -> Value {
     let rules = corpus.join("seed").display().to_string();
@@ -29,7 +19,7 @@ fn hunt(corpus: &Path, more: &[&str]) -> Value {
 
 #[test]
 fn the_mshta_rule_finds_its_sequences() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("the mshta rule over real logs", "") else { return };
     let report = hunt(&corpus, &[]);
     assert_eq!(report["summary"]["alerts"], 4);
     let shells: Vec<&Value> = report["alerts"]
@@ -49,7 +39,7 @@ fn the_mshta_rule_finds_its_sequences() {
 
 #[test]
 fn the_table_names_files_events_and_keys() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("the mshta rule over real logs", "") else { return };
     let rules = corpus.join("seed").display().to_string();
     let logs = corpus.join("data/evtx-attack-samples").display().to_string();
     let (out, _) = Bench::new().run(&["hunt", "--rules", &rules, &logs, "--format", "table"]);
@@ -70,7 +60,7 @@ fn the_table_names_files_events_and_keys() {
 
 #[test]
 fn all_prebuilt_rules_give_the_same_report_with_any_number_of_threads() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = corpus("the mshta rule over real logs", "") else { return };
     let rules = corpus.join("rules/elastic-detection-rules").display().to_string();
     let logs = corpus.join("data/evtx-attack-samples").display().to_string();
     let run = |jobs| Bench::new().run(&["hunt", "--rules", &rules, &logs, "-f", "json", "--jobs", jobs]);

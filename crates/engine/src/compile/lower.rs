@@ -107,7 +107,7 @@ impl Lowering<'_> {
 
     pub(super) fn field_leaf(&mut self, name: &str, test: Test) -> NodeId {
         let (field, _) = self.field(name);
-        let test = simplified(test);
+        let test = normal_form(test);
         let key = format!("{}|{test:?}", field.0);
         let absent = test.holds_absent();
         self.graph.add_leaf(key, || LeafKind::Field { field, test, absent })
@@ -362,7 +362,7 @@ fn field_patterns(op: MatchOp, patterns: &[StringLiteral]) -> Result<Test, Compi
 }
 
 /// The same question in the form that other rules would ask it: lists sorted, each element once.
-fn simplified(test: Test) -> Test {
+fn normal_form(test: Test) -> Test {
     match test {
         Test::Text(mut patterns) => {
             patterns.sort_by_cached_key(|pattern| format!("{pattern:?}"));

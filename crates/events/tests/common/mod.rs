@@ -2,7 +2,6 @@
 #![allow(dead_code)]
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use eqlipse_batch::{EventBatch, OrderKey, Schema, ValueRef};
@@ -109,17 +108,4 @@ pub fn skipped(input: &Input) -> Vec<String> {
 
 pub fn damaged(input: &Input) -> Vec<String> {
     input.first_damaged.iter().map(|record| format!("{}: {}", record.place, record.reason)).collect()
-}
-
-/// A folder of the corpus; `None`, with a word on it, where it is not there.
-pub fn corpus(what: &str, below: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("EQLIPSE_CORPUS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
-    let path = root.join(below);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no corpus at {}", root.display());
-    eprintln!("SKIPPED: {what}: no corpus at {}", root.display());
-    None
 }

@@ -1,12 +1,16 @@
-//! Where the corpus is.
+//! The real rules, logs and expected results that corpus tests read.
 
 use std::path::PathBuf;
 
-/// The folder `part` of the corpus. Without it the test is skipped, except where CI asks for it.
-pub fn corpus(part: &str, what: &str) -> Option<PathBuf> {
+/// A path below the corpus: the folder that `EQLIPSE_CORPUS` names, else `../shared` beside the checkout. `None`, said
+/// on standard error with what is not tested, where it does not exist.
+///
+/// # Panics
+/// Without it in CI.
+pub fn corpus(what: &str, below: &str) -> Option<PathBuf> {
     let root = std::env::var_os("EQLIPSE_CORPUS")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
-    let path = root.join(part);
+    let path = root.join(below);
     if path.exists() {
         return Some(path);
     }
