@@ -3,6 +3,7 @@
 mod docs;
 mod ecs_catalogue;
 mod examples;
+mod fuzz;
 
 use std::error::Error;
 use std::path::Path;
@@ -14,6 +15,8 @@ Usage: cargo run -p xtask -- TASK
 Tasks:
   examples                  Write the story in examples/
   ecs-catalogue FIELDS.csv  Write crates/ecs/src/ecs.tsv from the field list that ECS publishes (generated/csv/fields.csv)
+  fuzz [TARGET…] [--seconds N]
+                            Run the fuzz targets (all), each for N seconds (1200); needs `cargo install cargo-fuzz`
   links                     Check the links between the project's pages
   console                   Run the commands that README.md and docs/ show, and compare what they print
 ";
@@ -40,6 +43,7 @@ fn run(root: &Path, arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
     Some(match arguments {
         ["examples"] => examples::write(&root.join("examples")).map_err(Into::into),
         ["ecs-catalogue", fields] => write_catalogue(root, Path::new(fields)),
+        ["fuzz", arguments @ ..] => fuzz::run(root, arguments),
         ["links"] => docs::check_links(root),
         ["console"] => docs::check_console(root),
         _ => return None,

@@ -522,3 +522,27 @@ fn random_damage() {
         }
     }
 }
+
+/// What a record costs, and so whether it is read, does not depend on which records were read before it.
+#[test]
+fn a_record_alone_is_read_as_among_others() {
+    use eqlipse_events::evtx::{CHUNK_SIZE, ChunkDecoder, FILE_HEADER_SIZE};
+    let mut chunk = evtx(4)[FILE_HEADER_SIZE as usize..][..CHUNK_SIZE as usize].to_vec();
+    // The first record holds the definition that all use: let it claim to be as long as can be said.
+    let instance = 512 + 24 + 4;
+    assert_eq!(chunk[instance], 0x0c);
+    let definition = u32::from_le_bytes(chunk[instance + 6..instance + 10].try_into().unwrap()) as usize;
+    chunk[definition + 20..definition + 24].fill(0xff);
+    let read = |only: Option<u32>| {
+        let mut read = Vec::new();
+        let wanted = |index| only.is_none_or(|only| only == index);
+        ChunkDecoder::new().decode_selected(&chunk, 0, wanted, |record| {
+            read.extend(record.ok().map(|record| record.position.index));
+        });
+        read
+    };
+    assert_eq!(read(None), [1, 2, 3]);
+    for index in 0..4 {
+        assert_eq!(read(Some(index)).len(), usize::from(index > 0), "record {index}");
+    }
+}

@@ -1,11 +1,10 @@
 //! Columns hold what a plain walk over the parsed document finds.
 
 mod common;
-
-use std::collections::BTreeMap;
+#[path = "common/walk.rs"]
+mod walk;
 
 use common::{options, read_file, schema};
-use eqlipse_batch::{Schema, ValueRef};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
@@ -24,73 +23,6 @@ const FIELDS: [&str; 12] = [
     "process.parent.group_leader.same_as_process",
     "host.cpu.usage",
 ];
-
-/// Every scalar below the document, with its dotted path.
-fn flatten(path: Option<&str>, value: &Value, out: &mut Vec<(String, Value)>) {
-    match value {
-        Value::Null => {}
-        Value::Array(items) => items.iter().for_each(|item| flatten(path, item, out)),
-        Value::Object(members) => {
-            for (name, member) in members {
-                let path = path.map_or_else(|| name.clone(), |path| format!("{path}.{name}"));
-                flatten(Some(&path), member, out);
-            }
-        }
-        scalar => out.push((path.unwrap_or_default().to_owned(), scalar.clone())),
-    }
-}
-
-/// The values of each field, through a batch of its own that is filled by hand.
-fn expected(schema: &std::sync::Arc<Schema>, document: &Value) -> BTreeMap<String, Vec<String>> {
-    use eqlipse_batch::{BatchBuilder, OrderKey, RawValue, RowMeta};
-    let mut leaves = Vec::new();
-    flatten(None, document, &mut leaves);
-    let mut builder = BatchBuilder::new(schema.clone());
-    for (path, value) in &leaves {
-        let Some(field) = schema.lookup(path) else { continue };
-        let raw = match value {
-            Value::String(text) => RawValue::Str(text),
-            Value::Bool(truth) => RawValue::Bool(*truth),
-            Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-                (Some(number), _, _) => RawValue::Int(number),
-                (_, Some(number), _) => RawValue::UInt(number),
-                (_, _, Some(number)) => RawValue::Double(number),
-                _ => continue,
-            },
-            _ => continue,
-        };
-        builder.push(field, raw);
-    }
-    builder.end_row(RowMeta {
-        order: OrderKey { time: None, tiebreaker: None, arrival: Default::default() },
-        identity: None,
-    });
-    columns(schema, builder.batch())
-}
-
-fn columns(schema: &Schema, batch: &eqlipse_batch::EventBatch) -> BTreeMap<String, Vec<String>> {
-    let mut columns = BTreeMap::new();
-    for field in schema.fields() {
-        let id = schema.lookup(&field.name).unwrap();
-        let values: Vec<String> = batch.column(id).values_of(0).map(show).collect();
-        if !values.is_empty() {
-            columns.insert(field.name.clone(), values);
-        }
-    }
-    columns
-}
-
-fn show(value: ValueRef<'_>) -> String {
-    match value {
-        ValueRef::Str(text) => text.to_owned(),
-        ValueRef::Int(number) => number.to_string(),
-        ValueRef::UInt(number) => number.to_string(),
-        ValueRef::Double(number) => format!("{number:?}"),
-        ValueRef::Bool(truth) => truth.to_string(),
-        ValueRef::Date(nanoseconds) => format!("@{nanoseconds}"),
-        ValueRef::Ip(address) => address.to_string(),
-    }
-}
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
@@ -168,12 +100,7 @@ proptest! {
         prop_assert_eq!(report.inputs[0].skipped, 0, "{:?}", report.inputs[0].first_skipped);
         prop_assert_eq!(rows.len(), documents.len());
         for (row, document) in rows.iter().zip(&documents) {
-            let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            for value in &row.values {
-                let (name, value) = value.split_once('=').unwrap();
-                found.entry(name.to_owned()).or_default().push(value.to_owned());
-            }
-            prop_assert_eq!(found, expected(&schema, document), "{}", document);
+            walk::check(row, &schema);
             prop_assert_eq!(&row.source(), document);
         }
     }
@@ -185,6 +112,24 @@ fn keys_twice_do_no_harm() {
     let (rows, report) = read_file("log", text.as_bytes(), &options(1, 10));
     assert_eq!(report.inputs[0].skipped, 0);
     assert_eq!(rows[0].field("process.pid"), ["1", "2", "3"]);
+}
+
+/// What stands beside `_source` in a hit is not of the document, wherever it stands; the last `_source` counts.
+#[test]
+fn a_hit_is_its_source() {
+    let schema = schema(&["process.pid"]);
+    for text in [
+        r#"{"process":{"pid":1},"_source":{"process":{"pid":2}},"process.pid":3}"#,
+        r#"{"_source":{"process":{"pid":1}},"@timestamp":"2026-01-01","_source":{"process.pid":2},"_source":[7]}"#,
+        r#"{"_id":"x","_source":7,"process":{"pid":2}}"#,
+        r#"{"_source":[{"process":{"pid":1}}],"process":{"pid":2}}"#,
+    ] {
+        let (rows, report) = read_file("log", text.as_bytes(), &options(1, 10));
+        assert_eq!(report.events, 1, "{text}");
+        assert_eq!(rows[0].field("process.pid"), ["2"], "{text}");
+        assert_eq!(rows[0].order.time, None, "{text}");
+        walk::check(&rows[0], &schema);
+    }
 }
 
 #[test]

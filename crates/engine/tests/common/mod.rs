@@ -9,7 +9,8 @@ use eqlipse_engine::correlate::{Collector, CorrelateOptions, KeyPart, correlate}
 use eqlipse_engine::script::Scalar;
 use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleSet, RuleSetBuilder};
 use eqlipse_eql::ast::Query;
-use eqlipse_testkit::interpreter::{Counted, Match};
+use eqlipse_testkit::generate::Case;
+use eqlipse_testkit::interpreter::{Counted, Event, Interpreter, Match, Options};
 use serde_json::Value;
 
 /// How documents are read and cut into batches.
@@ -202,5 +203,43 @@ pub fn run_rules(rules: RuleSet, docs: &[Value]) -> Vec<Vec<usize>> {
         let rule = rules.stages()[stage.0 as usize].rule;
         found[rule.0 as usize].extend(rows.iter().map(|row| *row as usize));
     });
+    found
+}
+
+/// Runs a case through the engine and the reference interpreter; an error shows where they differ.
+#[allow(dead_code, reason = "not every test file uses it")]
+pub fn agree(case: &Case, mut setup: Setup) -> Result<(), String> {
+    setup.correlate.end = case.end;
+    let found = canonical(run(&[&case.query], &case.events, None, &setup).remove(0));
+    let expected = canonical(expected(case));
+    if found == expected { Ok(()) } else { Err(format!("{}\nfinds {found:?}\nnot   {expected:?}", case.query)) }
+}
+
+#[allow(dead_code, reason = "not every test file uses it")]
+fn expected(case: &Case) -> Vec<Match> {
+    let events: Vec<Event<'_>> = case
+        .events
+        .iter()
+        .enumerate()
+        .map(|(index, doc)| Event { doc, arrival: (0, index as u64), order: None })
+        .collect();
+    Interpreter::new(Options { end: case.end, ..Options::default() }).run(&case.query, &events)
+}
+
+#[allow(dead_code, reason = "not every test file uses it")]
+/// Keys with each number as its exact value: 5 and 5.0 are the same key.
+fn canonical(mut found: Vec<Match>) -> Vec<Match> {
+    for found in &mut found {
+        let counted = found.counted.iter_mut().flat_map(|counted| &mut counted.key);
+        for key in found.join_keys.iter_mut().chain(counted) {
+            if let Some(number) = key.as_f64().filter(|number| number.fract() == 0.0 && !key.is_i64() && !key.is_u64())
+            {
+                // -0.0 is 0.
+                *key = Value::String(format!("{:.0}", number + 0.0));
+            } else if key.is_number() {
+                *key = Value::String(key.to_string());
+            }
+        }
+    }
     found
 }

@@ -23,6 +23,8 @@ struct Run<'r, 'c, 'b> {
     reader: &'r mut Reader<'c, 'b>,
     builder: Builder<'b>,
     work: usize,
+    /// Of that, what definitions would have cost that were compiled already.
+    spared: usize,
     limit: usize,
 }
 
@@ -36,23 +38,23 @@ impl<'c, 'b> Reader<'c, 'b> {
     pub fn read(&mut self, start: usize, end: usize, budget: &mut usize) -> Result<RawEvent<'b>, RecordProblem> {
         let limit = MAX_RECORD_WORK.min(*budget);
         let bump = self.bump;
-        let mut run = Run { reader: self, builder: Builder::new(bump), work: 0, limit };
+        let mut run = Run { reader: self, builder: Builder::new(bump), work: 0, spared: 0, limit };
         let result = run.stream(start, end, 0);
-        let (work, builder) = (run.work, run.builder);
-        *budget = budget.saturating_sub(work + builder.work());
+        let (work, spared, builder) = (run.work, run.spared, run.builder);
+        *budget = budget.saturating_sub(work - spared + builder.work());
         result?;
         builder.finish()
     }
 
-    fn template(&mut self, body: usize, length: usize) -> Result<(&'b [Step<'b>], usize), RecordProblem> {
+    /// The steps of the definition at `body..end`, and whether they were known.
+    fn template(&mut self, body: usize, end: usize) -> Result<(&'b [Step<'b>], bool), RecordProblem> {
         if let Some(steps) = self.templates.get(&body) {
-            return Ok((steps, 0));
+            return Ok((steps, true));
         }
         let cursor = Cursor { data: self.chunk, at: body };
-        let end = body.saturating_add(length).min(self.chunk.len());
         let steps = Compiler::new(cursor, end, true, self.bump).run()?;
         self.templates.insert(body, steps);
-        Ok((steps, length))
+        Ok((steps, false))
     }
 }
 
@@ -88,7 +90,11 @@ impl<'b> Run<'_, '_, 'b> {
         let mut here = Cursor { data: self.reader.chunk, at: cursor.at };
         let instance = Instance::read(&mut here, self.reader.bump, &mut self.work)?;
         cursor.at = here.at;
-        let (steps, cost) = self.reader.template(instance.body, instance.length)?;
+        let end = instance.body.saturating_add(instance.length).min(self.reader.chunk.len());
+        let cost = end.saturating_sub(instance.body);
+        let (steps, known) = self.reader.template(instance.body, end)?;
+        // Whether the record is within its limit must not depend on what was read before it.
+        self.spared += if known { cost } else { 0 };
         self.pay(cost)?;
         self.steps(steps, instance.values, None, depth)
     }

@@ -70,6 +70,8 @@ struct OpenRow {
     has_host: bool,
     is_alert: bool,
     is_search_response: bool,
+    /// It is a hit, and the document is its `_source`.
+    is_hit: bool,
 }
 
 impl OpenRow {
@@ -77,6 +79,14 @@ impl OpenRow {
         let mut data_stream = std::mem::take(&mut self.data_stream);
         data_stream.iter_mut().for_each(String::clear);
         *self = Self { data_stream, ..Self::default() };
+    }
+
+    /// Starts anew with the document inside the hit.
+    fn enter_hit(&mut self) {
+        let (index, id, is_search_response) = (self.index.take(), self.id.take(), self.is_search_response);
+        self.clear();
+        (self.index, self.id) = (index, id);
+        (self.is_search_response, self.is_hit) = (is_search_response, true);
     }
 
     #[cold]
@@ -258,12 +268,12 @@ impl<'de> Visitor<'de> for Root<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let walk = self.walk;
-        let root = walk.schema.root();
         while let Some(key) = map.next_key_seed(RootKeySeed { schema: walk.schema })? {
             match key {
-                RootKey::Field(Some(node)) => map.next_value_seed(Node { walk, at: node })?,
-                RootKey::Field(None) => _ = map.next_value::<IgnoredAny>()?,
-                RootKey::Source => map.next_value_seed(Node { walk, at: root })?,
+                // What stands beside `_source` is of the hit, not of the document.
+                RootKey::Field(Some(node)) if !walk.row.is_hit => map.next_value_seed(Node { walk, at: node })?,
+                RootKey::Field(_) => _ = map.next_value::<IgnoredAny>()?,
+                RootKey::Source => map.next_value_seed(Source { walk })?,
                 RootKey::Index => walk.row.index = map.next_value_seed(Text)?.or(walk.row.index.take()),
                 RootKey::Id => walk.row.id = map.next_value_seed(Text)?.or(walk.row.id.take()),
                 RootKey::Hits => walk.row.is_search_response |= map.next_value_seed(HitsProbe)?,
@@ -398,6 +408,63 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The document inside a hit, if it is an object: the row is then of it alone, the last if there are several.
+struct Source<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+}
+
+impl<'de> DeserializeSeed<'de> for Source<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Source<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a document")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        self.walk.builder.abort_row();
+        self.walk.row.enter_hit();
+        let at = self.walk.schema.root();
+        Node { walk: self.walk, at }.visit_map(map)
     }
 }
 

@@ -80,7 +80,10 @@ impl<'de> Visitor<'de> for HitVisitor {
             match key.as_str() {
                 "_index" => hit.index = Some(map.next_value::<&RawValue>()?.get()),
                 "_id" => hit.id = Some(map.next_value::<&RawValue>()?.get()),
-                "_source" => hit.source = Some(map.next_value::<&RawValue>()?.get()).filter(|raw| raw.starts_with('{')),
+                "_source" => {
+                    let raw = map.next_value::<&RawValue>()?.get();
+                    hit.source = raw.starts_with('{').then_some(raw).or(hit.source);
+                }
                 _ => _ = map.next_value::<IgnoredAny>()?,
             }
         }

@@ -68,6 +68,14 @@ pub fn read_rows(discovery: &Discovery, schema: &Arc<Schema>, options: &ReadOpti
 
 fn row_of(batch: &EventBatch, row: usize) -> Row {
     let meta = batch.rows()[row];
+    let mut hit = Vec::new();
+    batch.write_source(row as u32, &mut hit);
+    let hit = String::from_utf8(hit).unwrap();
+    Row { order: meta.order, identity: meta.identity, values: values(batch, row), hit }
+}
+
+/// `field=value` for each value of a row, in field order.
+pub fn values(batch: &EventBatch, row: usize) -> Vec<String> {
     let mut values = Vec::new();
     for field in batch.schema().fields() {
         let id = batch.schema().lookup(&field.name).unwrap();
@@ -75,9 +83,7 @@ fn row_of(batch: &EventBatch, row: usize) -> Row {
             values.push(format!("{}={}", field.name, show(value)));
         }
     }
-    let mut hit = Vec::new();
-    batch.write_source(row as u32, &mut hit);
-    Row { order: meta.order, identity: meta.identity, values, hit: String::from_utf8(hit).unwrap() }
+    values
 }
 
 fn show(value: ValueRef<'_>) -> String {

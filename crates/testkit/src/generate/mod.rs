@@ -16,6 +16,8 @@ mod tests;
 use eqlipse_ecs::FieldType;
 use eqlipse_eql::ast::Query;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
 pub use build::*;
@@ -49,6 +51,16 @@ pub struct Case {
     pub events: Vec<Value>,
     /// The time after which more events may come; see [`Options::end`](crate::interpreter::Options::end).
     pub end: Option<i64>,
+}
+
+/// Some cases, the same each time.
+///
+/// # Panics
+/// If the generators refuse almost everything.
+pub fn samples(count: usize) -> Vec<Case> {
+    let mut runner = TestRunner::deterministic();
+    let mut next = || case().new_tree(&mut runner).expect("a case can be generated").current();
+    std::iter::repeat_with(&mut next).take(count).collect()
 }
 
 /// Any query over some events.

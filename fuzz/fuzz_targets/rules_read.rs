@@ -1,0 +1,16 @@
+//! The readers of rules: TOML, NDJSON, JSON, zip and Markdown. The first byte chooses the name that the rest is read by.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+const NAMES: [&str; 6] = ["rule.toml", "rules.ndjson", "rule.json", "rules.zip", "rule.md", "rule"];
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    let load = eqlipse_rules::load_bytes(NAMES[usize::from(*first) % NAMES.len()], bytes);
+    for loaded in &load.rules {
+        for problem in eqlipse_rules::validate(&loaded.rule) {
+            let _ = problem.to_string();
+        }
+    }
+});
