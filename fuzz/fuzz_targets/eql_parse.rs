@@ -3,7 +3,7 @@
 #![no_main]
 
 use eqlipse_eql::ast::Query;
-use eqlipse_eql::{Dialect, FormatError, format, parse_with};
+use eqlipse_eql::{Dialect, FormatError, format_with, parse_with};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -16,9 +16,13 @@ fuzz_target!(|text: &str| {
             }
         }
     }
-    match format(text) {
+    match format_with(text, Dialect::Extended) {
         Ok(formatted) => {
-            assert_eq!(format(&formatted).ok().as_deref(), Some(formatted.as_str()), "formatted twice");
+            assert_eq!(
+                format_with(&formatted, Dialect::Extended).ok().as_deref(),
+                Some(formatted.as_str()),
+                "formatted twice"
+            );
             if let Ok(query) = parse_with(text, Dialect::Extended) {
                 assert_same(&query, &formatted, Dialect::Extended);
             }

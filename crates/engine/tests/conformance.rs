@@ -5,9 +5,10 @@ mod common;
 use std::sync::Arc;
 
 use common::{Setup, run};
-use eqlipse_engine::compile::constant;
+use eqlipse_engine::compile::{ProcessEvents, constant};
 use eqlipse_engine::script::Scalar;
 use eqlipse_testkit::corpus;
+use eqlipse_testkit::interpreter;
 use eqlipse_testkit::specs::{self, Setting};
 use serde_json::{Value, json};
 
@@ -20,8 +21,14 @@ fn setup(setting: &Setting, batch_rows: usize) -> Setup {
         types: Arc::new(move |name| types.get(name).copied()),
         batch_rows,
         collectors: 2,
+        processes: processes(&setting.processes),
         ..Setup::default()
     }
+}
+
+fn processes(events: &interpreter::ProcessEvents) -> ProcessEvents {
+    let interpreter::ProcessEvents { id_field, parent_field, start, end } = events.clone();
+    ProcessEvents { id_field, parent_field, start, end }
 }
 
 fn json_of(value: &Scalar<'_>) -> Value {

@@ -10,7 +10,8 @@ pub enum Dialect {
     /// What Elasticsearch accepts.
     #[default]
     Elastic,
-    /// Also the pipes `filter`, `unique`, `unique_count`, `count` and `sort` of the older Python implementation.
+    /// Also what only the older Python implementation has: the pipes `filter`, `unique`, `unique_count`, `count` and
+    /// `sort`, and the relations `child of`, `descendant of` and `event of`.
     Extended,
 }
 
@@ -250,6 +251,39 @@ pub enum ExprKind {
         /// Where the name stands.
         name: Span,
     },
+    /// `child of [filter]`: whether the event's process stands in this relation to one that had an event like this.
+    /// Only in [`Dialect::Extended`], only where `and`, `or` and `not` alone lead to it.
+    Relation {
+        /// Which relation.
+        relation: Relation,
+        /// The other process's event.
+        filter: Box<EventFilter>,
+    },
+}
+
+/// How a process relates to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// `child of`: started by it.
+    Child,
+    /// `descendant of`: started by it, or by a descendant of it.
+    Descendant,
+    /// `event of`: the same.
+    Event,
+}
+
+impl Relation {
+    /// All relations.
+    pub const ALL: [Self; 3] = [Self::Child, Self::Descendant, Self::Event];
+
+    /// The word before `of`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Child => "child",
+            Self::Descendant => "descendant",
+            Self::Event => "event",
+        }
+    }
 }
 
 /// A constant.

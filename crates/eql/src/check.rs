@@ -10,7 +10,7 @@ use crate::ast::{Body, Expr, ExprKind, Field, Function, JoinKey, MatchOp, Pipe, 
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::function::{Param, ParamKind, Returns};
 use crate::limits::MAX_DIAGNOSTICS;
-use crate::visit::{filters, is_count_field};
+use crate::visit::{filters, is_count_field, walk};
 
 pub use eqlipse_ecs::FieldType;
 use types::Type;
@@ -45,7 +45,7 @@ impl FieldTypes for Catalogue {
 pub fn check<'a>(query: &'a Query, types: &'a dyn FieldTypes) -> Vec<Diagnostic> {
     let mut checker = Checker::new(types);
     for (filter, keys) in filters(query) {
-        checker.condition(&filter.condition);
+        checker.filter_condition(&filter.condition);
         keys.iter().for_each(|key| checker.unknown_field(key));
     }
     checker.pipes(&query.pipes);
@@ -67,7 +67,7 @@ pub fn check<'a>(query: &'a Query, types: &'a dyn FieldTypes) -> Vec<Diagnostic>
 /// Checks a bare condition.
 pub fn check_expression(expr: &Expr, types: &dyn FieldTypes) -> Vec<Diagnostic> {
     let mut checker = Checker::new(types);
-    checker.condition(expr);
+    checker.filter_condition(expr);
     checker.finish()
 }
 
@@ -131,6 +131,29 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// The condition of a filter, which may hold relations.
+    fn filter_condition(&mut self, expr: &Expr) {
+        self.condition(expr);
+        self.relation_places(expr);
+    }
+
+    /// Refuses relations that are operands of something else than `and`, `or` and `not`.
+    fn relation_places(&mut self, expr: &Expr) {
+        match &expr.kind {
+            ExprKind::And(_) | ExprKind::Or(_) | ExprKind::Not(_) => {
+                expr.children().into_iter().for_each(|operand| self.relation_places(operand));
+            }
+            ExprKind::Relation { .. } => {}
+            _ => walk(expr, &mut |inner| {
+                if let ExprKind::Relation { relation, .. } = &inner.kind {
+                    let message = format!("`{} of` is a condition by itself, not a value", relation.name());
+                    let diagnostic = Diagnostic::error("relation-operand", inner.span, message);
+                    self.report(diagnostic.help("join it to others with `and`, `or` and `not`"));
+                }
+            }),
+        }
+    }
+
     /// An expression that must come to true or false.
     fn boolean(&mut self, expr: &Expr) -> Facts {
         let facts = self.expression(expr);
@@ -175,6 +198,10 @@ impl<'a> Checker<'a> {
                 Facts::of(left.arithmetic(right))
             }
             ExprKind::Call { function, args, .. } => self.call(*function, args),
+            ExprKind::Relation { filter, .. } => {
+                self.filter_condition(&filter.condition);
+                Facts::of(Type::Boolean)
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod tree;
 
 use std::fmt;
 
+use crate::ast::Dialect;
 use crate::diagnostic::Diagnostic;
 use crate::lexer::{TokenKind, gap, lex};
 use crate::limits::MAX_QUERY_BYTES;
@@ -56,13 +57,22 @@ impl fmt::Display for FormatError {
 
 impl std::error::Error for FormatError {}
 
-/// Formats a query. The result has no line break at its end.
+/// Formats a query of Elastic's dialect. The result has no line break at its end.
 ///
 /// # Errors
 ///
 /// If the query is not well formed, or its formatted text too long.
 pub fn format(source: &str) -> Result<String, FormatError> {
-    crate::parse(source).map_err(FormatError::Syntax)?;
+    format_with(source, Dialect::Elastic)
+}
+
+/// Formats a query of a dialect, as [`format`] does.
+///
+/// # Errors
+///
+/// If the query is not well formed, or its formatted text too long.
+pub fn format_with(source: &str, dialect: Dialect) -> Result<String, FormatError> {
+    crate::parse_with(source, dialect).map_err(FormatError::Syntax)?;
     let formatted = tree::build(lexemes::read(source)).map(|tree| print::print(&tree)).ok_or(FormatError::Changed)?;
     if formatted.len() > MAX_QUERY_BYTES {
         return Err(FormatError::TooLong);

@@ -32,5 +32,5 @@ mod spans;
 pub use ast::Dialect;
 pub use check::{Catalogue, FieldTypes, check, check_expression};
 pub use diagnostic::{Diagnostic, Label, Severity};
-pub use format::{FormatError, format};
+pub use format::{FormatError, format, format_with};
 pub use parser::{parse, parse_expression, parse_with};

@@ -165,9 +165,11 @@ fn tightness(expr: &Expr) -> Tightness {
         ExprKind::Arithmetic { op: ArithmeticOp::Add | ArithmeticOp::Subtract, .. } => Tightness::Add,
         ExprKind::Arithmetic { .. } => Tightness::Multiply,
         ExprKind::Negate(_) => Tightness::Sign,
-        ExprKind::Literal(_) | ExprKind::Field(_) | ExprKind::EventField { .. } | ExprKind::Call { .. } => {
-            Tightness::Primary
-        }
+        ExprKind::Literal(_)
+        | ExprKind::Field(_)
+        | ExprKind::EventField { .. }
+        | ExprKind::Call { .. }
+        | ExprKind::Relation { .. } => Tightness::Primary,
     }
 }
 
@@ -200,6 +202,7 @@ impl fmt::Display for Expr {
                 write_row(f, list, ", ", Tightness::Or)?;
                 f.write_char(')')
             }
+            ExprKind::Relation { relation, filter } => write!(f, "{} of [{filter}]", relation.name()),
             ExprKind::Negate(inner) => write!(f, "-{}", Operand(inner, Tightness::Sign)),
             ExprKind::Arithmetic { op, left, right } => {
                 let (left_place, right_place) = match tightness(self) {

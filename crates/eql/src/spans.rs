@@ -70,6 +70,7 @@ impl Expr {
             ExprKind::In { fold, negated, list, .. } => (fold, negated, list.len()).hash(hasher),
             ExprKind::Call { function, fold, args, .. } => (function, fold, args.len()).hash(hasher),
             ExprKind::And(operands) | ExprKind::Or(operands) => operands.len().hash(hasher),
+            ExprKind::Relation { relation, filter } => (relation, &filter.category).hash(hasher),
             ExprKind::Not(_) | ExprKind::Negate(_) => {}
         }
         for child in self.children() {
@@ -99,6 +100,7 @@ fn strip(expr: &mut Expr) {
         ExprKind::Field(field) | ExprKind::EventField { field, .. } => strip_field(field),
         ExprKind::Match { patterns, .. } => patterns.iter_mut().for_each(strip_string),
         ExprKind::Call { name, .. } => *name = Span::default(),
+        ExprKind::Relation { filter, .. } => filter.span = Span::default(),
         _ => {}
     }
     for child in expr.children_mut() {

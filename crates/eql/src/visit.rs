@@ -3,7 +3,7 @@
 use crate::ast::{Body, EventFilter, Expr, ExprKind, Field, JoinKey, Pipe, PipeKind, Query};
 
 impl Expr {
-    /// The operands, in the order written.
+    /// The operands, in the order written; of a relation, the condition on the other event.
     pub fn children(&self) -> Vec<&Expr> {
         match &self.kind {
             ExprKind::Literal(_) | ExprKind::Field(_) | ExprKind::EventField { .. } => Vec::new(),
@@ -13,6 +13,7 @@ impl Expr {
             ExprKind::Match { subject, .. } => vec![subject],
             ExprKind::In { subject, list, .. } => std::iter::once(&**subject).chain(list).collect(),
             ExprKind::Call { args, .. } => args.iter().collect(),
+            ExprKind::Relation { filter, .. } => vec![&filter.condition],
         }
     }
 
@@ -26,13 +27,17 @@ impl Expr {
             ExprKind::Match { subject, .. } => vec![subject],
             ExprKind::In { subject, list, .. } => std::iter::once(&mut **subject).chain(list).collect(),
             ExprKind::Call { args, .. } => args.iter_mut().collect(),
+            ExprKind::Relation { filter, .. } => vec![&mut filter.condition],
         }
     }
 
     /// Whether no field occurs in the expression, so that it has one value for all events.
     pub fn is_constant(&self) -> bool {
         let mut constant = true;
-        walk(self, &mut |expr| constant &= !matches!(expr.kind, ExprKind::Field(_) | ExprKind::EventField { .. }));
+        walk(self, &mut |expr| {
+            use ExprKind as E;
+            constant &= !matches!(expr.kind, E::Field(_) | E::EventField { .. } | E::Relation { .. });
+        });
         constant
     }
 }

@@ -1,7 +1,7 @@
-//! The extended dialect: pipes that Elasticsearch refuses.
+//! The extended dialect: pipes and relations that Elasticsearch refuses.
 
 use eqlipse_eql::ast::{Body, ExprKind, PipeKind, Query};
-use eqlipse_eql::{Catalogue, Dialect, check, limits, parse, parse_with, visit};
+use eqlipse_eql::{Catalogue, Dialect, check, format_with, limits, parse, parse_with, visit};
 
 fn extended(source: &str) -> Query {
     parse_with(source, Dialect::Extended).unwrap_or_else(|errors| panic!("{source}: {errors:#?}"))
@@ -85,4 +85,43 @@ fn events_are_counted_with_their_runs() {
     assert!(matches!(query.body, Body::Sequence(_)));
     let PipeKind::Sort(keys) = &query.pipes[0].kind else { panic!("{:?}", query.pipes) };
     assert!(matches!(keys[0].kind, ExprKind::EventField { event: 4, .. }));
+}
+
+#[test]
+fn relations_parse_and_print() {
+    for source in [
+        "any where child of [process where true]",
+        "process where a == 1 and not descendant of [any where event of [\"x y\" where b : \"c*\"]]",
+        "sequence by a [any where event of [any where true]] [any where true or child of [file where c]] | head 1",
+    ] {
+        let query = extended(source);
+        assert_eq!(query.to_string(), source);
+        let formatted = format_with(source, Dialect::Extended).expect(source);
+        assert!(extended(&formatted).eq_ignoring_spans(&query), "{formatted}");
+        assert_eq!(parse(source).expect_err(source)[0].code, "unsupported-relationship");
+    }
+    let query = extended("any where a and child of [any where b or event of [any where c]]");
+    let named: Vec<&str> = visit::fields(&query).iter().map(|field| &*field.name).collect();
+    assert_eq!(named, ["a", "b", "c"]);
+}
+
+#[test]
+fn faults_of_relations_have_messages() {
+    assert_eq!(code("any where parent of [any where true]"), "unsupported-relationship");
+    assert_eq!(code("any where true | filter child of [any where true]"), "unsupported-relationship");
+    assert_eq!(code("any where child of any where true"), "unexpected-token");
+    assert_eq!(code("any where child of [any where true"), "unexpected-token");
+    assert_eq!(code("any where child of [sequence [any where true] [any where true]]"), "unexpected-token");
+    let deep = format!("any where {}true{}", "child of [any where ".repeat(300), "]".repeat(300));
+    assert_eq!(code(&deep), "nested-too-deep");
+    for (source, expected) in [
+        ("any where child of [any where true] == true", Some("relation-operand")),
+        ("any where length(string(child of [any where true])) > 0", Some("relation-operand")),
+        ("any where not (a == 1 or child of [any where child of [any where 7]])", Some("not-boolean")),
+        ("any where not (a == 1 or child of [any where true])", None),
+    ] {
+        let diagnostics = check(&extended(source), &Catalogue);
+        let found: Vec<&str> = diagnostics.iter().filter(|found| found.is_error()).map(|found| found.code).collect();
+        assert_eq!(found.first().copied(), expected, "{source}: {diagnostics:?}");
+    }
 }

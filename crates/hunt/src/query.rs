@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eqlipse_alerts::{MatchKind, MatchedEvent};
 use eqlipse_engine::correlate::{CorrelateOptions, Detection, find_rule, pipe_rule};
-use eqlipse_engine::{CompileError, CompileOptions, Coverage, MatchPlan, RuleIndex, RuleSet, RuleSetBuilder, Scope};
+use eqlipse_engine::{CompileOptions, Coverage, MatchPlan, RuleIndex, RuleSet, RuleSetBuilder, Scope};
 use eqlipse_eql::Diagnostic;
 use eqlipse_eql::ast::{Body, Pipe, PipeKind, Query, Span};
 use eqlipse_events::{Discovery, InputProblem, Progress, ReadReport};
@@ -96,11 +96,7 @@ impl CompiledQuery {
         query.pipes.splice(..0, limit);
         let mut builder = RuleSetBuilder::new(CompileOptions::default());
         eqlipse_events::reserve(builder.schema_mut());
-        let rule = builder.add(&query, &scope(options)).map_err(|error| match error {
-            CompileError::Regex { span, error } => {
-                vec![Diagnostic::error("invalid-regex", span, error.to_string())]
-            }
-        })?;
+        let rule = builder.add(&query, &scope(options)).map_err(|error| vec![error.diagnostic()])?;
         let plan = Arc::new(MatchPlan::new(Arc::new(builder.build())));
         Ok(Self { plan, rule, samples_per_key: options.max_samples_per_key, fields, warnings })
     }
@@ -147,6 +143,7 @@ fn scope(options: &QueryOptions) -> Scope {
         category_field: Some(options.event_category_field.clone()),
         timestamp_field: Some(options.timestamp_field.clone()).filter(|field| field != TIMESTAMP_FIELD),
         tiebreaker_field: options.tiebreaker_field.clone(),
+        ..Scope::default()
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use eqlipse_engine::{CompileError, CompileOptions, MatchPlan, RuleIndex, RuleSetBuilder, Scope};
+use eqlipse_engine::{CompileOptions, MatchPlan, RuleIndex, RuleSetBuilder, Scope};
 use eqlipse_eql::Diagnostic;
 use eqlipse_rules::{EqlRule, LoadedRule, Rule, RuleKind, RuleLoad};
 use sha2::{Digest, Sha256};
@@ -116,13 +116,9 @@ impl Compiler {
             category_field: eql.event_category_override.clone(),
             timestamp_field: eql.timestamp_field.clone(),
             tiebreaker_field: eql.tiebreaker_field.clone(),
+            ..Scope::default()
         };
-        match self.builder.add(&query, &scope) {
-            Ok(_) => Ok(()),
-            Err(CompileError::Regex { span, error }) => {
-                Err(render(&[Diagnostic::error("invalid-regex", span, error.to_string())]))
-            }
-        }
+        self.builder.add(&query, &scope).map(drop).map_err(|error| render(&[error.diagnostic()]))
     }
 
     fn finish(mut self, any_index: bool) -> RuleBook {

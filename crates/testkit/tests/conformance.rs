@@ -19,6 +19,7 @@ fn run(setting: &Setting, query: &Query) -> Vec<Match> {
         timestamp_field: setting.timestamp.into(),
         tiebreaker_field: setting.tiebreaker.map(str::to_owned),
         types: Box::new(move |name| types.get(name).copied().unwrap_or(FieldType::Dynamic)),
+        processes: setting.processes.clone(),
         ..Options::default()
     });
     let order = |index: usize| setting.orders.as_ref().map(|orders| orders[index]);

@@ -1,7 +1,7 @@
 //! The formatter over random queries with comments and line breaks anywhere between their tokens.
 
 use eqlipse_eql::format::comments;
-use eqlipse_eql::{format, parse};
+use eqlipse_eql::{Dialect, format_with, parse_with};
 use eqlipse_testkit::generate;
 use proptest::prelude::*;
 
@@ -63,12 +63,12 @@ proptest! {
     ) {
         let source = spread(&query.to_string(), &gaps);
         // Where a raw string ends is not always where this test thinks.
-        prop_assume!(parse(&source).is_ok_and(|parsed| parsed.eq_ignoring_spans(&query)));
-        let formatted = format(&source).unwrap_or_else(|error| panic!("{error}\n{source}"));
-        let parsed = parse(&formatted).unwrap_or_else(|errors| panic!("{formatted}\n{errors:#?}"));
+        prop_assume!(parse_with(&source, Dialect::Extended).is_ok_and(|parsed| parsed.eq_ignoring_spans(&query)));
+        let formatted = format_with(&source, Dialect::Extended).unwrap_or_else(|error| panic!("{error}\n{source}"));
+        let parsed = parse_with(&formatted, Dialect::Extended).unwrap_or_else(|errors| panic!("{formatted}\n{errors:#?}"));
         prop_assert!(parsed.eq_ignoring_spans(&query), "{}\n{}", source, formatted);
         prop_assert_eq!(comments(&source).len(), comments(&formatted).len(), "{}\n{}", source, formatted);
-        let again = format(&formatted).unwrap_or_else(|error| panic!("{error}\n{formatted}"));
+        let again = format_with(&formatted, Dialect::Extended).unwrap_or_else(|error| panic!("{error}\n{formatted}"));
         prop_assert_eq!(&again, &formatted, "of\n{}", source);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use eqlipse_engine::{CompileError, CompileOptions, RuleSetBuilder, Scope};
+use eqlipse_engine::{CompileOptions, RuleSetBuilder, Scope};
 use eqlipse_eql::ast::Query;
 use eqlipse_eql::{Catalogue, Diagnostic};
 use eqlipse_hunt::QueryPlace;
@@ -175,10 +175,7 @@ fn of_query(loaded: &LoadedRule, styled: bool, findings: &mut Vec<Finding>) {
 /// Whether the engine takes the query, too.
 fn compile_error(query: &Query) -> Option<Diagnostic> {
     let mut builder = RuleSetBuilder::new(CompileOptions::default());
-    match builder.add(query, &Scope::default()) {
-        Ok(_) => None,
-        Err(CompileError::Regex { span, error }) => Some(Diagnostic::error("regex", span, error.to_string())),
-    }
+    builder.add(query, &Scope::default()).err().map(|error| error.diagnostic())
 }
 
 fn text(out: &mut dyn Write, findings: &[Finding]) -> io::Result<()> {

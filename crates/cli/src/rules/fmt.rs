@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use eqlipse_eql::FormatError;
 use eqlipse_eql::limits::MAX_QUERY_BYTES;
+use eqlipse_eql::{Dialect, FormatError};
 use eqlipse_rules::{LoadError, LoadedRule, Origin, PathOrStdin, SkipReason, load};
 use similar::TextDiff;
 
@@ -199,7 +199,7 @@ fn bare_query(args: &FmtArgs, messages: Messages) -> Result<Exit, CliError> {
     let mut query = String::new();
     let read = io::stdin().lock().take(MAX_QUERY_BYTES as u64 + 1).read_to_string(&mut query);
     read.map_err(|error| CliError::NothingRead(format!("standard input: {error}")))?;
-    let formatted = match eqlipse_eql::format(&query) {
+    let formatted = match eqlipse_eql::format_with(&query, Dialect::Extended) {
         Ok(formatted) => formatted + "\n",
         Err(FormatError::Syntax(diagnostics)) => {
             let drawn: Vec<String> = diagnostics.iter().map(|d| d.render(&query, "<stdin>", false)).collect();

@@ -70,5 +70,6 @@ fn reads_field(expr: &Expr) -> bool {
         ExprKind::Match { subject, .. } => reads_field(subject),
         ExprKind::In { subject, list, .. } => reads_field(subject) || list.iter().any(reads_field),
         ExprKind::Call { args, .. } => args.iter().any(reads_field),
+        ExprKind::Relation { .. } => true,
     }
 }

@@ -195,6 +195,8 @@ impl Lowering<'_> {
                 let any = TextPattern::Wildcard(Wildcard::new("*"), Fold::None);
                 Script::Match { subject: boxed(self, &args[0])?, patterns: vec![any], any_kind: false }
             }
+            // Relations were replaced by what they come to.
+            ExprKind::Relation { .. } => return Err(CompileError::RelationInside { span: expr.span }),
             ExprKind::Call { function, fold, args, .. } => {
                 Script::Call { function: *function, fold: *fold, args: self.script_nodes(args, slots)? }
             }

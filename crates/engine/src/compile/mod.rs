@@ -10,6 +10,7 @@ mod graph;
 mod index_pattern;
 mod lower;
 mod pipes;
+mod relations;
 mod rule_set;
 mod test;
 
@@ -17,6 +18,8 @@ pub use constant::{ConstantError, constant};
 pub use graph::{Graph, LeafId, LeafKind, Node, NodeId};
 pub use pipes::Pipes;
 pub(crate) use pipes::{Key, PipePlan, Slot};
+pub(crate) use relations::RelatedFilter;
+pub use relations::{MAX_RELATIONS, ProcessEvents, Relations};
 pub use rule_set::{
     CompileError, CompileOptions, FieldTypes, JoinField, Plan, RuleIndex, RuleOrder, RulePlan, RuleSet, RuleSetBuilder,
     Scope, SequencePlan, Stage, StageId, Step,

@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 use eqlipse_batch::{FieldId, Schema, SchemaBuilder};
 use eqlipse_ecs::FieldType;
-use eqlipse_eql::ast::{Body, EventFilter, JoinKey, Query, Sample, Sequence, SequenceItem, Span};
+use eqlipse_eql::Diagnostic;
+use eqlipse_eql::ast::{Body, EventFilter, Expr, ExprKind, JoinKey, Query, Sample, Sequence, SequenceItem, Span};
 use thiserror::Error;
 
 use super::graph::{Graph, NodeId};
 use super::lower::Lowering;
 use super::pipes::{self, Pipes};
+use super::relations::{self, MAX_RELATIONS, ProcessEvents, RelatedFilter, RelationPlan, Relations};
 use crate::text::RegexError;
 
 /// A rule's number in its [`RuleSet`], in the order in which rules were added.
@@ -46,6 +48,8 @@ pub struct Scope {
     pub timestamp_field: Option<String>,
     /// The field that orders events of one time; the events' own if absent.
     pub tiebreaker_field: Option<String>,
+    /// How relations tell the starts and ends of processes.
+    pub processes: ProcessEvents,
 }
 
 /// Why a query cannot be compiled.
@@ -59,6 +63,39 @@ pub enum CompileError {
         /// What is wrong.
         error: RegexError,
     },
+    /// A relation that is an operand of something else than `and`, `or` and `not`.
+    #[error("a relation is a condition by itself, not a value")]
+    RelationInside {
+        /// Where it stands.
+        span: Span,
+    },
+    /// More than [`MAX_RELATIONS`] different relations in one filter.
+    #[error("a filter may ask for {MAX_RELATIONS} different relations at most")]
+    TooManyRelations {
+        /// Where the condition stands.
+        span: Span,
+    },
+    /// [`ProcessEvents`] whose queries are no event queries.
+    #[error("{query:?} is no event query: {message}")]
+    ProcessEvents {
+        /// The query.
+        query: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl CompileError {
+    /// The same as the checker would say it.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let (code, span) = match self {
+            Self::Regex { span, .. } => ("invalid-regex", *span),
+            Self::RelationInside { span } => ("relation-operand", *span),
+            Self::TooManyRelations { span } => ("too-many-relations", *span),
+            Self::ProcessEvents { .. } => ("process-events", Span::default()),
+        };
+        Diagnostic::error(code, span, self.to_string())
+    }
 }
 
 /// One filter of one rule: the event of an event query, an item of a sequence or sample, an `until`.
@@ -76,6 +113,8 @@ pub struct Stage {
     pub(crate) category_gate: NodeId,
     /// The category, where the filter names one.
     pub(crate) category: Option<String>,
+    /// Whether its events may be in what the rule finds; others are only looked at.
+    pub(crate) shown: bool,
 }
 
 /// A field of a join key.
@@ -105,6 +144,8 @@ pub struct RulePlan {
     pub order: RuleOrder,
     /// What becomes of what it finds.
     pub pipes: Pipes,
+    /// The relations between processes that its filters ask for.
+    pub relations: Option<Relations>,
 }
 
 /// The kinds of correlation.
@@ -165,8 +206,8 @@ impl RuleSet {
 
     /// Whether a row of this stage is a detection by itself: the rule is an event query.
     pub fn fires_alone(&self, stage: StageId) -> bool {
-        let rule = self.stages[stage.0 as usize].rule;
-        matches!(self.plans[rule.0 as usize].plan, Plan::Event(_))
+        let plan = &self.plans[self.stages[stage.0 as usize].rule.0 as usize];
+        matches!(plan.plan, Plan::Event(_)) && plan.relations.is_none()
     }
 
     /// All plans, by [`RuleIndex`].
@@ -183,6 +224,8 @@ pub struct RuleSetBuilder {
     schema: SchemaBuilder,
     stages: Vec<Stage>,
     plans: Vec<RulePlan>,
+    /// The relations of the rule that is being added.
+    relations: Option<Relations>,
 }
 
 impl RuleSetBuilder {
@@ -195,6 +238,7 @@ impl RuleSetBuilder {
             schema: Schema::builder(),
             stages: Vec::new(),
             plans: Vec::new(),
+            relations: None,
         }
     }
 
@@ -230,8 +274,9 @@ impl RuleSetBuilder {
         let no_index: &[String] = &[];
         let patterns = if self.any_index { no_index } else { &scope.index };
         let index_gate = self.lowering().index_gate(patterns);
-        let at =
-            Place { rule, index_gate, category_field: scope.category_field.as_deref().unwrap_or("event.category") };
+        let category_field = scope.category_field.as_deref().unwrap_or("event.category");
+        let at = Place { rule, index_gate, category_field, processes: &scope.processes };
+        self.relations = None;
         let plan = match &query.body {
             Body::Event(filter) => Plan::Event(self.stage(&at, filter, &[])?),
             Body::Sequence(sequence) => Plan::Sequence(self.sequence(&at, sequence)?),
@@ -241,10 +286,76 @@ impl RuleSetBuilder {
         let order =
             RuleOrder { timestamp: column(&scope.timestamp_field), tiebreaker: column(&scope.tiebreaker_field) };
         let pipes = pipes::lower(&query.pipes, &self.types, &mut self.schema)?;
-        Ok(RulePlan { plan, order, pipes })
+        Ok(RulePlan { plan, order, pipes, relations: self.relations.take() })
     }
 
     fn stage(&mut self, at: &Place<'_>, filter: &EventFilter, keys: &[JoinKey]) -> Result<StageId, CompileError> {
+        self.stage_with_relations(at, filter, keys, true)
+    }
+
+    fn stage_with_relations(
+        &mut self,
+        at: &Place<'_>,
+        filter: &EventFilter,
+        keys: &[JoinKey],
+        shown: bool,
+    ) -> Result<StageId, CompileError> {
+        let asked = relations::asked(&filter.condition)?;
+        if asked.is_empty() {
+            return self.plain_stage(at, filter, keys, shown);
+        }
+        let asks = asked.iter().map(|relation| self.relation(at, relation)).collect::<Result<Vec<_>, _>>()?;
+        let variants = (0..1 << asked.len()).map(|truths| relations::assume(&filter.condition, &asked, truths));
+        let variants: Vec<Expr> = variants.collect();
+        let any = Expr { kind: ExprKind::Or(variants.clone()), span: filter.condition.span };
+        let any = relations::with_condition(filter, any);
+        let candidates = self.plain_stage(at, &any, keys, shown)?;
+        let by_process = self.plain_stage(at, &any, &[relations::key(&at.processes.id_field)], false)?;
+        let variants = variants
+            .into_iter()
+            .map(|variant| self.plain_stage(at, &relations::with_condition(filter, variant), &[], false))
+            .collect::<Result<Vec<_>, _>>()?;
+        let related = RelatedFilter { candidates, by_process, asks, variants };
+        self.relations(at)?.filters.push(related);
+        Ok(candidates)
+    }
+
+    /// The place of a relation among those of the rule, to which it is added where it is not there yet.
+    fn relation(&mut self, at: &Place<'_>, expr: &Expr) -> Result<usize, CompileError> {
+        let ExprKind::Relation { relation, filter } = &expr.kind else {
+            return Err(CompileError::RelationInside { span: expr.span });
+        };
+        if let Some(place) = self.relations(at)?.find(expr) {
+            return Ok(place);
+        }
+        let source = self.stage_with_relations(at, filter, &[relations::key(&at.processes.id_field)], false)?;
+        Ok(self.relations(at)?.add(expr, RelationPlan { relation: *relation, source }))
+    }
+
+    /// The relations of the rule that is being added.
+    fn relations(&mut self, at: &Place<'_>) -> Result<&mut Relations, CompileError> {
+        let relations = match self.relations.take() {
+            Some(relations) => relations,
+            None => {
+                let ProcessEvents { id_field, parent_field, start, end } = at.processes;
+                let mut stage = |query: &str, key: &str| {
+                    let filter = event_filter(query)?;
+                    self.plain_stage(at, &filter, &[relations::key(key)], false)
+                };
+                let (starts, starts_by_parent) = (stage(start, id_field)?, stage(start, parent_field)?);
+                Relations::new(starts, starts_by_parent, stage(end, id_field)?)
+            }
+        };
+        Ok(self.relations.insert(relations))
+    }
+
+    fn plain_stage(
+        &mut self,
+        at: &Place<'_>,
+        filter: &EventFilter,
+        keys: &[JoinKey],
+        shown: bool,
+    ) -> Result<StageId, CompileError> {
         let mut lowering = self.lowering();
         let condition = lowering.filter(filter, at.category_field)?;
         let category = lowering.category(filter, at.category_field);
@@ -257,6 +368,7 @@ impl RuleSetBuilder {
             index_gate: at.index_gate,
             category_gate: self.graph.and(vec![at.index_gate, category]),
             category: filter.category.clone(),
+            shown,
         };
         self.stages.push(stage);
         Ok(StageId(self.stages.len() as u32 - 1))
@@ -291,4 +403,14 @@ struct Place<'a> {
     rule: RuleIndex,
     index_gate: NodeId,
     category_field: &'a str,
+    processes: &'a ProcessEvents,
+}
+
+fn event_filter(query: &str) -> Result<EventFilter, CompileError> {
+    let fault = |message: String| CompileError::ProcessEvents { query: query.to_owned(), message };
+    match eqlipse_eql::parse(query) {
+        Ok(Query { body: Body::Event(filter), pipes }) if pipes.is_empty() => Ok(filter),
+        Ok(_) => Err(fault("it has several events or pipes".to_owned())),
+        Err(errors) => Err(fault(errors.first().map(|error| error.message.clone()).unwrap_or_default())),
+    }
 }

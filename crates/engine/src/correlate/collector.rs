@@ -51,6 +51,9 @@ struct Carried {
 /// By the field's place among those carried.
 type CarriedValues = Box<[Box<[Scalar<'static>]>]>;
 
+/// The handle of an event whose document nobody will ask for.
+const NO_DOCUMENT: u64 = u64::MAX;
+
 /// Takes the matched rows of one thread's batches.
 #[derive(Debug)]
 pub struct Collector {
@@ -87,7 +90,8 @@ impl Collector {
         self.event_of_row.resize(batch.len(), None);
     }
 
-    /// Takes the rows of a stage in the batch that was begun. `handle` is asked once for each row that is kept.
+    /// Takes the rows of a stage in the batch that was begun. `handle` is asked once for each row that is kept
+    /// and may be in what the rule finds.
     pub fn add(&mut self, batch: &EventBatch, stage: StageId, rows: &[u32], mut handle: impl FnMut(u32) -> u64) {
         let rules = self.rules.clone();
         let description = &rules.stages()[stage.0 as usize];
@@ -102,8 +106,12 @@ impl Collector {
             }
             if event as usize == self.events.len() {
                 let meta = batch.rows()[*row as usize];
-                self.events.push(MatchedEvent { order: meta.order, identity: meta.identity, handle: handle(*row) });
+                self.events.push(MatchedEvent { order: meta.order, identity: meta.identity, handle: NO_DOCUMENT });
                 self.event_of_row[*row as usize] = Some(event);
+            }
+            let known = &mut self.events[event as usize].handle;
+            if description.shown && *known == NO_DOCUMENT {
+                *known = handle(*row);
             }
             if own_order != RuleOrder::default() {
                 self.add_own_order(batch, *row, description.rule, event, own_order);

@@ -7,11 +7,13 @@
 mod collector;
 mod key;
 mod pipes;
+mod relations;
 mod sample;
 mod sequence;
 
 use crate::compile::{Plan, RuleIndex, RulePlan, RuleSet, StageId};
 use crate::script::Scalar;
+use relations::Held;
 
 pub use collector::{Collector, Matched, MatchedEvent, StageRow};
 pub use key::{KeyId, KeyPart, KeyTable};
@@ -78,7 +80,10 @@ pub fn correlate_rule(
 /// Runs the plan of one rule up to its pipes.
 pub fn find_rule(rules: &RuleSet, rule: RuleIndex, matched: &Matched, options: &CorrelateOptions) -> Vec<Detection> {
     let plan = &rules.plans()[rule.0 as usize];
-    let stages = Stages { rule, plan, matched };
+    let mut stages = Stages { rule, plan, matched, held: None };
+    if let Some(relations) = &plan.relations {
+        stages.held = Some(relations::resolve(&stages, relations));
+    }
     match &plan.plan {
         Plan::Event(stage) => {
             let rows = stages.ordered([*stage]);
@@ -110,6 +115,8 @@ struct Stages<'a> {
     rule: RuleIndex,
     plan: &'a RulePlan,
     matched: &'a Matched,
+    /// Where filters have relations, and once these are resolved.
+    held: Option<Held>,
 }
 
 /// A row of some stage of a rule, in the rule's order.
@@ -129,11 +136,17 @@ impl Stages<'_> {
         Detection { rule: self.rule, events, key, statistics: None }
     }
 
+    /// The rows of a stage, in the order of events; where its filter has relations, those for which they hold.
+    fn rows(&self, stage: StageId) -> impl Iterator<Item = &StageRow> {
+        let held = self.held.as_ref().and_then(|held| held.get(&stage));
+        self.matched.rows(stage).iter().filter(move |row| held.is_none_or(|held| held.contains(&row.event)))
+    }
+
     /// The rows of these stages in the rule's order of events, an event's rows together, by stage and key.
     fn ordered(&self, stages: impl IntoIterator<Item = StageId>) -> Vec<OrderedRow> {
         let mut rows: Vec<OrderedRow> = Vec::new();
         for (index, stage) in stages.into_iter().enumerate() {
-            rows.extend(self.matched.rows(stage).iter().map(|row| OrderedRow {
+            rows.extend(self.rows(stage).map(|row| OrderedRow {
                 rank: row.event,
                 stage: index as u32,
                 key: row.key,

@@ -121,7 +121,7 @@ impl Gaps {
                 continue;
             }
             let Some(gap) = gaps.last_mut() else { continue };
-            for row in stages.matched.rows(step.stage) {
+            for row in stages.rows(step.stage) {
                 if let Some(time) = stages.time(row.event) {
                     gap.entry(row.key).or_default().push(time);
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eqlipse_batch::{Arrival, BatchBuilder, OrderKey, PathNode, RawValue, RowMeta, Schema, ValueRef, coerce_date};
 use eqlipse_ecs::FieldType;
-use eqlipse_engine::compile::{CompileOptions, FieldTypes, Scope};
+use eqlipse_engine::compile::{CompileOptions, FieldTypes, ProcessEvents, Scope};
 use eqlipse_engine::correlate::{Collector, CorrelateOptions, KeyPart, correlate};
 use eqlipse_engine::script::Scalar;
 use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleSet, RuleSetBuilder};
@@ -22,6 +22,7 @@ pub struct Setup {
     pub batch_rows: usize,
     pub collectors: usize,
     pub correlate: CorrelateOptions,
+    pub processes: ProcessEvents,
 }
 
 impl Default for Setup {
@@ -34,6 +35,7 @@ impl Default for Setup {
             batch_rows: 16_384,
             collectors: 1,
             correlate: CorrelateOptions::default(),
+            processes: ProcessEvents::default(),
         }
     }
 }
@@ -48,7 +50,8 @@ pub fn compile(queries: &[&Query], setup: &Setup) -> RuleSet {
     if let Some(tiebreaker) = &setup.tiebreaker_field {
         builder.schema_mut().add_typed(tiebreaker, (setup.types)(tiebreaker).unwrap_or(FieldType::Dynamic));
     }
-    let scope = Scope { category_field: Some(setup.category_field.clone()), ..Scope::default() };
+    let processes = setup.processes.clone();
+    let scope = Scope { category_field: Some(setup.category_field.clone()), processes, ..Scope::default() };
     for query in queries {
         builder.add(query, &scope).unwrap();
     }

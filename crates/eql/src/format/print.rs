@@ -343,7 +343,11 @@ impl<'t, 'a> Printer<'t, 'a> {
         let within = deeper(depth);
         self.token(group.open);
         self.trailing(group.open);
-        if !group.head.is_empty() {
+        if let Some(first) = group.head.first() {
+            if !self.lexemes[*first].own.is_empty() {
+                self.start_line(within);
+                self.lead(*first, within, false);
+            }
             self.line(&group.head);
         }
         self.start_line(within);

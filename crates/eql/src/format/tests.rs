@@ -82,6 +82,20 @@ fn comments_stay_at_their_place() {
 }
 
 #[test]
+fn relations() {
+    let check = |source: &str, expected: &str| {
+        assert_eq!(format_with(source, Dialect::Extended).expect(source), expected, "of {source}");
+        assert_eq!(format_with(expected, Dialect::Extended).expect(expected), expected, "again");
+    };
+    check("any where child  of[any where  a]and b", "any where child of [any where a] and b");
+    check("any where child of [any where a // x\n]", "any where child of [any where\n  a // x\n]");
+    check(
+        "any where child of [any // one\nwhere // two\na]",
+        "any where child of [\n  // one\n  any where // two\n  a\n]",
+    );
+}
+
+#[test]
 fn blank_lines_between_parts_stay() {
     check("any where a and\n\n\n b\n\n and c", "any where a and\n\n  b and\n\n  c");
     check("any where (\n\na\n\n)", "any where (a)");

@@ -2,7 +2,7 @@
 
 use super::expression::{Node, placeholder};
 use super::{Parsed, Parser, Reported};
-use crate::ast::{Expr, ExprKind, Field, Function, Literal, MatchOp, Span, StringLiteral};
+use crate::ast::{Dialect, Expr, ExprKind, Field, Function, Literal, MatchOp, Relation, Span, StringLiteral};
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::function::{Signature, retired};
 use crate::lexer::{Number, TokenKind, decode_identifier, decode_number, decode_string};
@@ -191,7 +191,7 @@ impl Parser<'_> {
             T::TildeIdentifier => return self.call(),
             T::Identifier if self.peek_at(1).kind == T::OpenParen => return self.call(),
             T::Identifier if self.event_field_ahead() => return self.event_field(),
-            T::Identifier if self.peek_at(1).kind == T::Of => return Err(self.relationship()),
+            T::Identifier if self.peek_at(1).kind == T::Of => return self.relation(),
             T::Identifier | T::QuotedIdentifier | T::Question => {
                 let field = self.field()?;
                 let span = self.since(token.span);
@@ -336,11 +336,36 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn relationship(&mut self) -> Reported {
+    /// `child of [filter]`
+    fn relation(&mut self) -> Parsed<Node> {
         let span = self.peek().span;
+        let word = self.text(span);
+        let relation = Relation::ALL.into_iter().find(|relation| relation.name() == word);
+        let Some(relation) = relation.filter(|_| self.dialect == Dialect::Extended && !self.in_pipe) else {
+            return Err(self.no_relation(span));
+        };
+        self.take();
+        self.take();
+        let open = self.expect(TokenKind::OpenBracket, "`[` after `of`")?;
+        let Some((filter, depth)) = self.bracketed(open)? else { return Ok(Node::leaf(placeholder(span).kind, span)) };
+        let span = self.since(span);
+        let depth = self.deeper(depth, span)?;
+        let kind = ExprKind::Relation { relation, filter: Box::new(filter) };
+        Ok(Node { expr: Expr { kind, span }, depth, constant: false })
+    }
+
+    fn no_relation(&mut self, span: Span) -> Reported {
         let name = quoted(&format!("{} of", self.text(span)));
-        let message = format!("{name} is not supported by Elasticsearch");
-        let help = "join the events by a shared field with `sequence by`";
+        let (message, help) = match self.dialect {
+            Dialect::Elastic => (
+                format!("{name} is not supported by Elasticsearch"),
+                "use `sequence by`; `eqlipse query` has relations in its own dialect, rules do not",
+            ),
+            Dialect::Extended if self.in_pipe => (format!("{name} cannot stand in a pipe"), "put it after `where`"),
+            Dialect::Extended => {
+                (format!("unknown relation {name}"), "there are `child of`, `descendant of` and `event of`")
+            }
+        };
         self.fail(Diagnostic::error("unsupported-relationship", span, message).help(help))
     }
 

@@ -1,5 +1,6 @@
 //! Queries and pipes.
 
+use super::expression::Node;
 use super::{Parsed, Parser, Reported};
 use crate::ast::{ArithmeticOp, Body, Dialect, EventFilter, Expr, ExprKind, Literal, Pipe, PipeKind, Query, Span};
 use crate::diagnostic::{Diagnostic, quoted};
@@ -16,7 +17,7 @@ impl Parser<'_> {
             TokenKind::Sequence => Body::Sequence(self.sequence()?),
             TokenKind::Sample => Body::Sample(self.sample()?),
             TokenKind::Join => return Err(self.join()),
-            _ => Body::Event(self.event_filter()?),
+            _ => Body::Event(self.event_filter()?.0),
         };
         let pipes = self.pipes(&body)?;
         self.end()?;
@@ -30,15 +31,16 @@ impl Parser<'_> {
     }
 
     /// `category where condition`
-    pub(super) fn event_filter(&mut self) -> Parsed<EventFilter> {
+    /// A filter, and how deep its condition is.
+    pub(super) fn event_filter(&mut self) -> Parsed<(EventFilter, u16)> {
         let start = self.peek().span;
         let category = self.category()?;
         self.expect(TokenKind::Where, "`where` after the event category")?;
         if self.kind() == TokenKind::End {
             return Err(self.unexpected("a condition after `where`"));
         }
-        let condition = self.condition()?;
-        Ok(EventFilter { category, condition, span: self.since(start) })
+        let Node { expr: condition, depth, .. } = self.expression()?;
+        Ok((EventFilter { category, condition, span: self.since(start) }, depth))
     }
 
     fn category(&mut self) -> Parsed<Option<String>> {
@@ -167,7 +169,7 @@ impl Parser<'_> {
         let extended = self.dialect == Dialect::Extended;
         if EXTENDED_PIPES.contains(&text) {
             let message = format!("the pipe `{text}` is not supported by Elasticsearch");
-            let help = "only `head` and `tail` are";
+            let help = "only `head` and `tail` are; `eqlipse query` has it in its own dialect, rules do not";
             return self.fail(Diagnostic::error("unsupported-pipe", span, message).help(help));
         }
         let message = format!("unknown pipe {}", quoted(text));

@@ -156,7 +156,7 @@ impl Parser<'_> {
 
     fn item(&mut self) -> Parsed<Item> {
         let open = self.take();
-        let filter = self.bracketed(open)?;
+        let filter = self.bracketed(open)?.map(|(filter, _)| filter);
         let span = self.since(open.span);
         self.alias();
         let by = self.peek().span;
@@ -187,7 +187,7 @@ impl Parser<'_> {
     }
 
     /// What stands between the bracket taken last and its partner. After a fault, goes on behind the partner.
-    fn bracketed(&mut self, open: Token) -> Parsed<Option<EventFilter>> {
+    pub(super) fn bracketed(&mut self, open: Token) -> Parsed<Option<(EventFilter, u16)>> {
         let depth = self.depth;
         let filter = self.event_filter();
         if filter.is_ok() && self.take_if(TokenKind::CloseBracket).is_some() {

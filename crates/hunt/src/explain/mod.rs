@@ -111,6 +111,7 @@ impl Subject {
             category_field: eql.event_category_override.clone(),
             timestamp_field: eql.timestamp_field.clone(),
             tiebreaker_field: eql.tiebreaker_field.clone(),
+            ..Scope::default()
         };
         let (rule_id, name) = (Some(rule.rule_id.clone()), Some(rule.name.clone()));
         Ok(Self { rule_id, name, text: eql.query.clone(), query, scope })
@@ -154,12 +155,7 @@ const RULE: RuleIndex = RuleIndex(0);
 fn compile(subject: &Subject) -> Result<Compiled, ExplainError> {
     let mut builder = RuleSetBuilder::new(CompileOptions::default());
     eqlipse_events::reserve(builder.schema_mut());
-    let failed = |error: CompileError| match error {
-        CompileError::Regex { span, error } => {
-            let diagnostic = Diagnostic::error("invalid-regex", span, error.to_string());
-            ExplainError::Query(diagnostic.render(&subject.text, "query", false))
-        }
-    };
+    let failed = |error: CompileError| ExplainError::Query(error.diagnostic().render(&subject.text, "query", false));
     builder.add(&subject.query, &subject.scope).map_err(failed)?;
     let mut planner = Planner::new(&mut builder, &subject.scope);
     let stages = planner.stages(&subject.query).map_err(failed)?;

@@ -1,7 +1,7 @@
 //! Syntax tree nodes without spans, in the parser's canonical form.
 
 use eqlipse_eql::ast::{
-    CompareOp, EventFilter, Expr, ExprKind, Field, Function, Literal, MatchOp, Span, StringLiteral,
+    CompareOp, EventFilter, Expr, ExprKind, Field, Function, Literal, MatchOp, Relation, Span, StringLiteral,
 };
 
 fn node(kind: ExprKind) -> Expr {
@@ -123,4 +123,9 @@ pub fn call(function: Function, fold: bool, args: Vec<Expr>) -> Expr {
 /// `category where condition`
 pub fn filter(category: Option<&str>, condition: Expr) -> EventFilter {
     EventFilter { category: category.map(str::to_owned), condition, span: Span::default() }
+}
+
+/// `child of [filter]`
+pub fn relation_of(relation: Relation, filter: EventFilter) -> Expr {
+    node(ExprKind::Relation { relation, filter: Box::new(filter) })
 }

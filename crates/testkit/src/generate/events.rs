@@ -17,10 +17,25 @@ pub fn events() -> impl Strategy<Value = Vec<Value>> {
     vec(event(), 0..24)
 }
 
+/// Starts and ends of a few processes, and other events of theirs.
+pub fn of_processes() -> impl Strategy<Value = Vec<Value>> {
+    let category = prop_oneof![4 => Just("process"), 1 => Just("file")];
+    let id = || select(pools::PROCESSES);
+    let event = (0i64..40, category, select(pools::TYPES), select(pools::ACTIONS), id(), weighted(0.8, id()));
+    let event = event.prop_map(|(second, category, kind, action, process, parent)| {
+        json!({
+            "@timestamp": (START + second) * 1000,
+            "event": {"category": category, "type": kind, "action": action},
+            "process": {"entity_id": process, "parent": {"entity_id": parent}},
+        })
+    });
+    vec(event, 4..24)
+}
+
 /// An event: each field perhaps missing, null, single, or an array, at a nested or dotted path.
 pub fn event() -> impl Strategy<Value = Value> {
     let field = |(name, ty): &(&'static str, FieldType)| {
-        let frequent = matches!(*name, "event.category" | "event.action" | "host.id");
+        let frequent = matches!(*name, "event.category" | "event.action" | "event.type" | "host.id");
         (Just(*name), weighted(if frequent { 0.9 } else { 0.6 }, field_value(name, *ty)), any::<u8>())
     };
     let fields: Vec<_> = FIELDS.iter().map(field).collect();
@@ -79,7 +94,9 @@ fn scalar(name: &str, ty: FieldType) -> BoxedStrategy<Value> {
     let fitting = match (name, ty) {
         ("event.category", _) => texts(pools::CATEGORIES),
         ("event.action", _) => texts(pools::ACTIONS),
+        ("event.type", _) => texts(pools::TYPES),
         ("host.id", _) => texts(pools::HOSTS),
+        ("process.entity_id" | "process.parent.entity_id", _) => texts(pools::PROCESSES),
         (_, FieldType::Keyword | FieldType::Version) => texts(pools::TEXTS),
         (_, FieldType::Long) => prop_oneof![ints(), (0i64..4).prop_map(|n| json!(n))].boxed(),
         (_, FieldType::Double) => doubles(),

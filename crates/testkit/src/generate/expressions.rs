@@ -1,7 +1,7 @@
 //! Conditions and the expressions in them.
 
 use eqlipse_ecs::FieldType;
-use eqlipse_eql::ast::{ArithmeticOp, CompareOp, Expr, Function, Literal, MatchOp};
+use eqlipse_eql::ast::{ArithmeticOp, CompareOp, Expr, Function, Literal, MatchOp, Relation};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -21,6 +21,31 @@ pub fn condition() -> impl Strategy<Value = Expr> {
             inner.prop_map(not),
         ]
     })
+}
+
+/// What may stand after `where`: a condition, now and then with relations between processes in it.
+pub fn filter_condition() -> BoxedStrategy<Expr> {
+    let either = |(related, other, negated, both): (Expr, Expr, bool, bool)| {
+        let related = if negated { not(related) } else { related };
+        if both { all_of(vec![related, other]) } else { any_of(vec![related, other]) }
+    };
+    let one = || related(condition().boxed());
+    prop_oneof![
+        12 => condition(),
+        1 => one(),
+        1 => (one(), condition(), any::<bool>(), any::<bool>()).prop_map(either),
+        1 => (one(), one(), any::<bool>(), any::<bool>()).prop_map(either),
+        1 => related(one()),
+    ]
+    .boxed()
+}
+
+/// `child of [any where …]` and its like.
+pub(super) fn related(condition: BoxedStrategy<Expr>) -> BoxedStrategy<Expr> {
+    let category = prop::option::weighted(0.2, select(pools::CATEGORIES));
+    (select(&Relation::ALL[..]), category, condition)
+        .prop_map(|(relation, category, condition)| relation_of(relation, filter(category, condition)))
+        .boxed()
 }
 
 /// A condition without `and`, `or`, `not` at the top.

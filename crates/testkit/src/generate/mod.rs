@@ -29,7 +29,10 @@ pub use queries::{event_query, query, sample, sequence};
 pub const FIELDS: &[(&str, FieldType)] = &[
     ("event.category", FieldType::Keyword),
     ("event.action", FieldType::Keyword),
+    ("event.type", FieldType::Keyword),
     ("host.id", FieldType::Keyword),
+    ("process.entity_id", FieldType::Keyword),
+    ("process.parent.entity_id", FieldType::Keyword),
     ("process.name", FieldType::Keyword),
     ("process.command_line", FieldType::Keyword),
     ("process.pid", FieldType::Long),
@@ -63,7 +66,13 @@ pub fn samples(count: usize) -> Vec<Case> {
     std::iter::repeat_with(&mut next).take(count).collect()
 }
 
-/// Any query over some events.
+/// Any query over some events; some are of processes and their relations alone.
 pub fn case() -> impl Strategy<Value = Case> {
-    (query(), events(), events::end()).prop_map(|(query, events, end)| Case { query, events, end })
+    let any = (query(), events()).boxed();
+    let of_processes = (queries::of_processes(), events::of_processes()).boxed();
+    (prop_oneof![8 => any, 1 => of_processes], events::end()).prop_map(|((query, events), end)| Case {
+        query,
+        events,
+        end,
+    })
 }

@@ -6,6 +6,12 @@ pub const CATEGORIES: &[&str] = &["process", "network", "file"];
 /// Actions: few, so that sequences have something to find.
 pub const ACTIONS: &[&str] = &["a", "b", "c"];
 
+/// Types: those that begin and end a process, and another.
+pub const TYPES: &[&str] = &["start", "start", "end", "info"];
+
+/// Ids of processes and parents: few, so that processes relate.
+pub const PROCESSES: &[&str] = &["p1", "p2", "p3", "p4"];
+
 /// Hosts: few, so that join keys meet.
 pub const HOSTS: &[&str] = &["h1", "h2"];
 

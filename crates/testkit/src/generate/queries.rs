@@ -8,8 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::build::{bool_literal, compare, field, field_name, filter, int, string};
-use super::expressions::{boolean, condition, leaf, number, text};
+use super::build::{all_of, any_of, bool_literal, compare, field, field_name, filter, int, not, string};
+use super::expressions::{boolean, condition, filter_condition, leaf, number, related, text};
 use super::pools;
 
 /// Keys by type, so that the keys of every item at one place go together.
@@ -33,8 +33,19 @@ pub fn query() -> impl Strategy<Value = Query> {
 
 /// `category where condition | pipes`
 pub fn event_query() -> impl Strategy<Value = Query> {
-    (category(), condition(), pipes(0))
+    (category(), filter_condition(), pipes(0))
         .prop_map(|(category, condition, pipes)| Query { body: Body::Event(filter(category, condition)), pipes })
+}
+
+/// Relations alone, of simple filters, over processes.
+pub fn of_processes() -> impl Strategy<Value = Query> {
+    let action =
+        || select(pools::ACTIONS).prop_map(|action| compare(CompareOp::Eq, field("event.action"), string(action)));
+    let one = move || related(action().boxed());
+    let nested = related((one(), action()).prop_map(|(inner, action)| all_of(vec![action, inner])).boxed());
+    let related =
+        prop_oneof![3 => one(), 1 => nested, 1 => one().prop_map(not), 1 => vec(one(), 2..4).prop_map(any_of)];
+    related.prop_map(|condition| Query { body: Body::Event(filter(None, condition)), pipes: Vec::new() })
 }
 
 fn category() -> impl Strategy<Value = Option<&'static str>> {
@@ -100,7 +111,7 @@ fn rename_fields(expr: &mut Expr, event: u32) {
 fn item_filter() -> BoxedStrategy<EventFilter> {
     let action =
         select(pools::ACTIONS).prop_map(|action| compare(CompareOp::Eq, field("event.action"), string(action)));
-    let condition = prop_oneof![5 => action, 3 => Just(bool_literal(true)), 2 => leaf(), 1 => condition()];
+    let condition = prop_oneof![5 => action, 3 => Just(bool_literal(true)), 2 => leaf(), 1 => filter_condition()];
     (category(), condition).prop_map(|(category, condition)| filter(category, condition)).boxed()
 }
 

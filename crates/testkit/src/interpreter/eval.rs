@@ -119,6 +119,8 @@ impl Evaluator<'_> {
             ExprKind::Arithmetic { op, left, right } => {
                 functions::arithmetic(*op, &self.value(left, binding)?, &self.value(right, binding)?)
             }
+            // Relations were replaced by fields; the checker refuses those inside other expressions.
+            ExprKind::Relation { .. } => Err(EvalError::BadCall),
             ExprKind::Call { function, fold, args, .. } => {
                 let values = args.iter().map(|arg| self.value(arg, binding)).collect::<Result<Vec<_>, _>>()?;
                 let fold = if *fold { Fold::Unicode } else { Fold::None };
@@ -286,6 +288,7 @@ fn collect_fields<'e>(expr: &'e Expr, out: &mut Vec<&'e str>) {
             collect_fields(right, out);
         }
         ExprKind::Match { subject, .. } => collect_fields(subject, out),
+        ExprKind::Relation { .. } => {}
         ExprKind::In { subject, list, .. } => {
             collect_fields(subject, out);
             list.iter().for_each(|element| collect_fields(element, out));

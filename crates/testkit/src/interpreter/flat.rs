@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::value::Val;
 
 /// All values of an event by dotted path, each in its field's type.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Flat<'a> {
     fields: HashMap<String, Vec<Val<'a>>>,
 }
@@ -29,6 +29,11 @@ impl<'a> Flat<'a> {
     /// Fields whose values have their types already.
     pub fn of(fields: HashMap<String, Vec<Val<'a>>>) -> Self {
         Self { fields }
+    }
+
+    /// Gives a field one value.
+    pub fn set(&mut self, field: &str, value: Val<'a>) {
+        self.fields.insert(field.to_owned(), vec![value]);
     }
 
     /// The values of a field, in document order; none if it is missing.

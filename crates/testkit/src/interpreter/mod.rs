@@ -110,6 +110,13 @@
 //! if they are equal, versions are strings, and values of other different kinds never are. Order of keys: null,
 //! booleans, numbers, strings by bytes, dates, addresses; part by part. An event with more than [`MAX_COMBINATIONS`] keys is no candidate.
 //!
+//! # Relations
+//!
+//! Events are gone through in order. A start whose parent's id is known to a relation, or (`descendant of`) is the id of
+//! one that was so started, makes the process's id a started one; then an event that passes the relation's filter
+//! makes its process's id known, inner relations first; then `event of` holds if the event's id is known, the others if
+//! it is a started one; then an end takes the id out. An id with several values is each of them.
+//!
 //! # Pipes
 //!
 //! In a pipe, `x` is the field of the result's first event, `events[1].x` of its second; an event that is missing on
@@ -135,6 +142,7 @@ mod key;
 mod pattern;
 mod pipes;
 mod regex;
+mod relations;
 mod sample;
 mod sequence;
 mod value;
@@ -150,6 +158,7 @@ pub use eval::{EvalError, Evaluated};
 pub use flat::Flat;
 pub use pattern::{Fold, wildcard};
 pub use regex::{MAX_DEPTH as MAX_REGEX_DEPTH, MAX_REPEAT as MAX_REGEX_REPEAT, Regex, RegexError};
+pub use relations::ProcessEvents;
 pub use value::Val;
 
 /// What the interpreter needs to know beside the query.
@@ -167,6 +176,8 @@ pub struct Options {
     /// Events after this time may still come, so that a sequence that ends with a missing event waits for its `maxspan`
     /// to pass; without it nothing more comes.
     pub end: Option<i64>,
+    /// How relations tell the starts and ends of processes.
+    pub processes: ProcessEvents,
 }
 
 impl Default for Options {
@@ -178,6 +189,7 @@ impl Default for Options {
             types: Box::new(|name| eqlipse_ecs::field_type(name).unwrap_or(FieldType::Dynamic)),
             max_samples_per_key: 1,
             end: None,
+            processes: ProcessEvents::default(),
         }
     }
 }
@@ -274,6 +286,9 @@ impl Interpreter {
 
     /// Runs one query over prepared events.
     pub fn run_prepared(&self, query: &Query, events: &Prepared<'_>) -> Vec<Match> {
+        if let Some((query, events)) = relations::resolve(self, query, events) {
+            return self.run_prepared(&query, &events);
+        }
         let found: Vec<(key::Key, Vec<Option<usize>>)> = match &query.body {
             Body::Event(filter) => events
                 .iter()
