@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use eqlipse_rules::Severity;
 
-pub use query::{Language, Position, QueryArgs, QueryFormat};
+pub use query::{Dialect, Language, Position, QueryArgs, QueryFormat};
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -19,7 +19,7 @@ use eqlipse_events::{Progress, Window};
 use eqlipse_hunt::{CompiledQuery, HuntOptions, QueryOptions, QueryRun, ResultPosition, run_query};
 use jiff::Timestamp;
 
-use crate::args::{Color, Language, OrderBy, Position, QueryArgs, QueryFormat};
+use crate::args::{Color, Dialect, Language, OrderBy, Position, QueryArgs, QueryFormat};
 use crate::exit::{CliError, Exit};
 use crate::hunt::{find, inputs_of, report_reading, window};
 use crate::output::{Messages, Output, is_styled, is_terminal, width};
@@ -128,6 +128,10 @@ fn query_options(args: &QueryArgs) -> QueryOptions {
             Position::Head => ResultPosition::Head,
         },
         max_samples_per_key: args.max_samples_per_key as usize,
+        dialect: match args.dialect {
+            Dialect::Extended => eqlipse_eql::Dialect::Extended,
+            Dialect::Elastic => eqlipse_eql::Dialect::Elastic,
+        },
         case_insensitive: args.case_insensitive,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use eqlipse_alerts::{Alert, MatchedEvent};
-use eqlipse_eql::ast::{Body, JoinKey, Span};
+use eqlipse_eql::ast::{Body, Dialect, JoinKey, PipeKind, Span};
 use eqlipse_rules::{Rule, Severity};
 use serde_json::Value;
 
@@ -176,6 +176,8 @@ pub struct Shape {
     pub keys: Vec<String>,
     /// The text of each item, runs written out.
     pub items: Vec<String>,
+    /// What the last `count` pipe counts by, as it is written.
+    pub counted: Vec<String>,
 }
 
 impl Shape {
@@ -185,9 +187,14 @@ impl Shape {
 
     /// What a query says about its results.
     pub fn of_query(query: &str) -> Shape {
-        let Ok(parsed) = eqlipse_eql::parse(query) else { return Shape::default() };
+        let Ok(parsed) = eqlipse_eql::parse_with(query, Dialect::Extended) else { return Shape::default() };
+        let counted = parsed.pipes.iter().rev().find_map(|pipe| match &pipe.kind {
+            PipeKind::Count(keys) => Some(keys.iter().map(ToString::to_string).collect()),
+            _ => None,
+        });
+        let counted: Vec<String> = counted.unwrap_or_default();
         match &parsed.body {
-            Body::Event(_) => Shape::default(),
+            Body::Event(_) => Shape { counted, ..Shape::default() },
             Body::Sequence(sequence) => Shape {
                 keys: key_names(sequence.items.iter().map(|item| item.keys.as_slice())),
                 items: sequence
@@ -195,9 +202,11 @@ impl Shape {
                     .iter()
                     .flat_map(|item| (0..item.runs).map(|_| item_text(query, item.span)))
                     .collect(),
+                counted,
             },
             Body::Sample(sample) => {
-                Shape { keys: key_names(sample.items.iter().map(|item| item.keys.as_slice())), items: Vec::new() }
+                let keys = key_names(sample.items.iter().map(|item| item.keys.as_slice()));
+                Shape { keys, ..Shape::default() }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use eqlipse_alerts::MatchedEvent;
 use eqlipse_engine::correlate::{Detection, KeyPart, Matched};
+use eqlipse_engine::script::Scalar;
 use eqlipse_events::Discovery;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -86,6 +87,18 @@ impl<'a> Documents<'a> {
         });
         let hex = crate::hex(&key);
         if index == 0 { hex } else { format!("{hex}-{}", index + 1) }
+    }
+}
+
+/// A value that a pipe counted by, as a join key would stand in an alert.
+pub(crate) fn scalar_json(value: &Scalar<'_>) -> Value {
+    match value {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(value) => (*value).into(),
+        Scalar::Int(value) => (*value).into(),
+        Scalar::UInt(value) => (*value).into(),
+        Scalar::Double(value) => (*value).into(),
+        other => other.text().into(),
     }
 }
 

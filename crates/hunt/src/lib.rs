@@ -20,7 +20,9 @@ pub mod rule_tests;
 mod run;
 mod spool;
 
-pub use query::{CompiledQuery, QueryOptions, QueryReport, QueryResult, QueryRun, ResultPosition, run_query};
+pub use query::{
+    CompiledQuery, QueryOptions, QueryReport, QueryResult, QueryRun, ResultCount, ResultPosition, run_query,
+};
 pub use query_place::QueryPlace;
 pub use report::{BlindReason, BlindRule, HuntReport, InputReport, RuleSetReport, SkippedRecord, UnloadedRule};
 pub use rule_book::RuleBook;

@@ -7,11 +7,11 @@ use eqlipse_alerts::{MatchKind, MatchedEvent};
 use eqlipse_engine::correlate::{CorrelateOptions, Detection, find_rule, pipe_rule};
 use eqlipse_engine::{CompileOptions, Coverage, MatchPlan, RuleIndex, RuleSet, RuleSetBuilder, Scope};
 use eqlipse_eql::Diagnostic;
-use eqlipse_eql::ast::{Body, Pipe, PipeKind, Query, Span};
+use eqlipse_eql::ast::{Body, Dialect, Pipe, PipeKind, Query, Span};
 use eqlipse_events::{Discovery, InputProblem, Progress, ReadReport};
 use serde_json::Value;
 
-use crate::documents::Documents;
+use crate::documents::{Documents, scalar_json};
 use crate::gather::{Gathered, gather};
 use crate::ignore_case::ignore_case;
 use crate::report::{BlindReason, InputReport};
@@ -49,6 +49,8 @@ pub struct QueryOptions {
     pub result_position: ResultPosition,
     /// How many samples one join key gives.
     pub max_samples_per_key: usize,
+    /// What the query may contain.
+    pub dialect: Dialect,
     /// Compare texts without case: `==`, `!=`, `in`, `like`, `regex` and functions as their forms with `~`.
     pub case_insensitive: bool,
 }
@@ -62,6 +64,7 @@ impl Default for QueryOptions {
             size: Some(SIZE),
             result_position: ResultPosition::default(),
             max_samples_per_key: CorrelateOptions::default().samples_per_key,
+            dialect: Dialect::Extended,
             case_insensitive: false,
         }
     }
@@ -72,6 +75,8 @@ pub struct CompiledQuery {
     plan: Arc<MatchPlan>,
     rule: RuleIndex,
     samples_per_key: usize,
+    /// Whether results are counts.
+    counts: bool,
     /// The fields that are read, in the order written, each once.
     fields: Vec<String>,
     warnings: Vec<Diagnostic>,
@@ -83,7 +88,7 @@ impl CompiledQuery {
     /// # Errors
     /// What is wrong with the query, and the warnings beside it.
     pub fn eql(text: &str, options: &QueryOptions) -> Result<Self, Vec<Diagnostic>> {
-        let mut query = eqlipse_eql::parse(text)?;
+        let mut query = eqlipse_eql::parse_with(text, options.dialect)?;
         let warnings = eqlipse_eql::check(&query, &eqlipse_eql::Catalogue);
         if warnings.iter().any(Diagnostic::is_error) {
             return Err(warnings);
@@ -92,13 +97,13 @@ impl CompiledQuery {
             ignore_case(&mut query);
         }
         let fields = fields(&query, options);
-        let limit = limit(&query, options);
-        query.pipes.splice(..0, limit);
+        let counts = query.pipes.iter().any(|pipe| matches!(pipe.kind, PipeKind::Count(_)));
+        limit(&mut query, options);
         let mut builder = RuleSetBuilder::new(CompileOptions::default());
         eqlipse_events::reserve(builder.schema_mut());
         let rule = builder.add(&query, &scope(options)).map_err(|error| vec![error.diagnostic()])?;
         let plan = Arc::new(MatchPlan::new(Arc::new(builder.build())));
-        Ok(Self { plan, rule, samples_per_key: options.max_samples_per_key, fields, warnings })
+        Ok(Self { plan, rule, samples_per_key: options.max_samples_per_key, counts, fields, warnings })
     }
 
     /// What may be wrong with the query, though it can be run.
@@ -118,15 +123,23 @@ impl CompiledQuery {
     }
 }
 
-/// `size` is a limit before the first pipe, of the same direction; without pipes, the result position decides.
-fn limit(query: &Query, options: &QueryOptions) -> Option<Pipe> {
+/// Puts in a pipe for `size`. Without pipes, the result position decides which it is. Among `head` and `tail` it stands
+/// first, in the direction of the first, as in Elasticsearch. What the pipes of the extended dialect make is cut behind
+/// them.
+fn limit(query: &mut Query, options: &QueryOptions) {
+    let Some(size) = options.size else { return };
+    let cuts = |pipe: &Pipe| matches!(pipe.kind, PipeKind::Head(_) | PipeKind::Tail(_));
     let from_end = match (&query.body, query.pipes.first()) {
         (Body::Sample(_), _) => false,
         (_, Some(pipe)) => matches!(pipe.kind, PipeKind::Tail(_)),
         (_, None) => options.result_position == ResultPosition::Tail,
     };
-    let kind = options.size.map(if from_end { PipeKind::Tail } else { PipeKind::Head })?;
-    Some(Pipe { kind, span: Span::default() })
+    let pipe = |kind| Pipe { kind, span: Span::default() };
+    match query.pipes.iter().all(cuts) {
+        true if from_end => query.pipes.insert(0, pipe(PipeKind::Tail(size))),
+        true => query.pipes.insert(0, pipe(PipeKind::Head(size))),
+        false => query.pipes.push(pipe(PipeKind::Head(size))),
+    }
 }
 
 fn fields(query: &Query, options: &QueryOptions) -> Vec<String> {
@@ -156,6 +169,10 @@ pub struct QueryReport {
     pub total: u64,
     /// How many results there are.
     pub results: usize,
+    /// Whether the results are counts, not the events.
+    pub counts: bool,
+    /// Whether they are events with counts.
+    pub unique_counts: bool,
     /// Fields that the query reads and no event had, in the order written.
     pub unseen: Vec<String>,
     /// Why the query could not have found anything in this data; empty if it could.
@@ -185,6 +202,19 @@ pub struct QueryResult {
     pub join_keys: Vec<Value>,
     /// The events in the order of the query's items; `None` for one that is missing on purpose.
     pub events: Vec<Option<MatchedEvent>>,
+    /// What the pipes `unique_count` and `count` add. After `count` there are no events.
+    pub count: Option<ResultCount>,
+}
+
+/// How many results a counting pipe took together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultCount {
+    /// How many there were.
+    pub count: u64,
+    /// Their share of all, from 0 to 1; none where all were counted.
+    pub percent: Option<f64>,
+    /// The values that they share, for `count`; the text `totals` where all were counted.
+    pub key: Vec<Value>,
 }
 
 /// A query that was run.
@@ -207,7 +237,12 @@ impl QueryRun<'_> {
     pub fn results(&mut self) -> impl Iterator<Item = Result<QueryResult, HuntError>> {
         let Self { detections, documents, .. } = self;
         detections.iter().map(|detection| {
-            Ok(QueryResult { join_keys: documents.join_keys(detection), events: documents.events(detection)? })
+            let count = detection.statistics.as_ref().map(|statistics| ResultCount {
+                count: statistics.count,
+                percent: statistics.percent,
+                key: statistics.key.iter().map(scalar_json).collect(),
+            });
+            Ok(QueryResult { join_keys: documents.join_keys(detection), events: documents.events(detection)?, count })
         })
     }
 }
@@ -235,6 +270,8 @@ pub fn run_query<'a>(
         kind: match_kind(&rules.plans()[query.rule.0 as usize].plan),
         total,
         results: detections.len(),
+        counts: query.counts,
+        unique_counts: !query.counts && detections.iter().any(|detection| detection.statistics.is_some()),
         unseen: query.unseen(&coverage),
         lacks: coverage.blind_rules(rules).into_iter().flat_map(|(_, lacks)| lacks).collect(),
         inputs: read_inputs,

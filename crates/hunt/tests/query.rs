@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use eqlipse_events::{DiscoverOptions, Discovery, Progress, discover};
+use eqlipse_events::{DiscoverOptions, Discovery, Progress, Window, discover};
 use eqlipse_hunt::{BlindReason, CompiledQuery, HuntOptions, QueryOptions, QueryRun, ResultPosition, run_query};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -181,4 +181,32 @@ fn errors_point_at_their_place() {
     assert!(errors("").iter().all(|diagnostic| diagnostic.is_error()));
     let warned = CompiledQuery::eql("any where proces.name == null", &options()).expect("no error");
     assert!(!warned.warnings().is_empty());
+}
+
+#[test]
+fn size_is_a_limit_behind_pipes_that_make_something() {
+    let data = Data::twenty();
+    assert_eq!(data.events("any where true | sort reverse", &options()), (10..20).rev().collect::<Vec<_>>());
+    assert_eq!(data.events("any where true | unique process.name | tail 1", &options()), [3]);
+    let all = QueryOptions { size: None, ..options() };
+    assert_eq!(data.events("any where true | filter n < 15 | tail 12", &all).len(), 12);
+    let run = data.run("any where true | count process.entity_id", &QueryOptions { size: Some(4), ..options() });
+    assert_eq!((run.report().results, run.report().total, run.report().counts), (4, 20, true));
+}
+
+/// With an end to the window, what must be missing behind a sequence may still come.
+#[test]
+fn the_end_of_the_window_is_the_end_of_time() {
+    let data = Data::twenty();
+    let query = "sequence with maxspan=10s [any where n in (5, 12)] ![any where n == 99]";
+    let compiled = CompiledQuery::eql(query, &options()).unwrap();
+    let found = |to: Option<&str>| {
+        let to = to.map(|time| time.parse::<jiff::Timestamp>().unwrap().as_nanosecond() as i64);
+        let hunt = HuntOptions { window: Window { from: None, to }, ..HuntOptions::default() };
+        let mut run = run_query(&compiled, &data.inputs, &hunt, &Progress::default()).unwrap();
+        run.results().map(|result| result.unwrap().events[0].clone().unwrap().source["n"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(None), [5, 12]);
+    assert_eq!(found(Some("2024-03-01T12:00:15Z")), [5]);
+    assert_eq!(found(Some("2024-03-01T12:00:14Z")), [0; 0]);
 }

@@ -26,6 +26,9 @@ pub struct QueryArgs {
     /// The language of the query
     #[arg(long, value_enum, value_name = "LANGUAGE", default_value_t = Language::Eql, help_heading = "Query")]
     pub lang: Language,
+    /// What the query may contain
+    #[arg(long, value_enum, value_name = "DIALECT", default_value_t = Dialect::Extended, help_heading = "Query")]
+    pub dialect: Dialect,
     /// The field that holds the category of an event
     #[arg(long, value_name = "FIELD", default_value = "event.category", help_heading = "Query")]
     pub event_category_field: String,
@@ -96,10 +99,11 @@ Examples:
   eqlipse query @hunt.eql logs/ --all --fields @timestamp,host.name,process.command_line --format csv
   eqlipse query 'sequence by process.entity_id with maxspan=1m
       [process where event.type == \"start\"] [network where true]' logs/
+  eqlipse query 'process where event.type == \"start\" | count process.name' logs/ --all
 
 Results are ascending in time. Standard error says how many there are in all, what was read, and whether the data has
 the fields that the query reads. --size is a limit before the first pipe: 'head 50' gives 10 results unless --size
-says more. The same input gives the same bytes, whatever --jobs.
+says more; behind pipes other than 'head' and 'tail', it keeps the first. The same input gives the same bytes, whatever --jobs.
 
 Formats: table is for reading. json is one object in the shape of Elasticsearch's '_eql/search' response. ndjson has one
 result of it a line. csv has one line for each event.
@@ -115,6 +119,15 @@ Exit codes:
 pub enum Language {
     /// Event Query Language
     Eql,
+}
+
+/// What a query may contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dialect {
+    /// Also the pipes filter, unique, unique_count, count, sort and 'child of', 'descendant of', 'event of'
+    Extended,
+    /// What Elasticsearch accepts, and detection rules with it
+    Elastic,
 }
 
 /// Which results.

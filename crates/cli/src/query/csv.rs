@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use eqlipse_alerts::{MatchKind, MatchedEvent};
-use eqlipse_hunt::QueryRun;
+use eqlipse_hunt::{QueryRun, ResultCount};
 use serde_json::Value;
 
 use super::columns::{Fields, cell, with_meta};
@@ -16,16 +16,33 @@ use crate::view::{Shape, key_text};
 /// What is shown of an event where `--fields` does not say otherwise.
 const SUMMARY: [&str; 7] = ["time", "host", "category", "event", "source", "index", "id"];
 
+/// What a counting pipe adds.
+const COUNTS: [&str; 2] = ["count", "percent"];
+
 /// Writes the results.
 pub fn write(out: &mut dyn Write, run: &mut QueryRun<'_>, fields: &Fields, shape: &Shape) -> io::Result<()> {
     let grouped = run.report().kind != MatchKind::Event;
+    let counted = run.report().counts || run.report().unique_counts;
     let columns = fields.columns(run)?;
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-    csv.write_record(header(grouped, fields, &columns, shape))?;
+    let mut first: Vec<String> = if counted { COUNTS.map(str::to_owned).into() } else { Vec::new() };
+    if run.report().counts {
+        first.extend(shape.counted.iter().map(|key| safe(key)));
+        csv.write_record(first)?;
+        for result in run.results() {
+            let result = result.map_err(io::Error::other)?;
+            let keys = result.count.iter().flat_map(|count| &count.key).take(shape.counted.len());
+            let cells = count_cells(result.count.as_ref()).into_iter().chain(keys.map(key_text));
+            csv.write_record(cells.map(|cell| harmless(&cell)))?;
+        }
+        return csv.flush();
+    }
+    first.extend(header(grouped, fields, &columns, shape));
+    csv.write_record(first)?;
     for (at, result) in run.results().enumerate() {
         let result = result.map_err(io::Error::other)?;
         for (position, event) in result.events.iter().enumerate() {
-            let mut cells = Vec::new();
+            let mut cells = if counted { count_cells(result.count.as_ref()).into() } else { Vec::new() };
             if grouped {
                 cells.extend([(at + 1).to_string(), (position + 1).to_string()]);
                 cells
@@ -43,6 +60,11 @@ pub fn write(out: &mut dyn Write, run: &mut QueryRun<'_>, fields: &Fields, shape
         }
     }
     csv.flush()
+}
+
+fn count_cells(count: Option<&ResultCount>) -> [String; 2] {
+    let percent = count.and_then(|count| count.percent).map_or_else(String::new, |share| share.to_string());
+    [count.map_or_else(String::new, |count| count.count.to_string()), percent]
 }
 
 fn header(grouped: bool, fields: &Fields, columns: &[String], shape: &Shape) -> Vec<String> {

@@ -40,6 +40,9 @@ fn verdict(report: &QueryReport) -> String {
         MatchKind::Sample => "sample",
     };
     if report.total > 0 {
+        if report.counts {
+            return format!("{} of {}", counted(report.results as u64, "count"), counted(report.total, noun));
+        }
         return format!("{} of {}", grouped(report.results as u64), counted(report.total, noun));
     }
     if report.lacks.is_empty() {

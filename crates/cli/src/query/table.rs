@@ -10,7 +10,7 @@ use crate::date::readable;
 use crate::field::text;
 use crate::happening::happening;
 use crate::style::{DIM, HEADING, LABEL, paint};
-use crate::text::{columns as text_columns, counted, padded, shown, wrapped};
+use crate::text::{columns as text_columns, counted, grouped, padded, shown, wrapped};
 use crate::view::{Shape, key_text};
 
 /// Columns between the cells.
@@ -43,16 +43,19 @@ pub fn write(
     if run.report().results == 0 {
         return Ok(());
     }
+    if run.report().counts {
+        return write_counts(out, run, shape, width);
+    }
     let columns = fields.columns(run)?;
     let titles: Vec<String> = match fields.is_empty() {
         true => SUMMARY.map(str::to_owned).into(),
         false => columns.iter().map(|column| shown(column).into_owned()).collect(),
     };
-    let grouped = run.report().kind != MatchKind::Event;
+    let is_grouped = run.report().kind != MatchKind::Event || run.report().unique_counts;
     let mut rows = Vec::new();
     for (at, result) in run.results().enumerate() {
         let result = result.map_err(io::Error::other)?;
-        if grouped {
+        if is_grouped {
             rows.push(Row::Group(group(at + 1, &result, shape)));
         }
         let events = result.events.iter().enumerate().map(|(position, event)| match event {
@@ -65,7 +68,7 @@ pub fn write(
         });
         rows.extend(events);
     }
-    let indent = if grouped { GAP } else { 0 };
+    let indent = if is_grouped { GAP } else { 0 };
     let widths = widths(&titles, &rows, indent, width);
     line(out, &titles, &widths, indent, |cell| paint(HEADING, cell))?;
     for row in &rows {
@@ -78,6 +81,33 @@ pub fn write(
     Ok(())
 }
 
+/// A line for each count: the number, the share, and what was counted by.
+fn write_counts(out: &mut dyn Write, run: &mut QueryRun<'_>, shape: &Shape, width: usize) -> io::Result<()> {
+    let mut titles = vec!["COUNT".to_owned(), "PERCENT".to_owned()];
+    titles.extend(shape.counted.iter().map(|key| shown(key).into_owned()));
+    let mut rows = Vec::new();
+    for result in run.results() {
+        let Some(count) = result.map_err(io::Error::other)?.count else { continue };
+        let share = count.percent.map_or_else(String::new, |share| format!("{:.1} %", share * 100.0));
+        let mut cells = vec![grouped(count.count), share];
+        cells.extend(count.key.iter().take(shape.counted.len()).map(|key| shown(&key_text(key)).into_owned()));
+        rows.push(Row::Event(cells));
+    }
+    let widths = widths(&titles, &rows, 0, width);
+    line(out, &titles, &widths, 0, |cell| paint(HEADING, cell))?;
+    rows.iter().try_for_each(|row| match row {
+        Row::Event(cells) => line(out, cells, &widths, 0, str::to_owned),
+        _ => Ok(()),
+    })
+}
+
+/// ` (3 times, 25.0 %)`, if a pipe counted.
+fn times(result: &QueryResult) -> String {
+    let Some(count) = &result.count else { return String::new() };
+    let share = count.percent.map_or_else(String::new, |share| format!(", {:.1} %", share * 100.0));
+    format!(" ({}{share})", counted(count.count, "time"))
+}
+
 /// `1. host.id=pc01, user.id=7; 3 events`
 fn group(number: usize, result: &QueryResult, shape: &Shape) -> String {
     let names = shape.keys.iter().map(String::as_str).chain(std::iter::repeat("key"));
@@ -85,7 +115,7 @@ fn group(number: usize, result: &QueryResult, shape: &Shape) -> String {
         .zip(&result.join_keys)
         .map(|(name, value)| format!("{}={}", shown(name), shown(&key_text(value))))
         .collect();
-    let events = counted(result.events.iter().flatten().count() as u64, "event");
+    let events = counted(result.events.iter().flatten().count() as u64, "event") + &times(result);
     match keys.is_empty() {
         true => format!("{number}. {events}"),
         false => format!("{number}. {}; {events}", keys.join(", ")),

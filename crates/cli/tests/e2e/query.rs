@@ -51,6 +51,47 @@ fn json_of_sequences_and_missing_events() {
 }
 
 #[test]
+fn counts_in_every_format() {
+    let bench = Bench::filled();
+    let run = |text: &str, format: &str| bench.run_all(&query(text, &["--format", format, "--size", "1"]));
+    let count = "any where true | count event.category, host.name";
+    let (out, err, code) = run(count, "json");
+    let response = json(&out);
+    assert_eq!(code, 0);
+    assert_eq!(response["hits"]["events"], serde_json::json!([]));
+    let counts = serde_json::json!([{"key": ["network", "pc01"], "count": 1, "percent": 1.0 / 3.0}]);
+    assert_eq!(response["counts"], counts);
+    assert!(err.starts_with("1 count of 3 matching events\n"), "{err}");
+    assert_eq!(json(&run(count, "ndjson").0), counts[0]);
+    assert_eq!(run(count, "csv").0, "count,percent,event.category,host.name\r\n1,0.3333333333333333,network,pc01\r\n");
+    assert_eq!(
+        run(count, "table").0,
+        "COUNT  PERCENT  event.category  host.name\n1      33.3 %   network         pc01\n"
+    );
+    let all = "any where true | count";
+    assert_eq!(json(&run(all, "ndjson").0), serde_json::json!({"key": ["totals"], "count": 3}));
+    assert_eq!(run(all, "csv").0, "count,percent\r\n3,\r\n");
+    let unique = "any where true | unique_count event.category | sort count";
+    let (out, ..) = run(unique, "ndjson");
+    assert_eq!((&json(&out)["count"], &json(&out)["_source"]["event"]["category"]), (&1.into(), &"network".into()));
+    assert!(run(unique, "csv").0.starts_with("count,percent,time,host"), "{}", run(unique, "csv").0);
+    assert!(run(unique, "table").0.contains("1. 1 event (1 time, 33.3 %)"), "{}", run(unique, "table").0);
+}
+
+#[test]
+fn the_dialect_can_be_elastics() {
+    let bench = Bench::filled();
+    let related = "network where event of [process where process.name == \"courier.exe\"]";
+    let (out, _) = bench.run(&query(related, &["--format", "ndjson"]));
+    let categories: Vec<Value> = out.lines().map(|line| json(line)["_source"]["event"]["category"].clone()).collect();
+    assert_eq!(categories, ["network"]);
+    for (text, code) in [(related, "unsupported-relationship"), ("any where true | sort a", "unsupported-pipe")] {
+        let (out, err, status) = bench.run_all(&query(text, &["--dialect", "elastic"]));
+        assert!(status == 2 && out.is_empty() && err.contains(code), "{status} {err}");
+    }
+}
+
+#[test]
 fn ndjson_is_the_default_in_a_pipe() {
     let bench = Bench::filled();
     let (out, _) = bench.run(&query("any where true", &[]));
