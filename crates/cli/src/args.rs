@@ -494,12 +494,15 @@ pub struct FmtArgs {
 #[command(after_long_help = "\
 Examples:
   eqlipse rules test my-rules/
-  eqlipse rules test my-rules/ --require-tests --format junit --output results.xml
+  eqlipse rules test my-rules/ --coverage
+      with the clauses that the tests leave out
+  eqlipse rules test my-rules/ --require-tests --require-coverage --format junit --output results.xml
       in CI
 
 Exit codes:
   0  all tests passed
-  1  a test failed or could not run, or a rule could not be loaded; with --require-tests, a rule has no tests
+  1  a test failed or could not run, or a rule could not be loaded; with --require-tests, a rule has no tests;
+     with --require-coverage, a clause was never true or never false
   2  the command line is wrong")]
 pub struct TestArgs {
     /// Rules or their tests: files and folders [default: the bundled rules]
@@ -508,6 +511,12 @@ pub struct TestArgs {
     /// Exit with 1 if a rule has no tests
     #[arg(long)]
     pub require_tests: bool,
+    /// Name the clauses that no test event made true, and those that none made false
+    #[arg(long)]
+    pub coverage: bool,
+    /// Exit with 1 if there is such a clause; implies --coverage
+    #[arg(long)]
+    pub require_coverage: bool,
     /// How to write the results
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = TestFormat::Text)]
     pub format: TestFormat,

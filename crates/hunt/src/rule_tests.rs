@@ -9,12 +9,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use eqlipse_alerts::{Alert, MatchedEvent};
-use eqlipse_events::{DiscoverOptions, Progress, discover};
+use eqlipse_events::{DiscoverOptions, Discovery, Progress, discover};
 use eqlipse_rules::{LoadedRule, RuleLoad};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use crate::explain::{ClauseCoverage, ClauseWatch, Subject};
 use crate::report::HuntReport;
 use crate::rule_book::RuleBook;
 use crate::run::{HuntError, HuntOptions, run};
@@ -23,7 +24,7 @@ use crate::run::{HuntError, HuntOptions, run};
 pub const MAX_RULE_TESTS: usize = 10_000;
 
 /// The tests of one rule.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RuleTests {
     tests: Vec<RuleTest>,
 }
@@ -188,6 +189,21 @@ impl RuleTests {
         self.tests.is_empty()
     }
 
+    /// Which clauses of the rule the events of all tests make true, and which false. Events that cannot be read are
+    /// left out: [`Self::run`] says so.
+    ///
+    /// # Errors
+    /// If the rule's clauses cannot be told, or the temporary file for events fails.
+    pub fn coverage(&self, rule: &LoadedRule, folder: Option<&Path>) -> Result<Vec<ClauseCoverage>, String> {
+        let subject = Subject::of_rule(rule, true, false).map_err(|error| error.to_string())?;
+        let mut watch = ClauseWatch::new(&subject).map_err(|error| error.to_string())?;
+        for test in &self.tests {
+            let inputs = test.inputs(folder)?;
+            watch.read(&inputs.found).map_err(|error| error.to_string())?;
+        }
+        Ok(watch.coverage())
+    }
+
     /// Runs the tests. `folder` is what the paths of `files` are relative to; without one, as in rules that do not lie
     /// on a disk, tests with `files` are broken.
     pub fn run(&self, rule: &LoadedRule, folder: Option<&Path>) -> Vec<TestResult> {
@@ -226,6 +242,15 @@ struct Inline {
     document: Map<String, Value>,
     /// What names it in an alert.
     id: String,
+}
+
+/// The events of a test, to be read as a hunt reads them.
+struct TestInputs {
+    found: Discovery,
+    /// Those that stand in the test.
+    events: Vec<Inline>,
+    /// They lie here as long as this lives.
+    _file: tempfile::NamedTempFile,
 }
 
 impl RuleTest {
@@ -275,7 +300,8 @@ impl RuleTest {
         Ok(documents.into_iter().enumerate().map(|(place, document)| Inline::new(place, document)).collect())
     }
 
-    fn run(&self, book: &RuleBook, folder: Option<&Path>) -> Result<Outcome, String> {
+    /// Puts the events of the test where they can be read.
+    fn inputs(&self, folder: Option<&Path>) -> Result<TestInputs, String> {
         let events = self.inline().map_err(|error| error.to_string())?;
         let file = temporary(&events).map_err(|error| format!("temporary file for events: {error}"))?;
         let mut paths = Vec::new();
@@ -286,11 +312,15 @@ impl RuleTest {
             let folder = folder.ok_or("`files` cannot be read, as the rule does not lie in a folder")?;
             paths.push(folder.join(path));
         }
+        Ok(TestInputs { found: discover(&paths, DiscoverOptions::default()), events, _file: file })
+    }
+
+    fn run(&self, book: &RuleBook, folder: Option<&Path>) -> Result<Outcome, String> {
+        let TestInputs { found, events, .. } = &self.inputs(folder)?;
         let options = HuntOptions { jobs: NonZeroUsize::MIN, ..HuntOptions::default() };
-        let found = discover(&paths, DiscoverOptions::default());
-        let report = run(book, &found, &options, &Progress::default()).map_err(|error: HuntError| error.to_string())?;
+        let report = run(book, found, &options, &Progress::default()).map_err(|error: HuntError| error.to_string())?;
         unread(&report).map_or(Ok(()), Err)?;
-        Ok(self.judge(&report.alerts, &events))
+        Ok(self.judge(&report.alerts, events))
     }
 
     fn judge(&self, alerts: &[Alert], events: &[Inline]) -> Outcome {

@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use eqlipse_hunt::explain::ClauseCoverage;
 use eqlipse_hunt::rule_tests::{Outcome, RuleTests, TestResult};
 use eqlipse_rules::{LoadedRule, MAX_FILE_SIZE, RuleLoad, SkipReason};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{inert_lines, report_failures, sort};
 use crate::args::{TestArgs, TestFormat};
@@ -21,10 +22,27 @@ use crate::text::{counted, is_active, shown};
 /// How the name of a file of tests ends.
 const ENDING: &str = ".test.toml";
 
+/// Columns of a filter that are shown to tell it from the rule's others.
+const FILTER_WIDTH: usize = 80;
+
 /// A rule and how its tests ended.
 struct Tested {
     loaded: LoadedRule,
     results: Vec<TestResult>,
+    /// What the tests' events made of the clauses, where that was asked for.
+    coverage: Vec<ClauseCoverage>,
+}
+
+impl Tested {
+    /// A rule whose tests could not be run.
+    fn broken(loaded: LoadedRule, file: &str, reason: &str) -> Tested {
+        let outcome = Outcome::Broken(format!("{file}: {reason}"));
+        Tested { loaded, results: vec![TestResult { name: "tests".to_owned(), outcome }], coverage: Vec::new() }
+    }
+
+    fn not_covered(&self) -> impl Iterator<Item = &ClauseCoverage> {
+        self.coverage.iter().filter(|clause| !clause.is_covered())
+    }
 }
 
 /// How many tests ended how.
@@ -35,6 +53,9 @@ struct Tally {
     broken: usize,
     /// Rules without tests.
     untested: usize,
+    clauses: usize,
+    /// Clauses that were true of some event and false of another.
+    covered: usize,
 }
 
 /// Runs the tests of rules.
@@ -54,10 +75,7 @@ pub fn test(args: &TestArgs, messages: Messages) -> Result<Exit, CliError> {
     sort(&mut load.rules);
     let mut tested = Vec::new();
     for loaded in load.rules {
-        let results = results(&loaded).unwrap_or_else(|(file, reason)| {
-            vec![TestResult { name: "tests".to_owned(), outcome: Outcome::Broken(format!("{file}: {reason}")) }]
-        });
-        tested.push(Tested { loaded, results });
+        tested.push(run(loaded, args.coverage || args.require_coverage));
     }
     let tally = Tally::of(&tested);
     match args.format {
@@ -66,13 +84,16 @@ pub fn test(args: &TestArgs, messages: Messages) -> Result<Exit, CliError> {
             output.write_styled(styled, |out| text(out, &tested, &tally, args))?;
         }
         TestFormat::Json => output.write(|out| json_report(out, &tested, &tally))?,
-        TestFormat::Junit => output.write(|out| junit(out, &tested, args.require_tests))?,
+        TestFormat::Junit => output.write(|out| junit(out, &tested, args))?,
     }
     output.finish()?;
     if args.format != TestFormat::Text || args.output.is_some() {
         messages.note(&paint(DIM, tally.line()));
     }
-    let failed = wrong || tally.failed + tally.broken > 0 || (args.require_tests && tally.untested > 0);
+    let failed = wrong
+        || tally.failed + tally.broken > 0
+        || (args.require_tests && tally.untested > 0)
+        || (args.require_coverage && tally.covered < tally.clauses);
     Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
@@ -93,12 +114,26 @@ fn orphans(load: &RuleLoad) -> Vec<&Path> {
     tests.filter(|path| rule_of(path).is_some_and(|rule| !known.contains(rule.as_path()))).collect()
 }
 
-/// Runs the tests of a rule: those inside its file, then those beside it. An error is a file and what is wrong in it.
-fn results(loaded: &LoadedRule) -> Result<Vec<TestResult>, (String, String)> {
+/// Runs the tests of a rule.
+fn run(loaded: LoadedRule, coverage: bool) -> Tested {
+    let tests = match tests(&loaded) {
+        Ok(tests) => tests,
+        Err((file, reason)) => return Tested::broken(loaded, &file, &reason),
+    };
+    let path = &loaded.origin.path;
+    let folder = path.parent().filter(|_| bundled::file(path).is_none());
+    let results = tests.run(&loaded, folder);
+    // What is wrong with a test that has no coverage, its result says.
+    let coverage = if coverage { tests.coverage(&loaded, folder).unwrap_or_default() } else { Vec::new() };
+    Tested { results, coverage, loaded }
+}
+
+/// The tests of a rule: those inside its file, then those beside it. An error is a file and what is wrong in it.
+fn tests(loaded: &LoadedRule) -> Result<RuleTests, (String, String)> {
     let path = &loaded.origin.path;
     let is_toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
     if !is_toml || loaded.origin.member.is_some() {
-        return Ok(Vec::new());
+        return Ok(RuleTests::default());
     }
     let beside = path.with_extension("test.toml");
     let name = |path: &Path| path.display().to_string();
@@ -111,9 +146,7 @@ fn results(loaded: &LoadedRule) -> Result<Vec<TestResult>, (String, String)> {
         Some(text) => RuleTests::parse(text.trim_start_matches('\u{feff}')).and_then(|tests| inside.and(tests)),
         None => Ok(inside),
     };
-    let tests = tests.map_err(|error| (name(&beside), error.to_string()))?;
-    let folder = path.parent().filter(|_| bundled::file(path).is_none());
-    Ok(tests.run(loaded, folder))
+    tests.map_err(|error| (name(&beside), error.to_string()))
 }
 
 /// The content of a file, bundled or on disk; `None` where there is no such file.
@@ -139,6 +172,8 @@ impl Tally {
         let mut tally = Tally::default();
         for rule in tested {
             tally.untested += usize::from(rule.results.is_empty());
+            tally.clauses += rule.coverage.len();
+            tally.covered += rule.coverage.iter().filter(|clause| clause.is_covered()).count();
             for result in &rule.results {
                 match result.outcome {
                     Outcome::Passed => tally.passed += 1,
@@ -158,20 +193,25 @@ impl Tally {
         if self.untested > 0 {
             line.push_str(&format!("; {} without tests", counted(self.untested as u64, "rule")));
         }
+        if self.clauses > 0 {
+            let clauses = counted(self.clauses as u64, "clause");
+            line.push_str(&format!("; {} of {clauses} seen true and false", self.covered));
+        }
         line
     }
 }
 
 fn text(out: &mut dyn Write, tested: &[Tested], tally: &Tally, args: &TestArgs) -> io::Result<()> {
-    for Tested { loaded, results } in tested.iter().filter(|rule| !rule.results.is_empty()) {
-        writeln!(out, "{}", paint(HEADING, shown(&loaded.rule.name)))?;
-        for TestResult { name, outcome } in results {
+    for rule in tested.iter().filter(|rule| !rule.results.is_empty()) {
+        writeln!(out, "{}", paint(HEADING, shown(&rule.loaded.rule.name)))?;
+        for TestResult { name, outcome } in &rule.results {
             match outcome {
                 Outcome::Passed => writeln!(out, "  {}  {}", paint(CATEGORY, "ok  "), shown(name))?,
                 Outcome::Failed(reason) => problem(out, "FAIL", name, reason)?,
                 Outcome::Broken(reason) => problem(out, "ERR ", name, reason)?,
             }
         }
+        not_covered(out, rule, args)?;
     }
     if tally.untested > 0 {
         let style = if args.require_tests { ERROR } else { WARNING };
@@ -183,6 +223,30 @@ fn text(out: &mut dyn Write, tested: &[Tested], tally: &Tally, args: &TestArgs) 
     writeln!(out, "{}", tally.line())
 }
 
+/// The clauses that are not covered, below their filters.
+fn not_covered(out: &mut dyn Write, rule: &Tested, args: &TestArgs) -> io::Result<()> {
+    let style = if args.require_coverage { ERROR } else { WARNING };
+    let mut stage = None;
+    for clause in rule.not_covered() {
+        if stage.replace(clause.stage) != Some(clause.stage) {
+            let filter: String = clause.filter.chars().take(FILTER_WIDTH).collect();
+            let more = if filter.len() < clause.filter.len() { "…" } else { "" };
+            writeln!(out, "  {}", paint(DIM, format!("[{}{more}]", shown(&filter))))?;
+        }
+        writeln!(out, "    {}  {}", paint(style, format!("{:<12}", never(clause))), shown(&clause.text))?;
+    }
+    Ok(())
+}
+
+/// What no event made of a clause.
+fn never(clause: &ClauseCoverage) -> &'static str {
+    match (clause.seen_true, clause.seen_false) {
+        (false, false) => "never tested",
+        (false, true) => "never true",
+        (true, _) => "never false",
+    }
+}
+
 fn problem(out: &mut dyn Write, word: &str, name: &str, reason: &str) -> io::Result<()> {
     writeln!(out, "  {}  {}", paint(ERROR, word), shown(name))?;
     inert_lines(reason).lines().try_for_each(|line| writeln!(out, "        {line}"))
@@ -191,7 +255,7 @@ fn problem(out: &mut dyn Write, word: &str, name: &str, reason: &str) -> io::Res
 fn json_report(out: &mut dyn Write, tested: &[Tested], tally: &Tally) -> io::Result<()> {
     let tests: Vec<_> = tested
         .iter()
-        .flat_map(|Tested { loaded, results }| {
+        .flat_map(|Tested { loaded, results, .. }| {
             results.iter().map(move |result| {
                 let (outcome, message) = match &result.outcome {
                     Outcome::Passed => ("passed", None),
@@ -221,27 +285,55 @@ fn json_report(out: &mut dyn Write, tested: &[Tested], tally: &Tally) -> io::Res
         })
         .collect();
     let counts = json!({ "passed": tally.passed, "failed": tally.failed, "errors": tally.broken });
-    write_pretty(out, &json!({ "counts": counts, "tests": tests, "rules_without_tests": untested }))
+    let mut report = json!({ "counts": counts, "tests": tests, "rules_without_tests": untested });
+    if tally.clauses > 0 {
+        report["coverage"] = json!({
+            "clauses": tally.clauses,
+            "covered": tally.covered,
+            "not_covered": tested.iter().flat_map(clauses_not_covered).collect::<Vec<_>>(),
+        });
+    }
+    write_pretty(out, &report)
 }
 
-/// A suite for each rule that has tests; where tests are required, a failure for each that has none.
-fn junit(out: &mut dyn Write, tested: &[Tested], required: bool) -> io::Result<()> {
+fn clauses_not_covered(rule: &Tested) -> Vec<Value> {
+    let clause = |clause: &ClauseCoverage| {
+        json!({
+            "rule_id": rule.loaded.rule.rule_id,
+            "rule": rule.loaded.rule.name,
+            "stage": clause.stage,
+            "filter": clause.filter,
+            "clause": clause.text,
+            "seen_true": clause.seen_true,
+            "seen_false": clause.seen_false,
+        })
+    };
+    rule.not_covered().map(clause).collect()
+}
+
+/// A suite for each rule that has tests; where tests or coverage are required, a failure for each that has none, and
+/// for each with clauses that are not covered.
+fn junit(out: &mut dyn Write, tested: &[Tested], args: &TestArgs) -> io::Result<()> {
     let tally = Tally::of(tested);
-    let missing = if required { tally.untested } else { 0 };
+    let uncovered = tested.iter().filter(|rule| args.require_coverage && rule.not_covered().next().is_some());
+    let missing = if args.require_tests { tally.untested } else { 0 } + uncovered.count();
     let (failed, broken) = (tally.failed + missing, tally.broken);
     let tests = tally.passed + failed + broken;
     writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
     writeln!(out, "<testsuites name=\"eqlipse\" tests=\"{tests}\" failures=\"{failed}\" errors=\"{broken}\">")?;
-    for rule in tested.iter().filter(|rule| required || !rule.results.is_empty()) {
-        suite(out, rule)?;
+    for rule in tested.iter().filter(|rule| args.require_tests || !rule.results.is_empty()) {
+        suite(out, rule, args.require_coverage)?;
     }
     writeln!(out, "</testsuites>")
 }
 
-fn suite(out: &mut dyn Write, rule: &Tested) -> io::Result<()> {
+fn suite(out: &mut dyn Write, rule: &Tested, require_coverage: bool) -> io::Result<()> {
     let name = xml(&rule.loaded.rule.name);
     let tally = Tally::of(std::slice::from_ref(rule));
-    let (failed, broken) = (tally.failed + tally.untested, tally.broken);
+    let not_covered: Vec<String> =
+        rule.not_covered().map(|clause| format!("{}: {} in {}", never(clause), clause.text, clause.filter)).collect();
+    let lacks_coverage = require_coverage && !not_covered.is_empty();
+    let (failed, broken) = (tally.failed + tally.untested + usize::from(lacks_coverage), tally.broken);
     let tests = tally.passed + failed + broken;
     writeln!(out, "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failed}\" errors=\"{broken}\">")?;
     if rule.results.is_empty() {
@@ -254,6 +346,13 @@ fn suite(out: &mut dyn Write, rule: &Tested) -> io::Result<()> {
             Outcome::Broken(reason) => Some(("error", reason.as_str())),
         };
         case(out, &name, &result.name, problem)?;
+    }
+    let list = not_covered.join("\n");
+    if lacks_coverage {
+        let message = format!("{} not covered\n{list}", counted(not_covered.len() as u64, "clause"));
+        case(out, &name, "covers every clause", Some(("failure", &message)))?;
+    } else if !list.is_empty() {
+        writeln!(out, "    <system-out>{}</system-out>", xml(&list))?;
     }
     writeln!(out, "  </testsuite>")
 }

@@ -94,8 +94,37 @@ fn tests_out_of_order_are_errors() {
 }
 
 #[test]
+fn coverage_names_what_the_tests_leave_out() {
+    let bench = Bench::new();
+    let query = r#"process where a == 1 and not (b : ("x*", "y") or c != 2) and true"#;
+    bench.file("rules/r.toml", SINGLE.replace(r#"process where process.parent.name == "courier.exe""#, query));
+    let test = |name: &str, events: &str| format!("[[tests]]\nname = \"{name}\"\nalerts = 0\nevents = [{events}]\n");
+    let process = |more: &str| format!("{{event.category = \"process\", {more}}}");
+    // Events of another category do not count, whatever they have.
+    let other = "{event.category = \"file\", a = 1, b = \"y\", c = 2}".to_owned();
+    let tests = |events: &[String]| bench.file("rules/r.test.toml", test("t", &events.join(", ")));
+    let run = |more: &[&str]| bench.run(&[&["rules", "test", "rules"], more].concat());
+    tests(&[other.clone(), process("a = 2, c = 2")]);
+    let (out, code) = run(&["--coverage"]);
+    assert_eq!(code, 0, "{out}");
+    let expected = "    never true    a == 1\n    never true    b : (\"x*\", \"y\")\n    never true    c != 2\n";
+    assert!(out.contains(expected) && out.ends_with("0 of 3 clauses seen true and false\n"), "{out}");
+    assert_eq!(run(&["--require-coverage"]).1, 1);
+    let (xml, code) = run(&["--require-coverage", "--format", "junit"]);
+    assert!(code == 1 && xml.contains("failures=\"1\"") && xml.contains("name=\"covers every clause\""), "{xml}");
+    let (xml, code) = run(&["--coverage", "--format", "junit"]);
+    assert!(code == 0 && xml.contains("<system-out>never true: a == 1 in process where"), "{xml}");
+    let json: Value = serde_json::from_str(&run(&["--coverage", "--format", "json"]).0).unwrap();
+    assert_eq!((&json["coverage"]["clauses"], &json["coverage"]["covered"]), (&3.into(), &0.into()));
+    assert_eq!(json["coverage"]["not_covered"][1]["clause"], "b : (\"x*\", \"y\")");
+    tests(&[other, process("a = 2, c = 2"), process("a = 1, b = \"y\", c = 3")]);
+    let (out, code) = run(&["--require-coverage"]);
+    assert!(code == 0 && out.ends_with("; 3 of 3 clauses seen true and false\n"), "{out}");
+}
+
+#[test]
 fn all_bundled_rules_pass_their_tests() {
-    let (out, err, code) = Bench::new().run_all(&["rules", "test", "--require-tests"]);
+    let (out, err, code) = Bench::new().run_all(&["rules", "test", "--require-tests", "--require-coverage"]);
     assert_eq!(code, 0, "{out}{err}");
     let (out, _) = Bench::new().run(&["rules", "test", "--format", "json"]);
     let json: Value = serde_json::from_str(&out).unwrap();

@@ -7,6 +7,7 @@
 //! the spool for documents.
 
 mod clauses;
+mod coverage;
 mod findings;
 mod gather;
 mod model;
@@ -34,6 +35,7 @@ use clauses::{PlannedStage, Planner};
 use gather::Gather;
 
 pub use clauses::MAX_CLAUSES;
+pub use coverage::{ClauseCoverage, ClauseWatch};
 pub use gather::{MAX_COUNTED_VALUES, MAX_GROUPS, MAX_NAMES, NAME_EVENTS, NAME_STEP};
 pub use model::{
     Clause, ClauseKind, ClauseState, DataInfo, End, EndCount, EventInfo, Explanation, Finding, FindingKind, HitEvent,
