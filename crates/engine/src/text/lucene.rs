@@ -269,26 +269,34 @@ impl Parser<'_> {
         Ok(Tree::Class(if negated { negate(&ranges) } else { ranges }))
     }
 
-    /// `<n-m>`: a decimal number between the two, padded to equal length where both bounds have the same length.
+    /// `<n-m>`: a decimal number between the two. Where both are written with as many digits it has as many, else any
+    /// leading zeros.
     fn interval(&mut self) -> Result<Tree, RegexError> {
         let length = self.pattern[self.at..].find('>').ok_or_else(|| self.error("expected `>`"))?;
         let text = &self.pattern[self.at..self.at + length];
-        let bounds =
-            text.split_once('-').and_then(|(a, b)| Some((a, b, a.parse::<u64>().ok()?, b.parse::<u64>().ok()?)));
+        // Lucene reads them as Java's int.
+        let bound =
+            |digits: &str| digits.parse::<u32>().ok().filter(|n| *n <= i32::MAX as u32 && !digits.starts_with('+'));
+        let bounds = text.split_once('-').and_then(|(a, b)| Some((a, b, bound(a)?, bound(b)?)));
         let Some((a, b, first, last)) = bounds else {
             return Err(self.error("expected two numbers, as in `<1-50>`"));
         };
         self.at += length + 1;
         let width = if a.len() == b.len() { a.len() } else { 0 };
         let (low, high) = (first.min(last), first.max(last));
-        if high - low > u64::from(MAX_REPEAT) * 10 {
+        if high - low > MAX_REPEAT * 10 {
             return Err(RegexError::TooLarge { limit: MAX_REPEAT as usize * 10 });
         }
         let numbers = (low..=high).map(|n| {
             let digits = if width > 0 { format!("{n:0width$}") } else { n.to_string() };
             Tree::Concat(digits.chars().map(|c| Tree::Class(vec![(c, c)])).collect())
         });
-        Ok(Tree::Union(numbers.collect()))
+        let numbers = Tree::Union(numbers.collect());
+        if width > 0 {
+            return Ok(numbers);
+        }
+        let zeros = Tree::Repeat { inner: Box::new(Tree::Class(vec![('0', '0')])), min: 0, max: None };
+        Ok(Tree::Concat(vec![zeros, numbers]))
     }
 
     /// `ranges` with the characters that differ from theirs in case only.
