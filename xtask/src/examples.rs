@@ -3,7 +3,7 @@
 //! The files are made, not recorded: no log of a real host is in them. The same program always writes the same bytes.
 
 mod base64;
-mod random;
+
 mod srv02;
 mod web01;
 mod windows;

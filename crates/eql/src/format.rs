@@ -66,7 +66,7 @@ pub fn format(source: &str) -> Result<String, FormatError> {
     format_with(source, Dialect::Elastic)
 }
 
-/// Formats a query of a dialect, as [`format`] does.
+/// Formats a query of a dialect, as [`format()`] does.
 ///
 /// # Errors
 ///

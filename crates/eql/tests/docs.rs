@@ -3,19 +3,27 @@
 //! `EQLIPSE_BLESS=1 cargo test` rewrites messages and the table of functions.
 
 use eqlipse_eql::function::SIGNATURES;
-use eqlipse_eql::{Catalogue, Diagnostic, check, limits, parse};
+use eqlipse_eql::{Catalogue, Diagnostic, Dialect, check, limits, parse_with};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/eql.md");
 const EXAMPLE: &str = "```eql\n";
 const MESSAGES: &str = "```\n\n```text\n";
 
-fn diagnose(source: &str) -> Vec<Diagnostic> {
-    parse(source).map_or_else(|errors| errors, |query| check(&query, &Catalogue))
+fn diagnose(source: &str, dialect: Dialect) -> Vec<Diagnostic> {
+    parse_with(source, dialect).map_or_else(|errors| errors, |query| check(&query, &Catalogue))
+}
+
+/// The dialect of an example behind this text.
+fn dialect_behind(page: &str) -> Dialect {
+    let section = page.rsplit("\n## ").next().unwrap_or_default();
+    if section.contains("### The extended dialect") { Dialect::Extended } else { Dialect::Elastic }
 }
 
 fn drawn(source: &str) -> String {
-    let shown: Vec<_> =
-        diagnose(source).iter().map(|diagnostic| diagnostic.render(source, "rule.toml", false)).collect();
+    let shown: Vec<_> = diagnose(source, Dialect::Elastic)
+        .iter()
+        .map(|diagnostic| diagnostic.render(source, "rule.toml", false))
+        .collect();
     shown.join("\n\n").lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
@@ -32,7 +40,7 @@ fn with_real_messages(page: &str) -> String {
                 result += &format!("{source}{MESSAGES}{}```\n{after}", drawn(source));
             }
             None => {
-                assert!(diagnose(source).is_empty(), "{}", drawn(source));
+                assert!(diagnose(source, dialect_behind(&result)).is_empty(), "{}", drawn(source));
                 result.push_str(part);
             }
         }

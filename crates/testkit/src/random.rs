@@ -4,6 +4,7 @@
 pub struct Random(u64);
 
 impl Random {
+    /// Seeded by a number.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -15,6 +16,8 @@ impl Random {
         }))
     }
 
+    /// Any number.
+    #[allow(clippy::should_implement_trait, reason = "there is always a next one")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -28,6 +31,7 @@ impl Random {
         low + self.next() % (high - low)
     }
 
+    /// One of these.
     pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.range(0, of.len() as u64) as usize]
     }

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::random::Random;
 use super::windows::{at, ms};
+use eqlipse_testkit::random::Random;
 
 const ADDRESS: &str = "203.0.113.80";
 const INTRUDER: &str = "198.51.100.140";
