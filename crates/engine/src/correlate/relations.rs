@@ -2,7 +2,8 @@
 //!
 //! Event by event, in the rule's order: a start makes its process a child or descendant if its parent is one that
 //! others relate to; then events that match a relation's filter make their process such a one; then filters are judged;
-//! an end, last, takes the process out. So the older implementation in Python does it.
+//! an end, last, takes the process out. The older implementation in Python keeps this order too, but takes ended
+//! processes out only before the next process event, and forgets all at the start of Windows' System process.
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
