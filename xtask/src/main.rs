@@ -1,5 +1,6 @@
 //! Tasks of the workspace: `cargo run -p xtask -- TASK`.
 
+mod bench;
 mod docs;
 mod ecs_catalogue;
 mod examples;
@@ -13,6 +14,8 @@ const USAGE: &str = "\
 Usage: cargo run -p xtask -- TASK
 
 Tasks:
+  bench [CASE…] [--events N] [--runs N]
+                            Measure hunts against only parsing, and print the ratios
   examples                  Write the story in examples/
   ecs-catalogue FIELDS.csv  Write crates/ecs/src/ecs.tsv from the field list that ECS publishes (generated/csv/fields.csv)
   fuzz [TARGET…] [--seconds N]
@@ -43,6 +46,7 @@ fn run(root: &Path, arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
     Some(match arguments {
         ["examples"] => examples::write(&root.join("examples")).map_err(Into::into),
         ["ecs-catalogue", fields] => write_catalogue(root, Path::new(fields)),
+        ["bench", arguments @ ..] => bench::run(root, arguments),
         ["fuzz", arguments @ ..] => fuzz::run(root, arguments),
         ["links"] => docs::check_links(root),
         ["console"] => docs::check_console(root),

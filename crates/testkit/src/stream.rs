@@ -5,7 +5,7 @@
 //! most programs are a few dozen, ids are always new, command lines are long now and then. Every [`ATTACK_EVERY`]th
 //! event starts mshta.exe, and it connects to the network a few events later, so that the number of alerts is known.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::random::Random;
 
@@ -18,42 +18,98 @@ const MOST_PROCESSES: usize = 60;
 /// 2026-03-02T08:00:00Z in milliseconds.
 const START: u64 = 1_772_438_400_000;
 
-const WINDOWS: [(&str, &str); 14] = [
-    ("svchost.exe", r"C:\Windows\System32\svchost.exe -k netsvcs -p -s Schedule"),
+/// A program: its name, path, arguments, the program that starts it, and who signed it.
+type Program = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const WINDOWS: [Program; 13] = [
+    (
+        "svchost.exe",
+        r"C:\Windows\System32\svchost.exe",
+        "-k netsvcs -p -s Schedule",
+        "services.exe",
+        "Microsoft Windows Publisher",
+    ),
     (
         "chrome.exe",
-        r#""C:\Program Files\Google\Chrome\Application\chrome.exe" --type=renderer --lang=en-US --device-scale-factor=1"#,
+        r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+        "--type=renderer --lang=en-US --device-scale-factor=1 --num-raster-threads=4",
+        "chrome.exe",
+        "Google LLC",
     ),
     (
         "msedge.exe",
-        r#""C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe" --type=utility --utility-sub-type=network"#,
+        r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
+        "--type=utility --utility-sub-type=network.mojom.NetworkService",
+        "msedge.exe",
+        "Microsoft Corporation",
     ),
-    ("conhost.exe", r"\??\C:\Windows\System32\conhost.exe 0xffffffff -ForceV1"),
-    ("backgroundTaskHost.exe", r"C:\Windows\System32\backgroundTaskHost.exe -ServerName:App.AppX"),
-    ("SearchProtocolHost.exe", r"C:\Windows\System32\SearchProtocolHost.exe Global\UsGthrFltPipeMssGthrPipe_S-1-5-21"),
-    ("RuntimeBroker.exe", r"C:\Windows\System32\RuntimeBroker.exe -Embedding"),
-    ("explorer.exe", r"C:\Windows\explorer.exe"),
-    ("OUTLOOK.EXE", r#""C:\Program Files\Microsoft Office\root\Office16\OUTLOOK.EXE""#),
-    ("Teams.exe", r#""C:\Users\ann\AppData\Local\Microsoft\Teams\current\Teams.exe" --type=gpu-process"#),
-    ("MsMpEng.exe", r"C:\ProgramData\Microsoft\Windows Defender\Platform\4.18\MsMpEng.exe"),
-    ("taskhostw.exe", r"C:\Windows\System32\taskhostw.exe /RuntimeWide"),
-    ("git.exe", r"C:\Program Files\Git\cmd\git.exe status --porcelain=v1 --untracked-files=all"),
-    ("WmiPrvSE.exe", r"C:\Windows\System32\wbem\WmiPrvSE.exe -secured -Embedding"),
+    ("conhost.exe", r"C:\Windows\System32\conhost.exe", "0xffffffff -ForceV1", "git.exe", "Microsoft Windows"),
+    (
+        "backgroundTaskHost.exe",
+        r"C:\Windows\System32\backgroundTaskHost.exe",
+        "-ServerName:App.AppXmtcan0h2tfbfy7k9kn8hbxb6dmzz1zh0.mca",
+        "svchost.exe",
+        "Microsoft Windows",
+    ),
+    (
+        "SearchProtocolHost.exe",
+        r"C:\Windows\System32\SearchProtocolHost.exe",
+        "Global\\UsGthrFltPipeMssGthrPipe_S-1-5-21-1004",
+        "SearchIndexer.exe",
+        "Microsoft Windows",
+    ),
+    ("RuntimeBroker.exe", r"C:\Windows\System32\RuntimeBroker.exe", "-Embedding", "svchost.exe", "Microsoft Windows"),
+    ("explorer.exe", r"C:\Windows\explorer.exe", "", "userinit.exe", "Microsoft Windows"),
+    (
+        "OUTLOOK.EXE",
+        r"C:\Program Files\Microsoft Office\root\Office16\OUTLOOK.EXE",
+        "",
+        "explorer.exe",
+        "Microsoft Corporation",
+    ),
+    (
+        "Code.exe",
+        r"C:\Program Files\Microsoft VS Code\Code.exe",
+        "--type=utility --utility-sub-type=node.mojom.NodeService --lang=en-US",
+        "Code.exe",
+        "Microsoft Corporation",
+    ),
+    (
+        "MsMpEng.exe",
+        r"C:\ProgramData\Microsoft\Windows Defender\Platform\4.18.24080.9-0\MsMpEng.exe",
+        "",
+        "services.exe",
+        "Microsoft Windows Publisher",
+    ),
+    ("taskhostw.exe", r"C:\Windows\System32\taskhostw.exe", "/RuntimeWide", "svchost.exe", "Microsoft Windows"),
+    (
+        "git.exe",
+        r"C:\Program Files\Git\cmd\git.exe",
+        "status --porcelain=v1 --untracked-files=all --ignore-submodules=none",
+        "Code.exe",
+        "Johannes Schindelin",
+    ),
 ];
-const LINUX: [(&str, &str); 12] = [
-    ("sh", "/bin/sh -c run-parts --report /etc/cron.hourly"),
-    ("cron", "/usr/sbin/cron -f"),
-    ("sshd", "/usr/sbin/sshd -D -R"),
-    ("python3", "/usr/bin/python3 /opt/agent/collect.py --once --quiet"),
-    ("php-fpm8.2", "/usr/sbin/php-fpm8.2 --nodaemonize"),
-    ("runc", "/usr/bin/runc --root /run/containerd/runc/k8s.io --log-format json start"),
-    ("grep", "/usr/bin/grep -rn TODO /srv/app/src"),
-    ("sed", "/usr/bin/sed -i s/a/b/ /srv/app/config.yaml"),
-    ("apt-get", "/usr/bin/apt-get -qq -y update"),
-    ("logrotate", "/usr/sbin/logrotate /etc/logrotate.conf"),
-    ("node", "/usr/bin/node /srv/app/server.js --port 8080"),
-    ("curl", "/usr/bin/curl -fsS https://registry.example.com/v2/_catalog"),
+const LINUX: [Program; 11] = [
+    ("sh", "/usr/bin/sh", "-c run-parts --report /etc/cron.hourly", "cron", ""),
+    ("cron", "/usr/sbin/cron", "-f", "systemd", ""),
+    ("sshd", "/usr/sbin/sshd", "-D -R", "sshd", ""),
+    ("python3", "/usr/bin/python3", "/opt/agent/collect.py --once --quiet --interval=60", "systemd", ""),
+    ("php-fpm8.2", "/usr/sbin/php-fpm8.2", "--nodaemonize --fpm-config /etc/php/8.2/fpm/php-fpm.conf", "systemd", ""),
+    ("runc", "/usr/bin/runc", "--root /run/containerd/runc/k8s.io --log-format json start", "containerd-shim", ""),
+    ("grep", "/usr/bin/grep", "-rn TODO /srv/app/src", "make", ""),
+    ("sed", "/usr/bin/sed", "-i s/a/b/ /srv/app/config.yaml", "make", ""),
+    ("apt-get", "/usr/bin/apt-get", "-qq -y update", "apt.systemd.daily", ""),
+    ("logrotate", "/usr/sbin/logrotate", "/etc/logrotate.conf", "systemd", ""),
+    ("node", "/usr/bin/node", "/srv/app/server.js --port 8080", "systemd", ""),
 ];
+const ATTACKER: Program = (
+    "mshta.exe",
+    r"C:\Windows\System32\mshta.exe",
+    r"C:\Users\ann\Downloads\invoice.hta",
+    "explorer.exe",
+    "Microsoft Windows",
+);
 const USERS: [&str; 8] = ["ann", "bob", "cid", "dee", "SYSTEM", "NETWORK SERVICE", "root", "www-data"];
 
 /// The events, each a line of NDJSON without its end.
@@ -76,10 +132,11 @@ struct Host {
 struct Process {
     entity_id: String,
     pid: u64,
-    name: &'static str,
+    program: Program,
     command_line: String,
     user: &'static str,
-    parent: Option<(String, &'static str)>,
+    /// The parent's id.
+    parent: String,
 }
 
 impl Stream {
@@ -132,9 +189,7 @@ impl Stream {
         let host = (self.random.range(0, self.hosts.len() as u64) as usize..)
             .find(|at| self.hosts[at % self.hosts.len()].windows);
         let host = host.unwrap_or(0) % self.hosts.len();
-        let mut process = self.hosts[host].start(&mut self.random);
-        process.name = "mshta.exe";
-        process.command_line = r"C:\Windows\System32\mshta.exe C:\Users\ann\Downloads\invoice.hta".to_owned();
+        let process = self.hosts[host].start_program(ATTACKER, &mut self.random);
         // It does nothing else, so that it is not among the host's processes.
         self.attacks.push((self.made + ATTACK_LAG, host, process.clone()));
         self.process_event(host, &process, "start", "process")
@@ -171,14 +226,13 @@ impl Stream {
 
     fn process_event(&mut self, host: usize, process: &Process, kind: &str, dataset: &str) -> Value {
         let mut event = self.common(host, process, "process", kind, dataset);
-        event["process"]["hash"] = json!({
-            "md5": hash(process.name, 32), "sha1": hash(process.name, 40), "sha256": hash(process.name, 64),
-        });
-        event["process"]["code_signature"] = json!({
-            "exists": true, "trusted": true, "status": "trusted", "subject_name": "Microsoft Windows Publisher",
-        });
-        event["process"]["pe"] =
-            json!({"original_file_name": process.name, "imphash": hash(process.command_line.as_str(), 32)});
+        let (name, .., signer) = process.program;
+        event["process"]["hash"] = json!({"md5": hash(name, 32), "sha1": hash(name, 40), "sha256": hash(name, 64)});
+        if !signer.is_empty() {
+            event["process"]["code_signature"] =
+                json!({"exists": true, "trusted": true, "status": "trusted", "subject_name": signer});
+        }
+        event["process"]["pe"] = json!({"original_file_name": name, "imphash": hash(signer, 32)});
         event["process"]["thread"] = json!({"id": self.random.range(100, 20_000)});
         event["process"]["Ext"] = json!({
             "ancestry": [self.random.hex(40), self.random.hex(40), self.random.hex(40)],
@@ -272,12 +326,7 @@ impl Stream {
             }
         };
         let args: Vec<&str> = process.command_line.split(' ').collect();
-        let mut parent = Map::new();
-        if let Some((entity_id, name)) = &process.parent {
-            parent.insert("entity_id".into(), entity_id.as_str().into());
-            parent.insert("name".into(), (*name).into());
-            parent.insert("executable".into(), executable(of.windows, name).into());
-        }
+        let (name, executable, _, parent, _) = process.program;
         json!({
             "@timestamp": time,
             "agent": {"id": hash(&of.id, 36), "type": "endpoint", "version": "9.1.3"},
@@ -295,9 +344,9 @@ impl Stream {
             },
             "message": format!("Endpoint {dataset} event"),
             "process": {
-                "entity_id": process.entity_id, "pid": process.pid, "name": process.name,
-                "executable": executable(of.windows, process.name), "command_line": process.command_line, "args": args,
-                "args_count": args.len(), "parent": parent,
+                "entity_id": process.entity_id, "pid": process.pid, "name": name,
+                "executable": executable, "command_line": process.command_line, "args": args,
+                "args_count": args.len(), "parent": {"entity_id": process.parent, "name": parent, "pid": 4_000 + host},
             },
             "user": {"name": process.user, "domain": "CORP", "id": hash(process.user, 24)},
         })
@@ -313,34 +362,23 @@ impl Iterator for Stream {
 }
 
 impl Host {
-    /// A process that one of the host's processes starts.
     fn start(&self, random: &mut Random) -> Process {
-        let (name, command_line) = if self.windows { random.pick(&WINDOWS) } else { random.pick(&LINUX) };
-        let mut command_line = command_line.to_owned();
-        if random.range(0, 20) == 0 {
-            command_line.push_str(&format!(" --payload={}", random.hex(1_200)));
-        }
-        let parent = match self.processes.len() as u64 {
-            0 => None,
-            processes => {
-                let parent = &self.processes[random.range(0, processes) as usize];
-                Some((parent.entity_id.clone(), parent.name))
-            }
-        };
-        let users = if self.windows { &USERS[..6] } else { &USERS[6..] };
-        Process {
-            entity_id: random.hex(40),
-            pid: random.range(4, 60_000),
-            name,
-            command_line,
-            user: random.pick(users),
-            parent,
-        }
+        let program = if self.windows { random.pick(&WINDOWS) } else { random.pick(&LINUX) };
+        self.start_program(program, random)
     }
-}
 
-fn executable(windows: bool, name: &str) -> String {
-    if windows { format!(r"C:\Windows\System32\{name}") } else { format!("/usr/bin/{name}") }
+    /// A process, started by one of the host's processes of the right kind if there is one.
+    fn start_program(&self, program: Program, random: &mut Random) -> Process {
+        let (_, executable, arguments, parent, _) = program;
+        let mut command_line = format!("{executable} {arguments}").trim_end().to_owned();
+        if random.range(0, 20) == 0 {
+            command_line.push_str(&format!(" --token={}", random.hex(1_200)));
+        }
+        let parent = self.processes.iter().rev().find(|process| process.program.0 == parent);
+        let parent = parent.map_or_else(|| hash(&self.id, 40), |parent| parent.entity_id.clone());
+        let user = random.pick(if self.windows { &USERS[..6] } else { &USERS[6..] });
+        Process { entity_id: random.hex(40), pid: random.range(4, 60_000), program, command_line, user, parent }
+    }
 }
 
 /// The same text for the same name.
