@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use eqlipse_ecs::FieldType;
 
-use crate::{FieldId, RowMeta, RowSource, Schema, ValueRef};
+use crate::{DocumentPlace, FieldId, RowMeta, RowSource, Schema, ValueRef};
 
 /// What a dictionary entry holds, 16 bytes each; text lies in the column's arena.
 #[derive(Clone, Copy, Debug)]
@@ -135,5 +135,12 @@ impl EventBatch {
         let index = self.sources.partition_point(|(start, _)| *start <= row) - 1;
         let (start, source) = &self.sources[index];
         source.write_json(row - start, out);
+    }
+
+    /// Where the document of `row` lies on disk, if it can be read again from there.
+    pub fn place(&self, row: u32) -> Option<DocumentPlace> {
+        let index = self.sources.partition_point(|(start, _)| *start <= row).checked_sub(1)?;
+        let (start, source) = &self.sources[index];
+        source.place(row - start)
     }
 }

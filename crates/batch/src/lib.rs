@@ -15,6 +15,6 @@ mod value;
 
 pub use builder::BatchBuilder;
 pub use column::{Column, EventBatch};
-pub use row::{Arrival, OrderKey, RowMeta, RowSource};
+pub use row::{Arrival, DocumentPlace, OrderKey, RowMeta, RowSource};
 pub use schema::{Field, FieldId, PathNode, Schema, SchemaBuilder};
 pub use value::{RawValue, ValueRef, coerce_date, parse_address, parse_date};

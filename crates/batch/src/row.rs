@@ -52,4 +52,25 @@ pub trait RowSource: Send {
     /// Appends the document of `row` to `out` in the shape of an Elasticsearch hit, `{"_index":…,"_id":…,"_source":{…}}`
     /// without line breaks; `_index` and `_id` are left out where the input has none.
     fn write_json(&self, row: u32, out: &mut Vec<u8>);
+
+    /// Where the document lies on disk, if it can be read again from there.
+    fn place(&self, row: u32) -> Option<DocumentPlace> {
+        let _ = row;
+        None
+    }
+}
+
+/// Where a document lies in a file, so that it need not be kept until somebody asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DocumentPlace {
+    /// The file, as in [`Arrival::source`].
+    pub source: u32,
+    /// Where the document begins, or the chunk of the event log that holds it.
+    pub offset: u64,
+    /// Length of the document or chunk in bytes.
+    pub length: u32,
+    /// The record's number in its chunk, for event logs.
+    pub record: Option<u32>,
+    /// Hash of the document's text, or the record's identity, to know it again.
+    pub digest: u128,
 }

@@ -5,6 +5,7 @@
 //! ([`evtx`], normalised by [`winlog`]), and JSON documents in all the shapes that Elastic's tools write ([`json`]), in
 //! gzip, zstd, xz, zip and tar.
 
+mod again;
 mod container;
 mod convert;
 pub mod document;
@@ -16,6 +17,7 @@ mod pipeline;
 mod reserved;
 pub mod winlog;
 
+pub use again::{AgainError, DocumentReader};
 pub use container::{
     FREE_EXPANSION, MAX_LAYERS, MAX_MEMBERS, MAX_NESTED_ZIP, MAX_RATIO, MAX_XZ_MEMORY, MAX_ZSTD_WINDOW_LOG,
 };

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 use common::{FIELDS, Row, damaged, options, read_file, read_rows, schema, skipped};
 use eqlipse_batch::EventBatch;
 use eqlipse_events::{
-    DiscoverOptions, InputProblem, MAX_DOCUMENT_BYTES, Progress, ReadError, ReadOptions, ReadReport, discover, read,
+    AgainError, DiscoverOptions, DocumentReader, InputProblem, MAX_DOCUMENT_BYTES, Progress, ReadError, ReadOptions,
+    ReadReport, discover, read,
 };
 use eqlipse_testkit::evtx_writer::{EvtxEvent, write_evtx};
 
@@ -521,6 +522,36 @@ fn random_damage() {
             assert!(!report.inputs.is_empty());
         }
     }
+}
+
+/// A document is never taken from a file that was changed in the meantime.
+#[test]
+fn files_that_change_are_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (json, log) = (folder.path().join("a.ndjson"), folder.path().join("b.evtx"));
+    let text = many(3);
+    std::fs::write(&json, &text).unwrap();
+    std::fs::write(&log, evtx(3)).unwrap();
+    let found = discover(&[folder.path()], DiscoverOptions::default());
+    let places = std::sync::Mutex::new(Vec::new());
+    read(&found, &schema(&FIELDS), &options(1, 100), &Progress::default(), |_| {
+        |batch: &EventBatch| {
+            places.lock().unwrap().extend((0..batch.len() as u32).map(|row| batch.place(row).unwrap()));
+        }
+    })
+    .unwrap();
+    let places = places.into_inner().unwrap();
+    let readable = || places.iter().filter(|place| DocumentReader::new(&found).read(place).is_ok()).count();
+    assert_eq!((places.len(), readable()), (6, 6));
+    std::fs::write(&json, text.replace("p", "q")).unwrap();
+    assert_eq!(readable(), 3);
+    std::fs::write(&log, evtx(2)).unwrap();
+    assert_eq!(readable(), 2);
+    std::fs::write(&log, b"").unwrap();
+    let error = DocumentReader::new(&found).read(places.last().unwrap()).unwrap_err();
+    assert!(matches!(error, AgainError::Changed { .. }), "{error}");
+    std::fs::remove_file(&json).unwrap();
+    assert!(matches!(DocumentReader::new(&found).read(&places[0]), Err(AgainError::Read { .. })));
 }
 
 /// What a record costs, and so whether it is read, does not depend on which records were read before it.

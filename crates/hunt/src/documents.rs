@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use eqlipse_alerts::MatchedEvent;
 use eqlipse_engine::correlate::{Detection, KeyPart, Matched};
 use eqlipse_engine::script::Scalar;
-use eqlipse_events::Discovery;
+use eqlipse_events::{Discovery, DocumentReader};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::run::HuntError;
-use crate::spool::Spool;
+use crate::spool::{Spool, read_place};
 
 /// Bits of an event's handle that are the offset in its worker's spool.
 const OFFSET_BITS: u32 = 48;
@@ -37,13 +37,14 @@ pub(crate) struct Documents<'a> {
     spools: Vec<Spool>,
     matched: Matched,
     inputs: &'a Discovery,
+    again: DocumentReader<'a>,
     /// By content: the events that have it, for those without an id of their own.
     ids: HashMap<[u8; 16], Vec<u32>>,
 }
 
 impl<'a> Documents<'a> {
     pub(crate) fn new(spools: Vec<Spool>, matched: Matched, inputs: &'a Discovery) -> Self {
-        Self { spools, matched, inputs, ids: HashMap::new() }
+        Self { spools, matched, inputs, again: DocumentReader::new(inputs), ids: HashMap::new() }
     }
 
     /// The matched rows.
@@ -67,7 +68,10 @@ impl<'a> Documents<'a> {
         let matched = self.matched.events()[event as usize];
         let worker = (matched.handle >> OFFSET_BITS) as usize;
         let offset = matched.handle & ((1 << OFFSET_BITS) - 1);
-        let bytes = self.spools[worker].get(offset).map_err(HuntError::Spool)?;
+        let mut bytes = self.spools[worker].get(offset).map_err(HuntError::Spool)?;
+        if let Some(place) = read_place(&bytes) {
+            bytes = self.again.read(&place)?;
+        }
         let hit: Hit = serde_json::from_slice(&bytes).map_err(HuntError::Document)?;
         let id = hit.id.unwrap_or_else(|| self.content_id(&bytes, event));
         let source = self.inputs.sources.get(matched.order.arrival.source as usize);

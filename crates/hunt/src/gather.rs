@@ -9,7 +9,7 @@ use eqlipse_events::{Discovery, Progress, ReadOptions, ReadReport};
 
 use crate::documents::{Documents, handle};
 use crate::run::{HuntError, HuntOptions};
-use crate::spool::Spool;
+use crate::spool::{Spool, write_place};
 
 /// One thread's part of a run.
 struct Worker {
@@ -50,7 +50,13 @@ impl Worker {
             if rules.fires_alone(stage) {
                 progress.add_alerts(rows.len() as u64);
             }
-            collector.add(batch, stage, rows, |row| match spool.add(|out| batch.write_source(row, out)) {
+            // Most events of sequences end in no alert: their documents are read again if they do.
+            let is_kept = rules.fires_alone(stage);
+            let write = |row: u32, out: &mut Vec<u8>| match batch.place(row).filter(|_| !is_kept) {
+                Some(place) => write_place(&place, out),
+                None => batch.write_source(row, out),
+            };
+            collector.add(batch, stage, rows, |row| match spool.add(|out| write(row, out)) {
                 Ok(offset) => handle(*number, offset),
                 Err(error) => {
                     failure.get_or_insert(error);

@@ -9,7 +9,7 @@ use eqlipse_alerts::{Alert, BuildOptions, Match, MatchKind, build};
 use eqlipse_engine::compile::Plan;
 use eqlipse_engine::correlate::{CorrelateOptions, Detection};
 use eqlipse_engine::{Coverage, correlate};
-use eqlipse_events::{Discovery, OrderBy, Progress, ReadError, ReadOptions, Window};
+use eqlipse_events::{AgainError, Discovery, OrderBy, Progress, ReadError, ReadOptions, Window};
 use thiserror::Error;
 
 use crate::documents::Documents;
@@ -59,6 +59,9 @@ pub enum HuntError {
     /// The temporary file for matched documents failed.
     #[error("temporary file for matched events: {0} (set TMPDIR to a place with room)")]
     Spool(#[source] io::Error),
+    /// An event's file could not be read again.
+    #[error(transparent)]
+    Again(#[from] AgainError),
     /// A document that was decoded could not be read again.
     #[error("a matched event is not a document: {0}")]
     Document(#[source] serde_json::Error),

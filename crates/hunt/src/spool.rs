@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use eqlipse_batch::DocumentPlace;
+
 /// Bytes kept in memory before they are written out.
 const MEMORY_LIMIT: usize = 32 << 20;
 
@@ -66,9 +68,51 @@ impl Spool {
     }
 }
 
+/// Begins an entry that says where a document lies; no document begins with it.
+const PLACE: u8 = 0;
+
+/// Writes where a document lies, in place of the document.
+pub(crate) fn write_place(place: &DocumentPlace, out: &mut Vec<u8>) {
+    out.push(PLACE);
+    out.extend(place.source.to_le_bytes());
+    out.extend(place.offset.to_le_bytes());
+    out.extend(place.length.to_le_bytes());
+    out.extend(place.record.unwrap_or(u32::MAX).to_le_bytes());
+    out.extend(place.digest.to_le_bytes());
+}
+
+/// Where a document lies, if an entry says that.
+pub(crate) fn read_place(entry: &[u8]) -> Option<DocumentPlace> {
+    fn take<const N: usize>(entry: &mut &[u8]) -> Option<[u8; N]> {
+        let (taken, rest) = entry.split_first_chunk()?;
+        *entry = rest;
+        Some(*taken)
+    }
+    let (&PLACE, mut entry) = entry.split_first()? else { return None };
+    Some(DocumentPlace {
+        source: take(&mut entry).map(u32::from_le_bytes)?,
+        offset: take(&mut entry).map(u64::from_le_bytes)?,
+        length: take(&mut entry).map(u32::from_le_bytes)?,
+        record: Some(take(&mut entry).map(u32::from_le_bytes)?).filter(|record| *record != u32::MAX),
+        digest: take(&mut entry).map(u128::from_le_bytes)?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_come_back() {
+        for record in [None, Some(7)] {
+            let place = DocumentPlace { source: 3, offset: 1 << 40, length: 65_536, record, digest: u128::MAX / 3 };
+            let mut entry = Vec::new();
+            write_place(&place, &mut entry);
+            assert_eq!(read_place(&entry), Some(place));
+        }
+        assert_eq!(read_place(b"{}"), None);
+        assert_eq!(read_place(&[PLACE, 1]), None);
+    }
 
     #[test]
     fn finds_documents_in_memory_and_in_the_file() {

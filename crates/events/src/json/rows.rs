@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use eqlipse_batch::RowSource;
+use eqlipse_batch::{DocumentPlace, RowSource};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Action, write_hit};
 use crate::pipeline::Chunk;
@@ -31,5 +32,17 @@ impl RowSource for JsonRows {
         let Some((document, action)) = self.rows.get(row as usize) else { return };
         let action = action.and_then(|span| Action::parse(self.text(span)));
         write_hit(self.text(*document), action.as_ref(), out);
+    }
+
+    fn place(&self, row: u32) -> Option<DocumentPlace> {
+        // What a bulk action says of its document stands elsewhere.
+        let (document, None) = self.rows.get(row as usize)? else { return None };
+        self.chunk.on_disk.then(|| DocumentPlace {
+            source: self.chunk.input.source,
+            offset: self.chunk.offset + u64::from(document.start),
+            length: document.end - document.start,
+            record: None,
+            digest: xxh3_128(self.text(*document)),
+        })
     }
 }

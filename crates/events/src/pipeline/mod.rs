@@ -27,7 +27,7 @@ pub(crate) use queue::{Queue, Task};
 pub(crate) use reader::{LeafReport, Reader, Status};
 pub use report::{Input, MAX_LISTED, ReadReport, SkippedRecord};
 pub(crate) use report::{Tallies, summarise};
-pub(crate) use worker::Worker;
+pub(crate) use worker::{Worker, write_evtx_hit};
 
 /// The longest line of NDJSON, and the longest document in an array or indented text, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 16 << 20;
@@ -185,6 +185,8 @@ pub(crate) struct Chunk {
     pub(crate) offset: u64,
     /// The number of the first line, from 1.
     pub(crate) line: u64,
+    /// The input is a file that lies on disk as it is, so that `offset` is a place in it.
+    pub(crate) on_disk: bool,
 }
 
 /// What a chunk holds.

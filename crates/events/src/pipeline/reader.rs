@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use zip::ZipArchive;
@@ -380,6 +381,7 @@ impl<'a> Reader<'a> {
     ) -> ControlFlow<()> {
         self.report(leaf, &leaf.format(format.name()), 0, Status::Log);
         let report = self.reports.len() - 1;
+        let source = &self.discovery.sources[self.source as usize];
         let mut feed = Feed::new(stream, self.pool.clone());
         feed.offset = mark;
         let mut cutter = Cutter {
@@ -387,6 +389,7 @@ impl<'a> Reader<'a> {
             input: self.reports[report].key,
             position: self.position,
             options: self.options,
+            on_disk: leaf.layers.is_empty() && source.path.as_deref().is_some_and(Path::is_file),
             tally: &mut self.reports[report].tally,
             sink,
         };
@@ -435,6 +438,8 @@ struct Cutter<'c, 'a> {
     /// Arrival position of the log's first byte.
     position: u64,
     options: &'a ReadOptions<'a>,
+    /// See [`Chunk::on_disk`].
+    on_disk: bool,
     tally: &'c mut Tally,
     sink: Sink<'c>,
 }
@@ -444,7 +449,8 @@ impl Cutter<'_, '_> {
     fn send(&mut self, count: usize, content: Content) -> ControlFlow<()> {
         let (offset, line) = (self.feed.offset, self.feed.line);
         let bytes = self.feed.take(count);
-        let chunk = Chunk { bytes, input: self.input, position: self.position + offset, offset, line };
+        let chunk =
+            Chunk { bytes, input: self.input, position: self.position + offset, offset, line, on_disk: self.on_disk };
         (self.sink)(Unit { chunk: Arc::new(chunk), content })?;
         if self.options.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use eqlipse_batch::{
-    Arrival, BatchBuilder, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema,
+    Arrival, BatchBuilder, DocumentPlace, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema,
 };
 
 use super::report::{Tallies, Tally};
@@ -328,12 +328,16 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
         let position = chunk.position + u64::from(record.position.offset);
         let tiebreaker = i64::try_from(event.record_id).ok();
         let order = OrderKey { time, tiebreaker, arrival: arrival(chunk, position) };
-        let index = record.position.index;
+        let (index, identity) = (record.position.index, winlog::identity(event));
         match &mut self.run {
-            Run::Evtx(run) => run.indices.push(index),
-            run => *run = Run::Evtx(EvtxRows::new(chunk.clone(), number, index)),
+            Run::Evtx(run) => run.push(index, identity),
+            run => {
+                let mut rows = EvtxRows::new(chunk.clone(), number);
+                rows.push(index, identity);
+                *run = Run::Evtx(rows);
+            }
         }
-        self.end_row(RowMeta { order, identity: Some(winlog::identity(event)) });
+        self.end_row(RowMeta { order, identity: Some(identity) });
     }
 
     /// Counts an event, and says whether its time is asked for.
@@ -444,12 +448,19 @@ struct EvtxRows {
     number: u64,
     /// The record's number in the chunk, of each row.
     indices: Vec<u32>,
+    /// And its identity.
+    identities: Vec<u128>,
     documents: OnceCell<Vec<Vec<u8>>>,
 }
 
 impl EvtxRows {
-    fn new(chunk: Arc<Chunk>, number: u64, index: u32) -> Self {
-        Self { chunk, number, indices: vec![index], documents: OnceCell::new() }
+    fn new(chunk: Arc<Chunk>, number: u64) -> Self {
+        Self { chunk, number, indices: Vec::new(), identities: Vec::new(), documents: OnceCell::new() }
+    }
+
+    fn push(&mut self, index: u32, identity: u128) {
+        self.indices.push(index);
+        self.identities.push(identity);
     }
 
     fn render(&self) -> Vec<Vec<u8>> {
@@ -471,7 +482,7 @@ impl EvtxRows {
     }
 }
 
-fn write_evtx_hit(record: &Record<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_evtx_hit(record: &Record<'_>, out: &mut Vec<u8>) {
     let event = &record.event;
     out.push(b'{');
     if let Some(index) = winlog::index_names(event.channel, event.provider).first() {
@@ -487,6 +498,17 @@ impl RowSource for EvtxRows {
         if let Some(document) = self.documents.get_or_init(|| self.render()).get(row as usize) {
             out.extend_from_slice(document);
         }
+    }
+
+    fn place(&self, row: u32) -> Option<DocumentPlace> {
+        let (record, digest) = (*self.indices.get(row as usize)?, *self.identities.get(row as usize)?);
+        self.chunk.on_disk.then(|| DocumentPlace {
+            source: self.chunk.input.source,
+            offset: self.chunk.offset,
+            length: self.chunk.bytes.len() as u32,
+            record: Some(record),
+            digest,
+        })
     }
 }
 

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use eqlipse_batch::{EventBatch, OrderKey, Schema, ValueRef};
-use eqlipse_events::{DiscoverOptions, Discovery, Input, Progress, ReadOptions, ReadReport, discover, read, reserve};
+use eqlipse_events::{
+    DiscoverOptions, Discovery, DocumentReader, Input, Progress, ReadOptions, ReadReport, discover, read, reserve,
+};
 
 /// An event as a batch gives it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +56,16 @@ pub fn read_rows(discovery: &Discovery, schema: &Arc<Schema>, options: &ReadOpti
     let report = read(discovery, schema, options, &progress, |_| {
         |batch: &EventBatch| {
             assert!(batch.len() <= options.batch_rows.max(1));
-            rows.lock().unwrap().extend((0..batch.len()).map(|row| row_of(batch, row)));
+            let mut again = DocumentReader::new(discovery);
+            let checked = (0..batch.len()).map(|row| {
+                let found = row_of(batch, row);
+                // What can be read again from disk is the same.
+                if let Some(place) = batch.place(row as u32) {
+                    assert_eq!(again.read(&place).unwrap(), found.hit.as_bytes());
+                }
+                found
+            });
+            rows.lock().unwrap().extend(checked);
         }
     });
     let report = report.unwrap();
