@@ -150,18 +150,22 @@ fn format(args: &HuntArgs) -> Format {
 }
 
 fn hunt_options(args: &HuntArgs, window: Window, format: Format) -> HuntOptions {
-    let default = HuntOptions::default();
     HuntOptions {
-        jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs),
-        order_by: match args.order_by {
-            OrderBy::Log => eqlipse_events::OrderBy::Log,
-            OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
-        },
-        window,
         max_alerts: args.max_alerts.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
         hash_inputs: args.manifest.is_some() || matches!(format, Format::Json | Format::Html),
-        ..default
+        ..read_options(args.jobs, args.order_by, window)
     }
+}
+
+/// What hunts and queries are told of reading.
+pub fn read_options(jobs: Option<u16>, order_by: OrderBy, window: Window) -> HuntOptions {
+    let default = HuntOptions::default();
+    let order_by = match order_by {
+        OrderBy::Log => eqlipse_events::OrderBy::Log,
+        OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
+    };
+    let jobs = jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs);
+    HuntOptions { jobs, order_by, window, ..default }
 }
 
 /// Takes a hunt's result apart for writing.

@@ -8,20 +8,19 @@ mod table;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use anstream::{AutoStream, ColorChoice};
 use eqlipse_eql::Diagnostic;
 use eqlipse_eql::limits::MAX_QUERY_BYTES;
-use eqlipse_events::{Progress, Window};
-use eqlipse_hunt::{CompiledQuery, HuntOptions, QueryOptions, QueryRun, ResultPosition, run_query};
+use eqlipse_events::Progress;
+use eqlipse_hunt::{CompiledQuery, QueryOptions, QueryRun, ResultPosition, run_query};
 use jiff::Timestamp;
 
-use crate::args::{Color, Dialect, Language, OrderBy, Position, QueryArgs, QueryFormat};
+use crate::args::{Color, Dialect, Language, Position, QueryArgs, QueryFormat};
 use crate::exit::{CliError, Exit};
-use crate::hunt::{find, inputs_of, report_reading, window};
+use crate::hunt::{find, inputs_of, read_options, report_reading, window};
 use crate::output::{Messages, Output, is_styled, is_terminal, width};
 use crate::progress::with_bar;
 use crate::text::shown;
@@ -42,7 +41,7 @@ pub fn query(args: &QueryArgs, messages: Messages) -> Result<Exit, CliError> {
     let found = find(&paths, messages)?;
     let mut output = Output::open(args.output.as_deref())?;
     let progress = Progress::default();
-    let options = hunt_options(args, window);
+    let options = read_options(args.jobs, args.order_by, window);
     let run =
         with_bar(!args.no_progress && !args.quiet, &progress, || run_query(&compiled, &found, &options, &progress));
     let mut run = run.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
@@ -133,19 +132,6 @@ fn query_options(args: &QueryArgs) -> QueryOptions {
             Dialect::Elastic => eqlipse_eql::Dialect::Elastic,
         },
         case_insensitive: args.case_insensitive,
-    }
-}
-
-fn hunt_options(args: &QueryArgs, window: Window) -> HuntOptions {
-    let default = HuntOptions::default();
-    HuntOptions {
-        jobs: args.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs),
-        order_by: match args.order_by {
-            OrderBy::Log => eqlipse_events::OrderBy::Log,
-            OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
-        },
-        window,
-        ..default
     }
 }
 

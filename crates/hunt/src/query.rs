@@ -77,6 +77,8 @@ pub struct CompiledQuery {
     samples_per_key: usize,
     /// Whether results are counts.
     counts: bool,
+    /// Whether they are events with counts.
+    unique_counts: bool,
     /// The fields that are read, in the order written, each once.
     fields: Vec<String>,
     warnings: Vec<Diagnostic>,
@@ -97,13 +99,15 @@ impl CompiledQuery {
             ignore_case(&mut query);
         }
         let fields = fields(&query, options);
-        let counts = query.pipes.iter().any(|pipe| matches!(pipe.kind, PipeKind::Count(_)));
+        let has = |is_it: fn(&PipeKind) -> bool| query.pipes.iter().any(|pipe| is_it(&pipe.kind));
+        let counts = has(|kind| matches!(kind, PipeKind::Count(_)));
+        let unique_counts = !counts && has(|kind| matches!(kind, PipeKind::UniqueCount(_)));
         limit(&mut query, options);
         let mut builder = RuleSetBuilder::new(CompileOptions::default());
         eqlipse_events::reserve(builder.schema_mut());
         let rule = builder.add(&query, &scope(options)).map_err(|error| vec![error.diagnostic()])?;
         let plan = Arc::new(MatchPlan::new(Arc::new(builder.build())));
-        Ok(Self { plan, rule, samples_per_key: options.max_samples_per_key, counts, fields, warnings })
+        Ok(Self { plan, rule, samples_per_key: options.max_samples_per_key, counts, unique_counts, fields, warnings })
     }
 
     /// What may be wrong with the query, though it can be run.
@@ -271,7 +275,7 @@ pub fn run_query<'a>(
         total,
         results: detections.len(),
         counts: query.counts,
-        unique_counts: !query.counts && detections.iter().any(|detection| detection.statistics.is_some()),
+        unique_counts: query.unique_counts,
         unseen: query.unseen(&coverage),
         lacks: coverage.blind_rules(rules).into_iter().flat_map(|(_, lacks)| lacks).collect(),
         inputs: read_inputs,

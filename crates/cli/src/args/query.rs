@@ -103,7 +103,8 @@ Examples:
 
 Results are ascending in time. Standard error says how many there are in all, what was read, and whether the data has
 the fields that the query reads. --size is a limit before the first pipe: 'head 50' gives 10 results unless --size
-says more; behind pipes other than 'head' and 'tail', it keeps the first. The same input gives the same bytes, whatever --jobs.
+says more; behind pipes other than 'head' and 'tail', it keeps the first. The same input gives the same bytes,
+whatever --jobs.
 
 Formats: table is for reading. json is one object in the shape of Elasticsearch's '_eql/search' response. ndjson has one
 result of it a line. csv has one line for each event.

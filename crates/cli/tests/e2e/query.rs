@@ -75,6 +75,8 @@ fn counts_in_every_format() {
     let (out, ..) = run(unique, "ndjson");
     assert_eq!((&json(&out)["count"], &json(&out)["_source"]["event"]["category"]), (&1.into(), &"network".into()));
     assert!(run(unique, "csv").0.starts_with("count,percent,time,host"), "{}", run(unique, "csv").0);
+    let nothing = run("any where process.pid == 0 | unique_count process.name", "csv").0;
+    assert_eq!(nothing, "count,percent,time,host,category,event,source,index,id\r\n");
     assert!(run(unique, "table").0.contains("1. 1 event (1 time, 33.3 %)"), "{}", run(unique, "table").0);
 }
 

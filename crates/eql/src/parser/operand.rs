@@ -359,7 +359,7 @@ impl Parser<'_> {
         let (message, help) = match self.dialect {
             Dialect::Elastic => (
                 format!("{name} is not supported by Elasticsearch"),
-                "use `sequence by`; `eqlipse query` has relations in its own dialect, rules do not",
+                "use `sequence by`; `eqlipse query` without `--dialect elastic` has relations, rules do not",
             ),
             Dialect::Extended if self.in_pipe => (format!("{name} cannot stand in a pipe"), "put it after `where`"),
             Dialect::Extended => {

@@ -169,7 +169,7 @@ impl Parser<'_> {
         let extended = self.dialect == Dialect::Extended;
         if EXTENDED_PIPES.contains(&text) {
             let message = format!("the pipe `{text}` is not supported by Elasticsearch");
-            let help = "only `head` and `tail` are; `eqlipse query` has it in its own dialect, rules do not";
+            let help = "only `head` and `tail` are; `eqlipse query` without `--dialect elastic` has it, rules do not";
             return self.fail(Diagnostic::error("unsupported-pipe", span, message).help(help));
         }
         let message = format!("unknown pipe {}", quoted(text));
