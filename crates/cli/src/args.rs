@@ -511,7 +511,7 @@ pub struct TestArgs {
     /// Exit with 1 if a rule has no tests
     #[arg(long)]
     pub require_tests: bool,
-    /// Name the clauses that no test event made true, and those that none made false
+    /// Name the clauses of tested rules that no test event made true, and those that none made false
     #[arg(long)]
     pub coverage: bool,
     /// Exit with 1 if there is such a clause; implies --coverage

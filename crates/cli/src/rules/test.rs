@@ -123,8 +123,10 @@ fn run(loaded: LoadedRule, coverage: bool) -> Tested {
     let path = &loaded.origin.path;
     let folder = path.parent().filter(|_| bundled::file(path).is_none());
     let results = tests.run(&loaded, folder);
-    // What is wrong with a test that has no coverage, its result says.
-    let coverage = if coverage { tests.coverage(&loaded, folder).unwrap_or_default() } else { Vec::new() };
+    // A rule without tests is what `--require-tests` is for; what is wrong with a test that has no coverage, its result
+    // says.
+    let coverage =
+        if coverage && !results.is_empty() { tests.coverage(&loaded, folder).unwrap_or_default() } else { Vec::new() };
     Tested { results, coverage, loaded }
 }
 

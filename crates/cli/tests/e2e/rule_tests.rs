@@ -123,6 +123,22 @@ fn coverage_names_what_the_tests_leave_out() {
 }
 
 #[test]
+fn coverage_is_asked_of_tested_rules_only() {
+    let bench = bench(PASSES);
+    let (out, _) = bench.run(&["rules", "test", "rules", "--coverage"]);
+    assert!(out.ends_with("; 1 rule without tests; 1 of 1 clause seen true and false\n"), "{out}");
+    assert_eq!(bench.run(&["rules", "test", "rules", "--require-coverage"]).1, 0);
+    let run = |more: &[&str]| bench.run(&[&["rules", "test", "rules", "--format", "junit"], more].concat());
+    // The counts of the whole are those of its cases.
+    for (more, failures) in [(&["--require-coverage"][..], 0), (&["--require-coverage", "--require-tests"], 1)] {
+        let (xml, code) = run(more);
+        let count = format!("failures=\"{failures}\"");
+        assert!(code == failures && xml.lines().nth(1).unwrap().contains(&count), "{xml}");
+        assert_eq!(xml.matches("<failure ").count(), usize::try_from(failures).unwrap(), "{xml}");
+    }
+}
+
+#[test]
 fn all_bundled_rules_pass_their_tests() {
     let (out, err, code) = Bench::new().run_all(&["rules", "test", "--require-tests", "--require-coverage"]);
     assert_eq!(code, 0, "{out}{err}");
