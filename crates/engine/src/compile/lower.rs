@@ -6,13 +6,13 @@
 
 use eqlipse_batch::{FieldId, RawValue, SchemaBuilder, coerce_date};
 use eqlipse_ecs::FieldType;
-use eqlipse_eql::ast::{CompareOp, EventFilter, Expr, ExprKind, Field, Function, MatchOp, StringLiteral};
+use eqlipse_eql::ast::{CompareOp, EventFilter, Expr, ExprKind, Field, Function, Literal, MatchOp, StringLiteral};
 
 use super::constant::literal_value;
 use super::graph::{Graph, LeafKind, NodeId};
 use super::rule_set::CompileError;
 use super::test::{FieldPattern, Test};
-use crate::script::{Scalar, Script, TextPattern, parse_decimal};
+use crate::script::{Cidr, Scalar, Script, TextPattern, parse_decimal};
 use crate::text::{Fold, Regex, Wildcard};
 
 /// Lowers expressions into a graph, collecting the fields that they read.
@@ -197,9 +197,10 @@ impl Lowering<'_> {
             }
             // Relations were replaced by what they come to.
             ExprKind::Relation { .. } => return Err(CompileError::RelationInside { span: expr.span }),
-            ExprKind::Call { function, fold, args, .. } => {
-                Script::Call { function: *function, fold: *fold, args: self.script_nodes(args, slots)? }
-            }
+            ExprKind::Call { function, fold, args, .. } => match blocks(*function, args) {
+                Some(blocks) => Script::InBlocks(boxed(self, &args[0])?, blocks),
+                None => Script::Call { function: *function, fold: *fold, args: self.script_nodes(args, slots)? },
+            },
         })
     }
 
@@ -292,6 +293,18 @@ impl Lowering<'_> {
             Some(item) => Script::And(vec![test, Script::IsNull(Box::new(self.script_node(item, slots)?))]),
         })
     }
+}
+
+/// The blocks of `cidrMatch`, if all are constants and none has a fault.
+fn blocks(function: Function, args: &[Expr]) -> Option<Vec<Cidr>> {
+    if function != Function::CidrMatch {
+        return None;
+    }
+    let block = |arg: &Expr| match &arg.kind {
+        ExprKind::Literal(Literal::String(text)) => Cidr::parse(&text.value),
+        _ => None,
+    };
+    args.get(1..)?.iter().map(block).collect()
 }
 
 /// Without the case of ASCII letters on a field itself, of all letters on computed text.

@@ -131,11 +131,16 @@ fn cidr_match<'a>(args: &[Scalar<'_>]) -> Result<Scalar<'a>, Fault> {
             None => return Ok(Scalar::Null),
         }
     }
-    let address = match arg(args, 0) {
+    Ok(in_blocks(arg(args, 0), &blocks))
+}
+
+/// Whether an address lies in a block; null for what is no address.
+pub(super) fn in_blocks<'a>(address: &Scalar<'_>, blocks: &[Cidr]) -> Scalar<'a> {
+    let address = match address {
         Scalar::Ip(address) => Some(*address),
         other => other.as_str().and_then(parse_address),
     };
-    Ok(address.map_or(Scalar::Null, |address| Scalar::Bool(blocks.iter().any(|block| block.contains(address)))))
+    address.map_or(Scalar::Null, |address| Scalar::Bool(blocks.iter().any(|block| block.contains(address))))
 }
 
 fn concat<'a>(args: &[Scalar<'_>]) -> Scalar<'a> {

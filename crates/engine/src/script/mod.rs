@@ -54,6 +54,8 @@ pub enum Script {
         /// How text compares.
         fold: Fold,
     },
+    /// `cidrMatch(e, "…")` with constant blocks.
+    InBlocks(Box<Script>, Vec<Cidr>),
     /// `-e`
     Negate(Box<Script>),
     /// `a + b`
@@ -112,6 +114,7 @@ impl Script {
             Script::IsNull(inner) => Scalar::Bool(inner.eval(slots)?.is_null()),
             Script::Match { subject, patterns, any_kind } => matches(&subject.eval(slots)?, patterns, *any_kind),
             Script::In { subject, list, fold } => contains(&subject.eval(slots)?, list, *fold),
+            Script::InBlocks(subject, blocks) => functions::in_blocks(&subject.eval(slots)?, blocks),
             Script::Negate(inner) => number::negate(&inner.eval(slots)?)?,
             Script::Arithmetic(op, left, right) => number::arithmetic(*op, &left.eval(slots)?, &right.eval(slots)?)?,
             Script::Call { function, fold, args } => {
