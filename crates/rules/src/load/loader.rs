@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -139,26 +141,47 @@ impl Loader {
         }
         let names: Vec<String> = files.iter().map(|file| slashed(file)).collect();
         let current = newest_assets(names.iter().map(String::as_str));
-        for (file, is_current) in files.into_iter().zip(current) {
-            self.read_met(&file, is_current);
+        let wanted: Vec<Result<PathBuf, (PathBuf, SkipReason)>> = files
+            .into_iter()
+            .zip(current)
+            .map(|(file, is_current)| match self.reason_to_skip(&file, is_current) {
+                Some(reason) => Err((file, reason)),
+                None => Ok(file),
+            })
+            .collect();
+        // Reading a file depends on no other; what becomes of it then goes by the order of names.
+        let contents = on_all_cores(&wanted, |file| file.as_ref().ok().map(|file| Content::read(file)));
+        for (file, content) in wanted.into_iter().zip(contents) {
+            match (file, content) {
+                (Ok(file), Some(content)) => self.take_content(&file, content),
+                (Err((file, reason)), _) => self.skip(Origin::file(file), reason),
+                (Ok(_), None) => {}
+            }
         }
     }
 
-    fn read_met(&mut self, file: &Path, is_current: bool) {
-        let origin = Origin::file(file);
+    /// Why a file that was met in a folder is not read, if it is not.
+    fn reason_to_skip(&mut self, file: &Path, is_current: bool) -> Option<SkipReason> {
         if self.is_known(file) {
-            return self.skip(origin, SkipReason::SameFile);
+            return Some(SkipReason::SameFile);
         }
         if !is_current {
-            return self.skip(origin, SkipReason::Superseded);
+            return Some(SkipReason::Superseded);
         }
-        if is_test_file(file) {
-            return self.skip(origin, SkipReason::RuleTests);
-        }
-        match read_unless_binary(file) {
-            Ok(Some(bytes)) => self.read_bytes(origin, &bytes, Manner::Met),
-            Ok(None) => self.skip(origin, SkipReason::NotARule("a binary file".to_owned())),
-            Err(error) => self.fail(origin, error),
+        is_test_file(file).then_some(SkipReason::RuleTests)
+    }
+
+    fn take_content(&mut self, file: &Path, content: Content) {
+        let origin = Origin::file(file);
+        match content {
+            Content::Text { found, is_rule_like } => self.take_text(origin, found, Manner::Met, is_rule_like),
+            // Not kept with the others, as it may be large.
+            Content::Zip => match read_unless_binary(file) {
+                Ok(bytes) => self.read_zip(origin, &bytes.unwrap_or_default()),
+                Err(error) => self.fail(origin, error),
+            },
+            Content::Binary => self.skip(origin, SkipReason::NotARule("a binary file".to_owned())),
+            Content::Unreadable(error) => self.fail(origin, error),
         }
     }
 
@@ -166,12 +189,19 @@ impl Loader {
         if format::is_zip(bytes) {
             return self.read_zip(origin, bytes);
         }
-        match format::read_text(bytes) {
+        let found = format::read_text(bytes);
+        let is_rule_like = is_in_doubt(&found) && is_rule_like(bytes);
+        self.take_text(origin, found, manner, is_rule_like);
+    }
+
+    /// Takes over what was read of a text; `is_rule_like` counts where its encoding is not known.
+    fn take_text(&mut self, origin: Origin, found: Result<Vec<Found>, LoadError>, manner: Manner, is_rule_like: bool) {
+        match found {
             Ok(found) => self.take(origin, found),
             Err(LoadError::NotARule(reason)) if manner == Manner::Met => {
                 self.skip(origin, SkipReason::NotARule(reason));
             }
-            Err(LoadError::Encoding { .. }) if manner == Manner::Met && !is_rule_like(bytes) => {
+            Err(LoadError::Encoding { .. }) if manner == Manner::Met && !is_rule_like => {
                 self.skip(origin, SkipReason::NotARule("text in another encoding".to_owned()));
             }
             Err(error) => self.fail(origin, error),
@@ -292,6 +322,55 @@ impl Loader {
             }
         }
     }
+}
+
+/// What a file in a folder holds.
+enum Content {
+    Text { found: Result<Vec<Found>, LoadError>, is_rule_like: bool },
+    Zip,
+    Binary,
+    Unreadable(LoadError),
+}
+
+impl Content {
+    fn read(file: &Path) -> Content {
+        match read_unless_binary(file) {
+            Ok(Some(bytes)) if format::is_zip(&bytes) => Content::Zip,
+            Ok(Some(bytes)) => {
+                let found = format::read_text(&bytes);
+                let is_rule_like = is_in_doubt(&found) && is_rule_like(&bytes);
+                Content::Text { found, is_rule_like }
+            }
+            Ok(None) => Content::Binary,
+            Err(error) => Content::Unreadable(error),
+        }
+    }
+}
+
+/// Whether it is to be asked if the text looks like a rule.
+fn is_in_doubt(found: &Result<Vec<Found>, LoadError>) -> bool {
+    matches!(found, Err(LoadError::Encoding { .. }))
+}
+
+/// What `work` makes of each item, in their order; on all cores.
+fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let own = numbers.map_while(|number| Some((number, work(items.get(number)?))));
+        own.collect::<Vec<_>>()
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let mut done = thread::scope(|scope| {
+        let others: Vec<_> = (1..cores).map(|_| scope.spawn(take)).collect();
+        let mut done = take();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn is_hidden(entry: &DirEntry) -> bool {
