@@ -16,7 +16,7 @@ const ELLIPSIS: char = '…';
 /// That is: control characters (so no escape sequence and no line break survives), bidirectional controls, invisible
 /// and zero-width characters, and the tag characters. The result is one line.
 pub fn inert(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_active) {
+    if first_active(text).is_none() {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -41,6 +41,13 @@ pub fn is_active(c: char) -> bool {
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Where the first active character stands.
+pub fn first_active(text: &str) -> Option<usize> {
+    // Most text is plain, which shows without taking it apart.
+    let is_plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if is_plain { None } else { text.find(is_active) }
 }
 
 /// [`inert`], and no longer than [`MAX_SHOWN_CHARS`].

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::Report;
-use crate::text::is_active;
+use crate::text::first_active;
 
 /// One document a line: a sequence's shell before its building blocks.
 pub fn write_lines(out: &mut dyn Write, report: &Report) -> io::Result<()> {
@@ -61,7 +61,7 @@ macro_rules! pass_on {
 impl<F: Formatter> Formatter for Inert<F> {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some(at) = rest.find(is_active) {
+        while let Some(at) = first_active(rest) {
             let (before, from) = rest.split_at(at);
             writer.write_all(before.as_bytes())?;
             let active = from.chars().next().unwrap_or_default();
