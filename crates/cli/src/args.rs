@@ -300,9 +300,44 @@ pub enum RulesCommand {
     List(ListArgs),
     Show(ShowArgs),
     Check(CheckArgs),
+    Compile(CompileArgs),
     Readiness(ReadinessArgs),
     Fmt(FmtArgs),
     Test(TestArgs),
+}
+
+/// Compile rules as a hunt does
+///
+/// Equal conditions of different rules become one. Says what the rules have in common, and what they cost.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  eqlipse rules compile --stats
+  eqlipse rules compile detection-rules/rules --stats --format json
+
+Exit codes:
+  0  all rules compiled
+  1  a rule could not be read or compiled
+  2  the command line is wrong")]
+pub struct CompileArgs {
+    /// Rules: files, folders, packages or '-' [default: the bundled rules]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub selection: RuleSelection,
+    /// Show stages, predicates before and after sharing, fields and automata
+    #[arg(long)]
+    pub stats: bool,
+    /// How to write it; JSON has all that --stats shows
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = TextOrJson::Text)]
+    pub format: TextOrJson,
+}
+
+impl CompileArgs {
+    /// Where the rules are.
+    pub fn source(&self) -> RuleSource {
+        RuleSource { rules: self.paths.clone() }
+    }
 }
 
 /// List rules

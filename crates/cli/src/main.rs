@@ -72,6 +72,7 @@ fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
             RulesCommand::List(args) => rules::list(args, messages),
             RulesCommand::Show(args) => rules::show(args, messages),
             RulesCommand::Check(args) => rules::check(args, messages),
+            RulesCommand::Compile(args) => rules::compile(args, messages),
             RulesCommand::Readiness(args) => rules::readiness(args, messages),
             RulesCommand::Fmt(args) => rules::fmt(args, messages),
             RulesCommand::Test(args) => rules::test(args, messages),

@@ -19,4 +19,4 @@ pub mod text;
 
 pub use compile::{CompileError, CompileOptions, RuleIndex, RuleSet, RuleSetBuilder, Scope, StageId};
 pub use correlate::{Collector, CorrelateOptions, Detection, Matched, correlate};
-pub use matching::{Coverage, FieldNeed, Lack, MatchPlan, Matcher, Needs, Purpose};
+pub use matching::{Coverage, FieldNeed, Lack, MatchPlan, Matcher, Needs, PlanStats, Purpose};

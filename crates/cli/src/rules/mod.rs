@@ -1,6 +1,7 @@
-//! `eqlipse rules`: list, show, check, format and test rules, and say which could fire.
+//! `eqlipse rules`: list, show, check, compile, format and test rules, and say which could fire.
 
 mod check;
+mod compile;
 mod fmt;
 mod list;
 mod readiness;
@@ -8,6 +9,7 @@ mod show;
 mod test;
 
 pub use check::check;
+pub use compile::compile;
 pub use fmt::fmt;
 pub use list::list;
 pub use readiness::{data_line, kind, lack_lines, left_out, readiness, verdict};

@@ -117,6 +117,35 @@ fn version_completions_and_manual() {
 }
 
 #[test]
+fn compiling_says_what_rules_have_in_common() {
+    let bench = Bench::filled();
+    let (out, err, code) = bench.run_all(&["rules", "compile", "rules"]);
+    assert_eq!((out.as_str(), code), ("2 rules compiled\n", 0), "{err}");
+    assert!(err.contains("read and compiled in "), "{err}");
+    let stats = |rules: &[&str]| -> serde_json::Value {
+        let (out, _) = bench.run(&[&["rules", "compile", "--format", "json"], rules].concat());
+        serde_json::from_str(&out).unwrap()
+    };
+    let count = |stats: &serde_json::Value, name: &str| stats[name].as_u64().unwrap();
+    let once = stats(&["rules"]);
+    assert_eq!((count(&once, "rules"), count(&once, "stages")), (2, 3));
+    // The same query under another id asks for as much again, and adds nothing.
+    let copy = bench.read("rules/single.toml").replace("6b1ba2a1", "7b1ba2a1");
+    bench.file("rules/copy.toml", copy);
+    let twice = stats(&["rules"]);
+    assert_eq!(count(&twice, "predicates"), count(&once, "predicates"));
+    assert!(count(&twice, "predicates_asked") > count(&once, "predicates_asked"));
+    assert_eq!(count(&twice, "distinct_stages"), count(&once, "distinct_stages"));
+    let (out, _) = bench.run(&["rules", "compile", "rules", "--stats"]);
+    assert!(out.starts_with("Rules       3\nStages      4, 3 with a condition of their own\n"), "{out}");
+    bench.file(
+        "rules/bad.toml",
+        bench.read("rules/single.toml").replace("6b1ba2a1", "8b1ba2a1").replace("where", "were"),
+    );
+    assert_eq!(bench.run(&["rules", "compile", "rules"]).1, 1);
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let bench = Bench::new();
     bench.file("many.ndjson", EVENTS.repeat(5_000));
@@ -169,6 +198,7 @@ const COMMANDS: &[&[&str]] = &[
     &["rules", "list"],
     &["rules", "show"],
     &["rules", "check"],
+    &["rules", "compile"],
     &["rules", "readiness"],
     &["rules", "fmt"],
     &["rules", "test"],

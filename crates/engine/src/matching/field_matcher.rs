@@ -4,6 +4,7 @@ use eqlipse_ecs::FieldType;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::stats::PlanStats;
 use crate::compile::{FieldPattern, Graph, LeafId, LeafKind, Test};
 use crate::script::Scalar;
 use crate::text::{Fold, Wildcard};
@@ -97,6 +98,16 @@ impl FieldMatcher {
             LeafKind::Field { test, .. } => test.holds(self.ty, value),
             LeafKind::Rows { .. } => false,
         }));
+    }
+
+    /// Adds itself to the counts.
+    pub(super) fn count(&self, stats: &mut PlanStats) {
+        let looked_up = self.exact.len() + self.exact_folded.len() + self.whole.len();
+        stats.fields += 1;
+        stats.exact_values += looked_up;
+        stats.wildcards += self.by_fragment.iter().map(Vec::len).sum::<usize>() + self.loose.len();
+        stats.automata += usize::from(self.fragments.is_some());
+        stats.automata_bytes += self.fragments.as_ref().map_or(0, AhoCorasick::memory_usage);
     }
 
     /// The field whose values it takes.

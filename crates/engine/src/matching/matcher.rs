@@ -17,9 +17,9 @@ pub const MAX_COMBINATIONS: usize = 65_536;
 #[derive(Debug)]
 pub struct MatchPlan {
     rules: Arc<RuleSet>,
-    fields: Vec<Option<FieldMatcher>>,
+    pub(super) fields: Vec<Option<FieldMatcher>>,
     /// Each distinct condition with the stages that it is the condition of.
-    roots: Vec<(NodeId, Vec<StageId>)>,
+    pub(super) roots: Vec<(NodeId, Vec<StageId>)>,
 }
 
 impl MatchPlan {

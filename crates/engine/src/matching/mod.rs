@@ -8,7 +8,9 @@ mod bitmap;
 mod coverage;
 mod field_matcher;
 mod matcher;
+mod stats;
 
 pub use coverage::{Coverage, FieldNeed, Lack, Needs, Purpose};
 pub use field_matcher::FieldMatcher;
 pub use matcher::{MAX_COMBINATIONS, MatchPlan, Matcher};
+pub use stats::PlanStats;
