@@ -282,21 +282,19 @@ impl Parser<'_> {
             return Err(self.error("expected two numbers, as in `<1-50>`"));
         };
         self.at += length + 1;
-        let width = if a.len() == b.len() { a.len() } else { 0 };
         let (low, high) = (first.min(last), first.max(last));
-        if high - low > MAX_REPEAT * 10 {
-            return Err(RegexError::TooLarge { limit: MAX_REPEAT as usize * 10 });
+        if a.len() == b.len() {
+            let padded = |number: u32| format!("{number:0width$}", width = a.len());
+            return Ok(between(padded(low).as_bytes(), padded(high).as_bytes()));
         }
-        let numbers = (low..=high).map(|n| {
-            let digits = if width > 0 { format!("{n:0width$}") } else { n.to_string() };
-            Tree::Concat(digits.chars().map(|c| Tree::Class(vec![(c, c)])).collect())
+        let (shortest, longest) = (low.to_string().len(), high.to_string().len());
+        let of_length = (shortest..=longest).map(|length| {
+            let from = if length == shortest { low.to_string() } else { format!("1{}", "0".repeat(length - 1)) };
+            let to = if length == longest { high.to_string() } else { "9".repeat(length) };
+            between(from.as_bytes(), to.as_bytes())
         });
-        let numbers = Tree::Union(numbers.collect());
-        if width > 0 {
-            return Ok(numbers);
-        }
-        let zeros = Tree::Repeat { inner: Box::new(Tree::Class(vec![('0', '0')])), min: 0, max: None };
-        Ok(Tree::Concat(vec![zeros, numbers]))
+        let zeros = Tree::Repeat { inner: Box::new(digit(b'0', b'0')), min: 0, max: None };
+        Ok(Tree::Concat(vec![zeros, Tree::Union(of_length.collect())]))
     }
 
     /// `ranges` with the characters that differ from theirs in case only.
@@ -317,6 +315,34 @@ impl Parser<'_> {
         ranges.extend(variants);
         normalise(ranges)
     }
+}
+
+/// One digit of these.
+fn digit(first: u8, last: u8) -> Tree {
+    Tree::Class(vec![(char::from(first), char::from(last))])
+}
+
+/// The texts of digits from one to another of the same length. Its size grows with the number of digits, not with how
+/// many texts there are: behind the digits that both share, either the next digit lies between theirs and all that
+/// follow are free, or it is one of theirs and only one end is left to keep to.
+fn between(low: &[u8], high: &[u8]) -> Tree {
+    let free = |length: usize| std::iter::repeat_with(|| digit(b'0', b'9')).take(length);
+    if low.iter().all(|digit| *digit == b'0') && high.iter().all(|digit| *digit == b'9') {
+        return if low.is_empty() { Tree::Empty } else { Tree::Concat(free(low.len()).collect()) };
+    }
+    let shared = low.iter().zip(high).take_while(|(low, high)| low == high).count();
+    let mut parts: Vec<Tree> = low[..shared].iter().map(|shared| digit(*shared, *shared)).collect();
+    if let ([first, low @ ..], [last, high @ ..]) = (&low[shared..], &high[shared..]) {
+        let mut ways = vec![
+            Tree::Concat(vec![digit(*first, *first), between(low, &vec![b'9'; low.len()])]),
+            Tree::Concat(vec![digit(*last, *last), between(&vec![b'0'; high.len()], high)]),
+        ];
+        if last - first > 1 {
+            ways.push(Tree::Concat(std::iter::once(digit(first + 1, last - 1)).chain(free(low.len())).collect()));
+        }
+        parts.push(Tree::Union(ways));
+    }
+    Tree::Concat(parts)
 }
 
 /// A character that has another case.

@@ -38,7 +38,7 @@ pub enum RegexError {
         /// The limit.
         limit: usize,
     },
-    /// A count or interval too large.
+    /// A count too large.
     #[error("regular expression repeats or counts beyond {limit}")]
     TooLarge {
         /// The limit.
@@ -364,6 +364,27 @@ mod tests {
         assert!(Regex::new("~(CMD)", Fold::Ascii).unwrap().matches("cmdx"));
         assert!(!Regex::new("~(CMD)", Fold::Ascii).unwrap().matches("cmd"));
         assert!(Regex::new("É[а-я]", Fold::Unicode).unwrap().matches("éЖ"));
+    }
+
+    #[test]
+    fn intervals_are_those_of_arithmetic() {
+        let bounds = [0, 1, 7, 9, 10, 19, 20, 55, 99, 100, 101, 110, 123];
+        for (low, high) in bounds.iter().flat_map(|low| bounds.iter().map(move |high| (*low, *high))) {
+            let fixed = low.to_string().len() == high.to_string().len();
+            let regex = Regex::new(&format!("<{low}-{high}>"), Fold::None).unwrap();
+            for number in 0..=130 {
+                let within = (low.min(high)..=low.max(high)).contains(&number);
+                for text in [format!("{number}"), format!("{number:03}"), format!("{number:05}")] {
+                    let fits = !fixed || text.len() == low.to_string().len();
+                    assert_eq!(regex.matches(&text), within && fits, "<{low}-{high}> {text}");
+                }
+            }
+        }
+        // However many numbers there are, it stays small.
+        let wide = Regex::new(&"<0-2147483647>,".repeat(50), Fold::None).unwrap();
+        assert!(wide.matches(&"0012345,".repeat(50)));
+        assert!(!wide.matches(&"2147483648,".repeat(50)));
+        assert!(Regex::new(&format!("<{0}0-{0}9>", "0".repeat(2_000)), Fold::None).is_ok());
     }
 
     #[test]
