@@ -51,12 +51,11 @@ impl<'a> DocumentReader<'a> {
     /// # Errors
     /// If the file is gone, cannot be read, or has something else in this place.
     pub fn read(&mut self, place: &DocumentPlace) -> Result<Vec<u8>, AgainError> {
-        let name =
-            || self.inputs.sources.get(place.source as usize).map(|source| source.name.clone()).unwrap_or_default();
-        let name = name();
+        let inputs = self.inputs;
+        let name = || inputs.sources.get(place.source as usize).map(|source| source.name.clone()).unwrap_or_default();
         let bytes = self.bytes(place).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => AgainError::Changed { name: name.clone() },
-            _ => AgainError::Read { name: name.clone(), error },
+            io::ErrorKind::UnexpectedEof => AgainError::Changed { name: name() },
+            _ => AgainError::Read { name: name(), error },
         })?;
         let mut document = Vec::new();
         match place.record {
@@ -72,7 +71,7 @@ impl<'a> DocumentReader<'a> {
                 });
             }
         }
-        if document.is_empty() { Err(AgainError::Changed { name }) } else { Ok(document) }
+        if document.is_empty() { Err(AgainError::Changed { name: name() }) } else { Ok(document) }
     }
 
     fn bytes(&mut self, place: &DocumentPlace) -> io::Result<Vec<u8>> {

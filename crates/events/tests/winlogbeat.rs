@@ -32,7 +32,7 @@ fn read(path: &Path) -> Vec<Value> {
 
 /// Why a field may differ.
 fn reason(path: &str, expected: Option<&Value>, actual: Option<&Value>) -> Option<&'static str> {
-    let placeholder = |value: Option<&Value>| match value {
+    let says_nothing = |value: Option<&Value>| match value {
         Some(Value::String(text)) => matches!(text.as_str(), "" | "-" | "{00000000-0000-0000-0000-000000000000}"),
         Some(Value::Array(items)) => items.iter().all(|item| item == "-"),
         _ => false,
@@ -50,7 +50,7 @@ fn reason(path: &str, expected: Option<&Value>, actual: Option<&Value>) -> Optio
         "process.args_count" if expected.is_none() => "later versions of the pipeline count the arguments",
         "@timestamp" if expected.is_none() => "the collected event has no time",
         "winlog.task" if expected.is_none() => "the provider's own text, unknown on the collecting host",
-        _ if actual.is_none() && placeholder(expected) => "a value that only says that there is none",
+        _ if actual.is_none() && says_nothing(expected) => "a value that only says that there is none",
         _ => return DIFFERENCES.iter().find(|(known, _)| *known == path).map(|(_, reason)| *reason),
     })
 }

@@ -246,7 +246,7 @@ fn operands_of(node: Node, and: bool) -> (Vec<Expr>, u16) {
 }
 
 /// Stands where a fault was noted.
-pub(super) fn placeholder(span: Span) -> Expr {
+pub(super) fn faulty(span: Span) -> Expr {
     let empty = StringLiteral { value: String::new(), raw: false, span };
     Expr { kind: ExprKind::Literal(Literal::String(empty)), span }
 }

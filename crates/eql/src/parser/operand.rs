@@ -1,6 +1,6 @@
 //! Operands: constants, fields, function calls, parentheses, and the predicates that attach to them.
 
-use super::expression::{Node, placeholder};
+use super::expression::{Node, faulty};
 use super::{Parsed, Parser, Reported};
 use crate::ast::{Dialect, Expr, ExprKind, Field, Function, Literal, MatchOp, Relation, Span, StringLiteral};
 use crate::diagnostic::{Diagnostic, quoted};
@@ -347,7 +347,7 @@ impl Parser<'_> {
         self.take();
         self.take();
         let open = self.expect(TokenKind::OpenBracket, "`[` after `of`")?;
-        let Some((filter, depth)) = self.bracketed(open)? else { return Ok(Node::leaf(placeholder(span).kind, span)) };
+        let Some((filter, depth)) = self.bracketed(open)? else { return Ok(Node::leaf(faulty(span).kind, span)) };
         let span = self.since(span);
         let depth = self.deeper(depth, span)?;
         let kind = ExprKind::Relation { relation, filter: Box::new(filter) };
@@ -383,7 +383,7 @@ impl Parser<'_> {
         let depth = self.deeper(args.iter().map(|arg| arg.depth).max().unwrap_or(0), span)?;
         let constant = args.iter().all(|arg| arg.constant);
         let Some(function) = self.function(name) else {
-            return Ok(Node { expr: placeholder(span), depth: 1, constant });
+            return Ok(Node { expr: faulty(span), depth: 1, constant });
         };
         self.check_call(function.signature(), name, fold, &args, span);
         let args = args.into_iter().map(|arg| arg.expr).collect();
