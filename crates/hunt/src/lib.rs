@@ -21,7 +21,7 @@ mod run;
 mod spool;
 
 pub use query::{
-    CompiledQuery, QueryOptions, QueryReport, QueryResult, QueryRun, ResultCount, ResultPosition, run_query,
+    CompiledQuery, Counting, QueryOptions, QueryReport, QueryResult, QueryRun, ResultCount, ResultPosition, run_query,
 };
 pub use query_place::QueryPlace;
 pub use report::{BlindReason, BlindRule, HuntReport, InputReport, RuleSetReport, SkippedRecord, UnloadedRule};

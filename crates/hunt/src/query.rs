@@ -7,7 +7,8 @@ use eqlipse_alerts::{MatchKind, MatchedEvent};
 use eqlipse_engine::correlate::{CorrelateOptions, Detection, find_rule, pipe_rule};
 use eqlipse_engine::{CompileOptions, Coverage, MatchPlan, RuleIndex, RuleSet, RuleSetBuilder, Scope};
 use eqlipse_eql::Diagnostic;
-use eqlipse_eql::ast::{Body, Dialect, Pipe, PipeKind, Query, Span};
+use eqlipse_eql::ast::{Body, Dialect, ExprKind, Pipe, PipeKind, Query, Span};
+use eqlipse_eql::visit::{filters, walk};
 use eqlipse_events::{Discovery, InputProblem, Progress, ReadReport};
 use serde_json::Value;
 
@@ -75,10 +76,7 @@ pub struct CompiledQuery {
     plan: Arc<MatchPlan>,
     rule: RuleIndex,
     samples_per_key: usize,
-    /// Whether results are counts.
-    counts: bool,
-    /// Whether they are events with counts.
-    unique_counts: bool,
+    counting: Counting,
     /// The fields that are read, in the order written, each once.
     fields: Vec<String>,
     warnings: Vec<Diagnostic>,
@@ -99,15 +97,13 @@ impl CompiledQuery {
             ignore_case(&mut query);
         }
         let fields = fields(&query, options);
-        let has = |is_it: fn(&PipeKind) -> bool| query.pipes.iter().any(|pipe| is_it(&pipe.kind));
-        let counts = has(|kind| matches!(kind, PipeKind::Count(_)));
-        let unique_counts = !counts && has(|kind| matches!(kind, PipeKind::UniqueCount(_)));
+        let counting = query.pipes.iter().map(Counting::of).max().unwrap_or_default();
         limit(&mut query, options);
         let mut builder = RuleSetBuilder::new(CompileOptions::default());
         eqlipse_events::reserve(builder.schema_mut());
         let rule = builder.add(&query, &scope(options)).map_err(|error| vec![error.diagnostic()])?;
         let plan = Arc::new(MatchPlan::new(Arc::new(builder.build())));
-        Ok(Self { plan, rule, samples_per_key: options.max_samples_per_key, counts, unique_counts, fields, warnings })
+        Ok(Self { plan, rule, samples_per_key: options.max_samples_per_key, counting, fields, warnings })
     }
 
     /// What may be wrong with the query, though it can be run.
@@ -151,7 +147,21 @@ fn fields(query: &Query, options: &QueryOptions) -> Vec<String> {
     let own = eqlipse_eql::visit::fields(query).into_iter().map(|field| field.name.as_str());
     let scope = scope(options);
     let order = [scope.timestamp_field.as_deref(), scope.tiebreaker_field.as_deref()];
-    own.chain(order.into_iter().flatten()).filter(|name| known.insert((*name).to_owned())).map(str::to_owned).collect()
+    let processes = [scope.processes.id_field.as_str(), scope.processes.parent_field.as_str()];
+    let related = processes.into_iter().filter(|_| asks_for_relations(query));
+    own.chain(order.into_iter().flatten())
+        .chain(related)
+        .filter(|name| known.insert((*name).to_owned()))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn asks_for_relations(query: &Query) -> bool {
+    let mut asks = false;
+    for (filter, _) in filters(query) {
+        walk(&filter.condition, &mut |expr| asks |= matches!(expr.kind, ExprKind::Relation { .. }));
+    }
+    asks
 }
 
 fn scope(options: &QueryOptions) -> Scope {
@@ -164,6 +174,28 @@ fn scope(options: &QueryOptions) -> Scope {
     }
 }
 
+/// What the pipes of a query make of its results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counting {
+    /// Events, sequences or samples alone.
+    #[default]
+    Nothing,
+    /// These with a count beside each (`unique_count`).
+    Beside,
+    /// Counts in their place (`count`).
+    Instead,
+}
+
+impl Counting {
+    fn of(pipe: &Pipe) -> Self {
+        match pipe.kind {
+            PipeKind::Count(_) => Self::Instead,
+            PipeKind::UniqueCount(_) => Self::Beside,
+            _ => Self::Nothing,
+        }
+    }
+}
+
 /// What a query found, without the results themselves, and everything needed to judge it.
 #[derive(Debug)]
 pub struct QueryReport {
@@ -173,10 +205,8 @@ pub struct QueryReport {
     pub total: u64,
     /// How many results there are.
     pub results: usize,
-    /// Whether the results are counts, not the events.
-    pub counts: bool,
-    /// Whether they are events with counts.
-    pub unique_counts: bool,
+    /// Whether the results have counts.
+    pub counting: Counting,
     /// Fields that the query reads and no event had, in the order written.
     pub unseen: Vec<String>,
     /// Why the query could not have found anything in this data; empty if it could.
@@ -274,8 +304,7 @@ pub fn run_query<'a>(
         kind: match_kind(&rules.plans()[query.rule.0 as usize].plan),
         total,
         results: detections.len(),
-        counts: query.counts,
-        unique_counts: query.unique_counts,
+        counting: query.counting,
         unseen: query.unseen(&coverage),
         lacks: coverage.blind_rules(rules).into_iter().flat_map(|(_, lacks)| lacks).collect(),
         inputs: read_inputs,

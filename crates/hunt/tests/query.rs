@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use eqlipse_events::{DiscoverOptions, Discovery, Progress, Window, discover};
-use eqlipse_hunt::{BlindReason, CompiledQuery, HuntOptions, QueryOptions, QueryRun, ResultPosition, run_query};
+use eqlipse_hunt::{
+    BlindReason, CompiledQuery, Counting, HuntOptions, QueryOptions, QueryRun, ResultPosition, run_query,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -172,6 +174,18 @@ fn the_report_tells_nothing_found_from_nothing_to_find() {
     assert_eq!(report("file where true").0, [BlindReason::Category("file".to_owned())]);
 }
 
+/// A relation reads the ids of processes, though the query does not name them.
+#[test]
+fn the_fields_of_relations_are_missed() {
+    let unseen = |event: Value| {
+        let data = Data::new(&[event]);
+        data.run("any where child of [any where n == 1]", &options()).report().unseen.clone()
+    };
+    let ids = json!({"n": 1, "process": {"entity_id": "a", "parent": {"entity_id": "b"}}});
+    assert_eq!(unseen(ids), [] as [String; 0]);
+    assert_eq!(unseen(json!({"n": 1})), ["process.entity_id", "process.parent.entity_id"]);
+}
+
 #[test]
 fn errors_point_at_their_place() {
     let errors = |query: &str| CompiledQuery::eql(query, &options()).err().expect("an error");
@@ -191,7 +205,7 @@ fn size_is_a_limit_behind_pipes_that_make_something() {
     let all = QueryOptions { size: None, ..options() };
     assert_eq!(data.events("any where true | filter n < 15 | tail 12", &all).len(), 12);
     let run = data.run("any where true | count process.entity_id", &QueryOptions { size: Some(4), ..options() });
-    assert_eq!((run.report().results, run.report().total, run.report().counts), (4, 20, true));
+    assert_eq!((run.report().results, run.report().total, run.report().counting), (4, 20, Counting::Instead));
 }
 
 /// With an end to the window, what must be missing behind a sequence may still come.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use eqlipse_alerts::{MatchKind, MatchedEvent};
-use eqlipse_hunt::{QueryRun, ResultCount};
+use eqlipse_hunt::{Counting, QueryRun, ResultCount};
 use serde_json::Value;
 
 use super::columns::{Fields, cell, with_meta};
@@ -22,11 +22,11 @@ const COUNTS: [&str; 2] = ["count", "percent"];
 /// Writes the results.
 pub fn write(out: &mut dyn Write, run: &mut QueryRun<'_>, fields: &Fields, shape: &Shape) -> io::Result<()> {
     let grouped = run.report().kind != MatchKind::Event;
-    let counted = run.report().counts || run.report().unique_counts;
+    let counted = run.report().counting != Counting::Nothing;
     let columns = fields.columns(run)?;
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
     let mut first: Vec<String> = if counted { COUNTS.map(str::to_owned).into() } else { Vec::new() };
-    if run.report().counts {
+    if run.report().counting == Counting::Instead {
         first.extend(shape.counted.iter().map(|key| safe(key)));
         csv.write_record(first)?;
         for result in run.results() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eqlipse_alerts::MatchKind;
-use eqlipse_hunt::{BlindReason, QueryReport};
+use eqlipse_hunt::{BlindReason, Counting, QueryReport};
 
 use crate::output::Messages;
 use crate::style::{DIM, HEADING, paint};
@@ -40,7 +40,7 @@ fn verdict(report: &QueryReport) -> String {
         MatchKind::Sample => "sample",
     };
     if report.total > 0 {
-        if report.counts {
+        if report.counting == Counting::Instead {
             return format!("{} of {}", counted(report.results as u64, "count"), counted(report.total, noun));
         }
         return format!("{} of {}", grouped(report.results as u64), counted(report.total, noun));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use eqlipse_alerts::{MatchKind, MatchedEvent};
-use eqlipse_hunt::{QueryResult, QueryRun, ResultCount};
+use eqlipse_hunt::{Counting, QueryResult, QueryRun, ResultCount};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ pub fn write_response(out: &mut dyn Write, run: &mut QueryRun<'_>, fields: &Fiel
     let name = if kind == MatchKind::Event { "events" } else { "sequences" };
     write!(out, r#"{{"is_partial":false,"is_running":false,"took":{took},"timed_out":false,"#)?;
     write!(out, r#""hits":{{"total":{total},"{name}":["#)?;
-    let counts = run.report().counts;
+    let counts = run.report().counting == Counting::Instead;
     if counts {
         // They are no hits: a reader of hits finds none.
         out.write_all(br#"]},"counts":["#)?;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use eqlipse_alerts::{MatchKind, MatchedEvent};
-use eqlipse_hunt::{QueryResult, QueryRun};
+use eqlipse_hunt::{Counting, QueryResult, QueryRun};
 
 use super::columns::{Fields, cell, with_meta};
 use crate::date::readable;
@@ -43,7 +43,7 @@ pub fn write(
     if run.report().results == 0 {
         return Ok(());
     }
-    if run.report().counts {
+    if run.report().counting == Counting::Instead {
         return write_counts(out, run, shape, width);
     }
     let columns = fields.columns(run)?;
@@ -51,7 +51,7 @@ pub fn write(
         true => SUMMARY.map(str::to_owned).into(),
         false => columns.iter().map(|column| shown(column).into_owned()).collect(),
     };
-    let is_grouped = run.report().kind != MatchKind::Event || run.report().unique_counts;
+    let is_grouped = run.report().kind != MatchKind::Event || run.report().counting != Counting::Nothing;
     let mut rows = Vec::new();
     for (at, result) in run.results().enumerate() {
         let result = result.map_err(io::Error::other)?;
