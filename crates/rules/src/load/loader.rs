@@ -141,22 +141,20 @@ impl Loader {
         }
         let names: Vec<String> = files.iter().map(|file| slashed(file)).collect();
         let current = newest_assets(names.iter().map(String::as_str));
-        let wanted: Vec<Result<PathBuf, (PathBuf, SkipReason)>> = files
-            .into_iter()
-            .zip(current)
-            .map(|(file, is_current)| match self.reason_to_skip(&file, is_current) {
-                Some(reason) => Err((file, reason)),
-                None => Ok(file),
+        let files = files.into_iter().zip(current);
+        let files: Vec<(PathBuf, Option<SkipReason>)> = files
+            .map(|(file, is_current)| {
+                let skipped = self.reason_to_skip(&file, is_current);
+                (file, skipped)
             })
             .collect();
         // Reading a file depends on no other; what becomes of it then goes by the order of names.
-        let contents = on_all_cores(&wanted, |file| file.as_ref().ok().map(|file| Content::read(file)));
-        for (file, content) in wanted.into_iter().zip(contents) {
-            match (file, content) {
-                (Ok(file), Some(content)) => self.take_content(&file, content),
-                (Err((file, reason)), _) => self.skip(Origin::file(file), reason),
-                (Ok(_), None) => {}
-            }
+        let contents = on_all_cores(&files, |(file, skipped)| match skipped {
+            Some(reason) => Content::Skipped(reason.clone()),
+            None => Content::read(file),
+        });
+        for ((file, _), content) in files.iter().zip(contents) {
+            self.take_content(file, content);
         }
     }
 
@@ -180,7 +178,7 @@ impl Loader {
                 Ok(bytes) => self.read_zip(origin, &bytes.unwrap_or_default()),
                 Err(error) => self.fail(origin, error),
             },
-            Content::Binary => self.skip(origin, SkipReason::NotARule("a binary file".to_owned())),
+            Content::Skipped(reason) => self.skip(origin, reason),
             Content::Unreadable(error) => self.fail(origin, error),
         }
     }
@@ -328,7 +326,7 @@ impl Loader {
 enum Content {
     Text { found: Result<Vec<Found>, LoadError>, is_rule_like: bool },
     Zip,
-    Binary,
+    Skipped(SkipReason),
     Unreadable(LoadError),
 }
 
@@ -341,7 +339,7 @@ impl Content {
                 let is_rule_like = is_in_doubt(&found) && is_rule_like(&bytes);
                 Content::Text { found, is_rule_like }
             }
-            Ok(None) => Content::Binary,
+            Ok(None) => Content::Skipped(SkipReason::NotARule("a binary file".to_owned())),
             Err(error) => Content::Unreadable(error),
         }
     }
