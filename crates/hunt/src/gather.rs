@@ -52,7 +52,8 @@ impl Worker {
             }
             // Most events of sequences end in no alert: their documents are read again if they do.
             let is_kept = rules.fires_alone(stage);
-            let write = |row: u32, out: &mut Vec<u8>| match batch.place(row).filter(|_| !is_kept) {
+            let place = |row| if is_kept { None } else { batch.place(row) };
+            let write = |row: u32, out: &mut Vec<u8>| match place(row) {
                 Some(place) => write_place(&place, out),
                 None => batch.write_source(row, out),
             };
