@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use eqlipse_rules::Severity;
 
+use crate::size::parse_size;
+
 pub use query::{Dialect, Language, Position, QueryArgs, QueryFormat};
 
 const EXIT_CODES: &str = "\
@@ -132,6 +134,10 @@ pub struct HuntArgs {
     /// Number of threads [default: one per core]; the result does not depend on it
     #[arg(short, long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+    /// Memory for matched events that wait for the rest of a sequence; what is beyond it goes to a temporary file
+    /// [default: 256M]; the result does not depend on it
+    #[arg(long, value_name = "SIZE", help_heading = "Run", value_parser = parse_size)]
+    pub memory_limit: Option<usize>,
 }
 
 const HUNT_AFTER_HELP: &str = "\

@@ -153,19 +153,20 @@ fn hunt_options(args: &HuntArgs, window: Window, format: Format) -> HuntOptions 
     HuntOptions {
         max_alerts: args.max_alerts.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
         hash_inputs: args.manifest.is_some() || matches!(format, Format::Json | Format::Html),
-        ..read_options(args.jobs, args.order_by, window)
+        ..read_options(args.jobs, args.memory_limit, args.order_by, window)
     }
 }
 
 /// What hunts and queries are told of reading.
-pub fn read_options(jobs: Option<u16>, order_by: OrderBy, window: Window) -> HuntOptions {
+pub fn read_options(jobs: Option<u16>, memory_limit: Option<usize>, order_by: OrderBy, window: Window) -> HuntOptions {
     let default = HuntOptions::default();
     let order_by = match order_by {
         OrderBy::Log => eqlipse_events::OrderBy::Log,
         OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
     };
     let jobs = jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs);
-    HuntOptions { jobs, order_by, window, ..default }
+    let memory_limit = memory_limit.unwrap_or(default.memory_limit);
+    HuntOptions { jobs, memory_limit, order_by, window, ..default }
 }
 
 /// Takes a hunt's result apart for writing.

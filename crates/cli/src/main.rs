@@ -21,6 +21,7 @@ mod progress;
 mod query;
 mod rules;
 mod select;
+mod size;
 mod style;
 mod summary;
 mod text;

@@ -41,7 +41,7 @@ pub fn query(args: &QueryArgs, messages: Messages) -> Result<Exit, CliError> {
     let found = find(&paths, messages)?;
     let mut output = Output::open(args.output.as_deref())?;
     let progress = Progress::default();
-    let options = read_options(args.jobs, args.order_by, window);
+    let options = read_options(args.jobs, args.memory_limit, args.order_by, window);
     let run =
         with_bar(!args.no_progress && !args.quiet, &progress, || run_query(&compiled, &found, &options, &progress));
     let mut run = run.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;

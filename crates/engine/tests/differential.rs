@@ -20,7 +20,13 @@ proptest! {
     })]
 
     #[test]
-    fn engine_and_interpreter_agree(case in case(), batch_rows in 1usize..40, collectors in 1usize..4) {
-        agree(&case, Setup { batch_rows, collectors, ..Setup::default() }).map_err(TestCaseError::fail)?;
+    fn engine_and_interpreter_agree(
+        case in case(),
+        batch_rows in 1usize..40,
+        collectors in 1usize..4,
+        memory_limit in prop_oneof![Just(usize::MAX), Just(0), 200usize..4_000],
+    ) {
+        let setup = Setup { batch_rows, collectors, memory_limit, ..Setup::default() };
+        agree(&case, setup).map_err(TestCaseError::fail)?;
     }
 }

@@ -47,11 +47,6 @@ impl<'a> Documents<'a> {
         Self { spools, matched, inputs, again: DocumentReader::new(inputs), ids: HashMap::new() }
     }
 
-    /// The matched rows.
-    pub(crate) fn matched(&self) -> &Matched {
-        &self.matched
-    }
-
     /// The events of a detection; `None` for one that is missing on purpose.
     pub(crate) fn events(&mut self, detection: &Detection) -> Result<Vec<Option<MatchedEvent>>, HuntError> {
         detection.events.iter().map(|event| event.map(|event| self.get(event)).transpose()).collect()

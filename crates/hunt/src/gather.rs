@@ -4,10 +4,13 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eqlipse_batch::EventBatch;
-use eqlipse_engine::{Collector, Coverage, MatchPlan, Matcher, RuleSet};
+use eqlipse_engine::{
+    Collector, CorrelateOptions, Correlated, Coverage, Detection, MatchPlan, Matcher, RuleSet, correlate,
+};
 use eqlipse_events::{Discovery, Progress, ReadOptions, ReadReport};
 
 use crate::documents::{Documents, handle};
+use crate::identities::Identities;
 use crate::run::{HuntError, HuntOptions};
 use crate::spool::{Spool, write_place};
 
@@ -21,28 +24,30 @@ struct Worker {
     spool: Spool,
     /// The first failure to keep a document.
     failure: Option<io::Error>,
-    identities: Vec<u128>,
+    identities: Identities,
     untimed: u64,
 }
 
 impl Worker {
-    fn new(number: usize, plan: &Arc<MatchPlan>) -> Self {
+    fn new(number: usize, plan: &Arc<MatchPlan>, limit: usize) -> Self {
         let rules = plan.rules();
         Self {
             number,
             rules: rules.clone(),
             matcher: Matcher::new(plan.clone()),
-            collector: Collector::new(rules.clone()),
+            collector: Collector::with_limit(rules.clone(), limit),
             coverage: Coverage::new(rules),
             spool: Spool::default(),
             failure: None,
-            identities: Vec::new(),
+            identities: Identities::default(),
             untimed: 0,
         }
     }
 
     fn take(&mut self, batch: &EventBatch, progress: &Progress) {
-        self.identities.extend(batch.rows().iter().filter_map(|row| row.identity));
+        if let Err(error) = self.identities.extend(batch.rows().iter().filter_map(|row| row.identity)) {
+            self.failure.get_or_insert(error);
+        }
         self.untimed += batch.rows().iter().filter(|row| row.order.time.is_none()).count() as u64;
         let Self { rules, matcher, collector, coverage, spool, failure, number, .. } = self;
         collector.start(batch);
@@ -68,9 +73,13 @@ impl Worker {
     }
 }
 
-/// What all threads found, in one order.
+/// What the rules found, and what must be known of the reading.
 pub(crate) struct Gathered<'a> {
-    /// The matched rows and their documents.
+    /// What all rules found, rule by rule, pipes included.
+    pub(crate) detections: Vec<Detection>,
+    /// By rule: how many it found before its pipes.
+    pub(crate) found: Vec<u64>,
+    /// The events of the detections and their documents.
     pub(crate) documents: Documents<'a>,
     pub(crate) coverage: Coverage,
     pub(crate) read: ReadReport,
@@ -80,15 +89,17 @@ pub(crate) struct Gathered<'a> {
     pub(crate) untimed: u64,
 }
 
-/// Reads all inputs and matches every event.
+/// Reads all inputs, matches every event and correlates what matched.
 pub(crate) fn gather<'a>(
     plan: &Arc<MatchPlan>,
     inputs: &'a Discovery,
     options: &HuntOptions,
+    correlate_options: &CorrelateOptions,
     progress: &Progress,
 ) -> Result<Gathered<'a>, HuntError> {
+    let limit = options.memory_limit / options.jobs.get();
     let workers: Vec<Mutex<Worker>> =
-        (0..options.jobs.get()).map(|number| Mutex::new(Worker::new(number, plan))).collect();
+        (0..options.jobs.get()).map(|number| Mutex::new(Worker::new(number, plan, limit))).collect();
     let read_options = ReadOptions {
         jobs: options.jobs,
         batch_rows: options.batch_rows,
@@ -103,34 +114,28 @@ pub(crate) fn gather<'a>(
         move |batch: &EventBatch| worker.lock().unwrap_or_else(PoisonError::into_inner).take(batch, progress)
     })?;
     let workers = workers.into_iter().map(|worker| worker.into_inner().unwrap_or_else(PoisonError::into_inner));
-    merge(plan, workers.collect(), inputs, read)
+    conclude(plan, workers.collect(), inputs, read, correlate_options)
 }
 
-fn merge<'a>(
+fn conclude<'a>(
     plan: &MatchPlan,
     mut workers: Vec<Worker>,
     inputs: &'a Discovery,
     read: ReadReport,
+    options: &CorrelateOptions,
 ) -> Result<Gathered<'a>, HuntError> {
     if let Some(error) = workers.iter_mut().find_map(|worker| worker.failure.take()) {
         return Err(HuntError::Spool(error));
     }
     let rules = plan.rules();
-    let duplicates = duplicates(workers.iter_mut().map(|worker| std::mem::take(&mut worker.identities)));
+    let identities = workers.iter_mut().map(|worker| std::mem::take(&mut worker.identities)).collect();
+    let duplicates = Identities::repeated(identities).map_err(HuntError::Spool)?;
     let untimed = workers.iter().map(|worker| worker.untimed).sum();
     let mut coverage = Coverage::new(rules);
     workers.iter().for_each(|worker| coverage.merge(&worker.coverage));
     let (collectors, spools): (Vec<_>, Vec<_>) =
         workers.into_iter().map(|worker| (worker.collector, worker.spool)).unzip();
-    let documents = Documents::new(spools, Collector::merge(rules, collectors), inputs);
-    Ok(Gathered { documents, coverage, read, duplicates, untimed })
-}
-
-/// How many identities stand more than once, each beyond the first counted.
-fn duplicates(lists: impl Iterator<Item = Vec<u128>>) -> u64 {
-    let mut identities: Vec<u128> = lists.flatten().collect();
-    identities.sort_unstable();
-    let before = identities.len();
-    identities.dedup();
-    (before - identities.len()) as u64
+    let Correlated { matched, detections, found } = correlate(rules, collectors, options).map_err(HuntError::Spool)?;
+    let documents = Documents::new(spools, matched, inputs);
+    Ok(Gathered { detections, found, documents, coverage, read, duplicates, untimed })
 }

@@ -10,6 +10,7 @@
 mod documents;
 pub mod explain;
 mod gather;
+mod identities;
 mod ignore_case;
 mod query;
 mod query_place;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eqlipse_alerts::{MatchKind, MatchedEvent};
-use eqlipse_engine::correlate::{CorrelateOptions, Detection, find_rule, pipe_rule};
+use eqlipse_engine::correlate::{CorrelateOptions, Detection};
 use eqlipse_engine::{CompileOptions, Coverage, MatchPlan, RuleIndex, RuleSet, RuleSetBuilder, Scope};
 use eqlipse_eql::Diagnostic;
 use eqlipse_eql::ast::{Body, Dialect, ExprKind, Pipe, PipeKind, Query, Span};
@@ -292,13 +292,12 @@ pub fn run_query<'a>(
     options: &HuntOptions,
     progress: &Progress,
 ) -> Result<QueryRun<'a>, HuntError> {
-    let Gathered { documents, coverage, read, duplicates, untimed } = gather(&query.plan, inputs, options, progress)?;
     let rules = query.rules();
     let correlate_options = CorrelateOptions { samples_per_key: query.samples_per_key, end: options.window.to };
+    let Gathered { detections, found, documents, coverage, read, duplicates, untimed } =
+        gather(&query.plan, inputs, options, &correlate_options, progress)?;
     // Everything is found before anything is cut: the limit changes neither the sequences nor the total.
-    let found = find_rule(rules, query.rule, documents.matched(), &correlate_options);
-    let total = found.len() as u64;
-    let detections = pipe_rule(rules, query.rule, documents.matched(), found);
+    let total = found[query.rule.0 as usize];
     let ReadReport { inputs: read_inputs, problems, not_logs, events, outside, bytes } = read;
     let report = QueryReport {
         kind: match_kind(&rules.plans()[query.rule.0 as usize].plan),

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use eqlipse_alerts::{Alert, BuildOptions, Match, MatchKind, build};
+use eqlipse_engine::Coverage;
 use eqlipse_engine::compile::Plan;
 use eqlipse_engine::correlate::{CorrelateOptions, Detection};
-use eqlipse_engine::{Coverage, correlate};
 use eqlipse_events::{AgainError, Discovery, OrderBy, Progress, ReadError, ReadOptions, Window};
 use thiserror::Error;
 
@@ -22,6 +22,9 @@ use crate::rule_book::RuleBook;
 pub struct HuntOptions {
     /// Threads that decode and match.
     pub jobs: NonZeroUsize,
+    /// The most memory, in bytes, for what grows with the input: the matched rows of sequences and samples, which go to
+    /// a temporary file beyond it.
+    pub memory_limit: usize,
     /// Rows a batch.
     pub batch_rows: usize,
     /// What orders the events of Windows event logs.
@@ -36,10 +39,14 @@ pub struct HuntOptions {
     pub cancel: Option<Arc<AtomicBool>>,
 }
 
+/// [`HuntOptions::memory_limit`] where nothing is said.
+pub const DEFAULT_MEMORY_LIMIT: usize = 256 << 20;
+
 impl Default for HuntOptions {
     fn default() -> Self {
         Self {
             jobs: ReadOptions::default().jobs,
+            memory_limit: DEFAULT_MEMORY_LIMIT,
             batch_rows: ReadOptions::default().batch_rows,
             order_by: OrderBy::Log,
             window: Window::default(),
@@ -79,11 +86,12 @@ pub fn run(
     progress: &Progress,
 ) -> Result<HuntReport, HuntError> {
     let started = Instant::now();
-    let gathered = gather(&book.plan, inputs, options, progress)?;
+    let correlate_options = CorrelateOptions { end: options.window.to, ..CorrelateOptions::default() };
+    let gathered = gather(&book.plan, inputs, options, &correlate_options, progress)?;
     conclude(book, gathered, inputs, options, started)
 }
 
-/// What follows once all events are read: correlation, alerts, the report.
+/// What follows once the rules are through: alerts, the report.
 fn conclude(
     book: &RuleBook,
     gathered: Gathered<'_>,
@@ -91,9 +99,7 @@ fn conclude(
     options: &HuntOptions,
     started: Instant,
 ) -> Result<HuntReport, HuntError> {
-    let Gathered { documents, coverage, read, duplicates, untimed } = gathered;
-    let correlate_options = CorrelateOptions { end: options.window.to, ..CorrelateOptions::default() };
-    let detections = correlate(book.plan.rules(), documents.matched(), &correlate_options);
+    let Gathered { detections, documents, coverage, read, duplicates, untimed, .. } = gathered;
     let (alerts, capped) = alerts(book, detections, documents, options)?;
     let blind = blind_rules(book, &coverage);
     Ok(HuntReport {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::OrderBy;
+use crate::size::parse_size;
 
 /// The most samples of one key that can be asked for.
 pub const MAX_SAMPLES_PER_KEY: i64 = 10_000;
@@ -90,6 +91,10 @@ pub struct QueryArgs {
     /// Number of threads [default: one per core]; the result does not depend on it
     #[arg(short, long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+    /// Memory for matched events that wait for the rest of a sequence; what is beyond it goes to a temporary file
+    /// [default: 256M]; the result does not depend on it
+    #[arg(long, value_name = "SIZE", help_heading = "Run", value_parser = parse_size)]
+    pub memory_limit: Option<usize>,
 }
 
 const AFTER_HELP: &str = "\

@@ -12,6 +12,7 @@ mod lower;
 mod pipes;
 mod relations;
 mod rule_set;
+mod selections;
 mod test;
 
 pub use constant::{ConstantError, constant};
@@ -24,6 +25,7 @@ pub use rule_set::{
     CompileError, CompileOptions, FieldTypes, JoinField, Plan, RuleIndex, RuleOrder, RulePlan, RuleSet, RuleSetBuilder,
     Scope, SequencePlan, Stage, StageId, Step,
 };
+pub(crate) use selections::SelectionId;
 pub use test::{FieldPattern, Test};
 
 pub use index_pattern::{INDEX_FIELD, IndexPatterns};

@@ -10,6 +10,7 @@ use super::graph::{Graph, NodeId};
 use super::lower::Lowering;
 use super::pipes::{self, Pipes};
 use super::relations::{self, MAX_RELATIONS, ProcessEvents, RelatedFilter, RelationPlan, Relations};
+use super::selections::Selections;
 use crate::text::RegexError;
 
 /// A rule's number in its [`RuleSet`], in the order in which rules were added.
@@ -148,6 +149,13 @@ pub struct RulePlan {
     pub relations: Option<Relations>,
 }
 
+impl RulePlan {
+    /// Whether values of each matched event are kept for this rule alone.
+    pub(crate) fn has_own_values(&self) -> bool {
+        self.order != RuleOrder::default() || !self.pipes.carried.is_empty()
+    }
+}
+
 /// The kinds of correlation.
 #[derive(Debug)]
 pub enum Plan {
@@ -186,6 +194,7 @@ pub struct RuleSet {
     pub(crate) schema: Arc<Schema>,
     pub(crate) stages: Vec<Stage>,
     pub(crate) plans: Vec<RulePlan>,
+    pub(crate) selections: Selections,
 }
 
 impl RuleSet {
@@ -394,7 +403,8 @@ impl RuleSetBuilder {
 
     /// Finishes the rule set.
     pub fn build(self) -> RuleSet {
-        RuleSet { graph: self.graph, schema: self.schema.build(), stages: self.stages, plans: self.plans }
+        let selections = Selections::new(&self.stages, &self.plans);
+        RuleSet { graph: self.graph, schema: self.schema.build(), stages: self.stages, plans: self.plans, selections }
     }
 }
 

@@ -60,12 +60,13 @@ pub(super) fn encode(value: Option<ValueRef<'_>>, out: &mut Vec<u8>) {
         Some(ValueRef::Str(text)) => {
             out.push(TEXT);
             // A zero byte is escaped, so that the terminator sorts before every continuation.
-            for byte in text.bytes() {
-                out.push(byte);
-                if byte == 0 {
-                    out.push(0xff);
-                }
+            let mut rest = text.as_bytes();
+            while let Some(zero) = memchr::memchr(0, rest) {
+                out.extend_from_slice(&rest[..=zero]);
+                out.push(0xff);
+                rest = &rest[zero + 1..];
             }
+            out.extend_from_slice(rest);
             out.extend([0, 0]);
         }
         Some(ValueRef::Date(nanos)) => {
@@ -161,7 +162,12 @@ fn array<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
 }
 
 impl KeyTable {
-    fn bytes_of(&self, id: KeyId) -> &[u8] {
+    /// About how many bytes of memory it takes.
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<u64>() + self.ids.capacity() * (size_of::<u32>() + 1)
+    }
+
+    pub(super) fn bytes_of(&self, id: KeyId) -> &[u8] {
         let index = id.0 as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
         &self.bytes[start..self.ends[index] as usize]
@@ -195,9 +201,9 @@ impl KeyTable {
         id
     }
 
-    /// Takes over the keys of another table; the result gives, by the other's ids, the ids here.
-    pub(super) fn absorb(&mut self, other: &KeyTable) -> Vec<KeyId> {
-        (0..other.len() as u32).map(|id| self.intern(other.bytes_of(KeyId(id)))).collect()
+    /// Takes over a key of another table.
+    pub(super) fn intern_from(&mut self, other: &KeyTable, key: KeyId) -> KeyId {
+        self.intern(other.bytes_of(key))
     }
 
     /// The order of two keys.

@@ -1,22 +1,31 @@
 //! Correlation: over the matched rows only, in time order.
 //!
-//! Each thread's [`Collector`] takes the rows that its batches matched; [`Collector::merge`] puts all of them into one
-//! order ([`Matched`]), without events that were read twice; [`correlate`] then runs every rule's plan. What comes out
-//! is the same however the rows were spread over batches and threads.
+//! Each thread's [`Collector`] takes the rows that its batches matched, and writes them to a temporary file beyond a
+//! limit. [`correlate`] drops the rows that nothing can come of, puts the others into one order ([`Matched`]), without
+//! events that were read twice, and runs every rule's plan. What comes out is the same however the rows were spread over
+//! batches, threads and files.
 
 mod collector;
+mod find;
+mod kept;
 mod key;
+mod matched;
+mod needed;
 mod pipes;
 mod relations;
 mod sample;
 mod sequence;
+mod spill;
 
 use crate::compile::{Plan, RuleIndex, RulePlan, RuleSet, StageId};
 use crate::script::Scalar;
 use relations::Held;
 
-pub use collector::{Collector, Matched, MatchedEvent, StageRow};
+pub use collector::Collector;
+pub use find::{Correlated, correlate};
+pub use kept::{MatchedEvent, StageRow};
 pub use key::{KeyId, KeyPart, KeyTable};
+pub use matched::Matched;
 
 /// What correlation must know beside the rows.
 #[derive(Clone, Copy, Debug)]
@@ -58,13 +67,6 @@ pub struct Statistics {
     pub percent: Option<f64>,
     /// What they share, for `count`; the text `totals` where all were counted.
     pub key: Vec<Scalar<'static>>,
-}
-
-/// Runs the plans of all rules; detections come rule by rule, each rule's in the order of their last events (samples in
-/// the order of their keys).
-pub fn correlate(rules: &RuleSet, matched: &Matched, options: &CorrelateOptions) -> Vec<Detection> {
-    let indices = (0..rules.plans().len() as u32).map(RuleIndex);
-    indices.flat_map(|rule| correlate_rule(rules, rule, matched, options)).collect()
 }
 
 /// Runs the plan of one rule, pipes included.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use eqlipse_batch::{Arrival, BatchBuilder, OrderKey, PathNode, RawValue, RowMeta, Schema, ValueRef, coerce_date};
 use eqlipse_ecs::FieldType;
 use eqlipse_engine::compile::{CompileOptions, FieldTypes, ProcessEvents, Scope};
-use eqlipse_engine::correlate::{Collector, CorrelateOptions, KeyPart, correlate};
+use eqlipse_engine::correlate::{Collector, CorrelateOptions, Correlated, KeyPart, correlate};
 use eqlipse_engine::script::Scalar;
 use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleSet, RuleSetBuilder};
 use eqlipse_eql::ast::Query;
@@ -21,6 +21,7 @@ pub struct Setup {
     pub types: Arc<FieldTypes>,
     pub batch_rows: usize,
     pub collectors: usize,
+    pub memory_limit: usize,
     pub correlate: CorrelateOptions,
     pub processes: ProcessEvents,
 }
@@ -34,6 +35,7 @@ impl Default for Setup {
             types: Arc::new(eqlipse_ecs::field_type),
             batch_rows: 16_384,
             collectors: 1,
+            memory_limit: usize::MAX,
             correlate: CorrelateOptions::default(),
             processes: ProcessEvents::default(),
         }
@@ -69,7 +71,8 @@ pub fn run(
     let rules = Arc::new(compile(queries, setup));
     let plan = Arc::new(MatchPlan::new(rules.clone()));
     let mut coverage = Coverage::new(&rules);
-    let mut collectors: Vec<Collector> = (0..setup.collectors).map(|_| Collector::new(rules.clone())).collect();
+    let mut collectors: Vec<Collector> =
+        (0..setup.collectors).map(|_| Collector::with_limit(rules.clone(), setup.memory_limit)).collect();
     let mut matcher = Matcher::new(plan);
     let mut builder = BatchBuilder::new(rules.schema().clone());
     for (index, chunk) in docs.chunks(setup.batch_rows).enumerate() {
@@ -87,9 +90,9 @@ pub fn run(
         });
         builder.clear();
     }
-    let matched = Collector::merge(&rules, collectors);
+    let Correlated { matched, detections, .. } = correlate(&rules, collectors, &setup.correlate).unwrap();
     let mut found: Vec<Vec<Match>> = vec![Vec::new(); queries.len()];
-    for detection in correlate(&rules, &matched, &setup.correlate) {
+    for detection in detections {
         let index = |event: &Option<u32>| event.map(|event| matched.events()[event as usize].handle as usize);
         let keys = detection.key.map(|key| matched.keys().parts(key)).unwrap_or_default();
         found[detection.rule.0 as usize].push(Match {

@@ -40,7 +40,7 @@ pub(super) fn build(
     }
     let rules = compiled.plan.rules();
     let collector = std::mem::replace(&mut gather.collector, Collector::new(rules.clone()));
-    let matched = Collector::merge(rules, vec![collector]);
+    let matched = Collector::merge(rules, vec![collector]).map_err(ExplainError::Spool)?;
     let detections = correlate_rule(rules, RULE, &matched, &CorrelateOptions::default());
     let spool = std::mem::take(&mut gather.spool);
     let mut reporter = Reporter { compiled, inputs, options, spool, matched };
