@@ -26,8 +26,8 @@ pub struct BatchBuilder {
 #[derive(Default)]
 struct Dictionary {
     codes: HashTable<u32>,
-    /// Hash and code of the value that came last.
-    last: Option<(u64, u32)>,
+    /// The code of the value that came last.
+    last: Option<u32>,
     /// Nearly every value was new, so that further ones are stored without a look.
     unique: bool,
 }
@@ -89,10 +89,11 @@ impl BatchBuilder {
     fn insert(&mut self, field: FieldId, value: ValueRef<'_>) {
         let column = &mut self.batch.columns[field.index()];
         let dictionary = &mut self.dictionaries[field.index()];
-        let code = if dictionary.unique {
-            add_entry(column, value)
-        } else {
-            code_of(column, dictionary, hash_value(&self.hasher, value), &self.hasher, value)
+        let code = match dictionary.last {
+            _ if dictionary.unique => add_entry(column, value),
+            // Most columns repeat themselves from row to row.
+            Some(last) if column.holds(last, value) => last,
+            _ => code_of(column, dictionary, &self.hasher, value),
         };
         column.rows.push(self.batch.rows.len() as u32);
         column.codes.push(code);
@@ -158,20 +159,8 @@ impl BatchBuilder {
 }
 
 /// The code of this value, a new one if it has none.
-fn code_of(
-    column: &mut Column,
-    dictionary: &mut Dictionary,
-    hash: u64,
-    hasher: &FixedState,
-    value: ValueRef<'_>,
-) -> u32 {
-    // Most columns repeat themselves from row to row.
-    if let Some((last, code)) = dictionary.last
-        && last == hash
-        && column.holds(code, value)
-    {
-        return code;
-    }
+fn code_of(column: &mut Column, dictionary: &mut Dictionary, hasher: &FixedState, value: ValueRef<'_>) -> u32 {
+    let hash = hash_value(hasher, value);
     let found = dictionary.codes.find(hash, |code| column.holds(*code, value)).copied();
     let code = found.unwrap_or_else(|| {
         let code = add_entry(column, value);
@@ -179,7 +168,7 @@ fn code_of(
         dictionary.grew(column);
         code
     });
-    dictionary.last = Some((hash, code));
+    dictionary.last = Some(code);
     code
 }
 

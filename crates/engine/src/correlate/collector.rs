@@ -2,6 +2,8 @@ use std::io;
 use std::sync::Arc;
 
 use eqlipse_batch::{EventBatch, FieldId, ValueRef};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 use super::kept::{Carried, Kept, MatchedEvent, OwnOrder, StageRow};
 use super::key::{KeyId, encode};
@@ -117,7 +119,7 @@ impl Collector {
                 RowKey::None => {}
                 RowKey::One(key) => list.push(StageRow { event, key }),
                 RowKey::Several(place) => {
-                    list.extend(row_keys.several[place].iter().map(|key| StageRow { event, key: *key }));
+                    list.extend(row_keys.several[place as usize].iter().map(|key| StageRow { event, key: *key }));
                 }
             }
             let known = &mut kept.events[event as usize].handle;
@@ -159,15 +161,27 @@ impl Collector {
 /// The join keys of the current batch's rows, each found when the first stage asks for it.
 #[derive(Debug)]
 struct RowKeys {
-    /// By join key and row.
-    codes: Vec<Vec<KeyCode>>,
+    /// By join key and row; none before it was looked for.
+    codes: Vec<Vec<Option<RowKey>>>,
     /// The keys of rows that have several.
     several: Vec<Vec<KeyId>>,
+    /// By key field.
+    places: HashMap<FieldId, Vec<u32>, RandomState>,
     scratch: Vec<u8>,
 }
 
-/// A row's join key, if it was looked for.
-type KeyCode = Option<RowKey>;
+/// By row, where a column's values of it begin; one more than there are rows.
+fn places(batch: &EventBatch, field: FieldId, places: &mut Vec<u32>) {
+    places.resize(batch.len() + 1, 0);
+    for row in batch.column(field).rows() {
+        places[*row as usize + 1] += 1;
+    }
+    let mut sum = 0;
+    for place in places {
+        sum += *place;
+        *place = sum;
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RowKey {
@@ -175,16 +189,18 @@ enum RowKey {
     None,
     One(KeyId),
     /// The place of the list in [`RowKeys::several`].
-    Several(usize),
+    Several(u32),
 }
 
 impl RowKeys {
     fn new(keys: &[Vec<JoinField>]) -> Self {
-        Self { codes: vec![Vec::new(); keys.len()], several: Vec::new(), scratch: Vec::new() }
+        let places = keys.iter().flatten().map(|field| (field.field, Vec::new())).collect();
+        Self { codes: vec![Vec::new(); keys.len()], several: Vec::new(), places, scratch: Vec::new() }
     }
 
     fn clear(&mut self) {
         self.codes.iter_mut().for_each(Vec::clear);
+        self.places.values_mut().for_each(Vec::clear);
         self.several.clear();
     }
 
@@ -192,6 +208,11 @@ impl RowKeys {
         let codes = &mut self.codes[key];
         if codes.is_empty() {
             codes.resize(batch.len(), None);
+            for field in fields {
+                if let Some(known) = self.places.get_mut(&field.field).filter(|known| known.is_empty()) {
+                    places(batch, field.field, known);
+                }
+            }
         }
         if let Some(known) = codes[row as usize] {
             return known;
@@ -203,7 +224,10 @@ impl RowKeys {
 
     /// A key for every combination of the fields' values: none if a required one is missing.
     fn find(&mut self, kept: &mut Kept, batch: &EventBatch, fields: &[JoinField], row: u32) -> RowKey {
-        let columns = fields.iter().map(|field| batch.column(field.field).codes_of(row));
+        let columns = fields.iter().map(|field| {
+            let places = &self.places[&field.field];
+            &batch.column(field.field).codes()[places[row as usize] as usize..places[row as usize + 1] as usize]
+        });
         let codes: smallvec::SmallVec<[&[u32]; 4]> = columns.collect();
         if fields.iter().zip(&codes).any(|(field, codes)| codes.is_empty() && !field.optional) {
             return RowKey::None;
@@ -227,7 +251,7 @@ impl RowKeys {
         keys.sort_unstable();
         keys.dedup();
         self.several.push(keys);
-        RowKey::Several(self.several.len() - 1)
+        RowKey::Several(self.several.len() as u32 - 1)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Action, MAX_JSON_DEPTH, data_stream_name, logical_index, repair, too_deep};
+use super::{Action, MAX_JSON_DEPTH, data_stream_name, logical_index, plain, repair, too_deep};
 use crate::reserved::{Reserved, Role};
 
 /// Why a text is no event.
@@ -53,6 +53,8 @@ pub(crate) struct Decoder {
     reserved: Reserved,
     row: OpenRow,
     repaired: Vec<u8>,
+    /// A text without its escapes.
+    scratch: String,
 }
 
 /// What the walk notes of the open row.
@@ -124,7 +126,7 @@ fn whole_number(value: RawValue<'_>) -> Option<i64> {
 
 impl Decoder {
     pub(crate) fn new(schema: Arc<Schema>, reserved: Reserved) -> Self {
-        Self { schema, reserved, row: OpenRow::default(), repaired: Vec::new() }
+        Self { schema, reserved, row: OpenRow::default(), repaired: Vec::new(), scratch: String::new() }
     }
 
     /// Decodes a document or a hit, with the bulk action in front of it where there is one. A text that is refused
@@ -141,9 +143,12 @@ impl Decoder {
         if too_deep(text.as_bytes()) {
             return Err(Refusal::TooDeep);
         }
-        let walked = match self.walk(builder, text) {
-            Ok(()) => Ok(false),
-            Err(error) => self.walk_repaired(builder, text).then_some(true).ok_or(error),
+        let walked = match self.walk_plain(builder, text) {
+            true => Ok(false),
+            false => match self.walk(builder, text) {
+                Ok(()) => Ok(false),
+                Err(error) => self.walk_repaired(builder, text).then_some(true).ok_or(error),
+            },
         };
         match walked {
             Ok(_) if self.row.is_search_response => {
@@ -160,6 +165,17 @@ impl Decoder {
                 Err(refusal(&error))
             }
         }
+    }
+
+    /// Says whether the document is plain. The row is open if it is, and empty if not.
+    fn walk_plain(&mut self, builder: &mut BatchBuilder, text: &str) -> bool {
+        self.row.clear();
+        let mut walk = Walk { schema: &self.schema, roles: self.reserved.roles(), builder, row: &mut self.row };
+        let is_plain = plain::walk(text, &mut walk, &mut self.scratch).is_ok();
+        if !is_plain {
+            builder.abort_row();
+        }
+        is_plain
     }
 
     fn walk(&mut self, builder: &mut BatchBuilder, text: &str) -> Result<(), serde_json::Error> {
@@ -221,8 +237,8 @@ fn refusal(error: &serde_json::Error) -> Refusal {
 }
 
 /// The walk over one document.
-struct Walk<'a> {
-    schema: &'a Schema,
+pub(super) struct Walk<'a> {
+    pub(super) schema: &'a Schema,
     roles: &'a [Role],
     builder: &'a mut BatchBuilder,
     row: &'a mut OpenRow,
@@ -230,7 +246,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     #[inline]
-    fn put(&mut self, at: PathNode, value: RawValue<'_>) {
+    pub(super) fn put(&mut self, at: PathNode, value: RawValue<'_>) {
         if let Some(field) = self.schema.field_at(at) {
             self.put_field(field, value);
         }
@@ -575,5 +591,140 @@ impl<'de> Visitor<'de> for HitsProbe {
             found |= key == "hits" && value.get().starts_with('[');
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eqlipse_batch::{EventBatch, OrderKey, RowMeta};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FIELDS: [&str; 6] = ["@timestamp", "a", "a.b", "host.name", "process.pid", "n"];
+
+    /// Pieces of JSON, sound and not.
+    fn piece() -> impl Strategy<Value = String> {
+        let texts = [
+            "\"a\"",
+            "\"b\"",
+            "\"host\"",
+            "\"name\"",
+            "\"n\"",
+            "\"process\"",
+            "\"pid\"",
+            "\"a.b\"",
+            "\"hits\"",
+            "\"_id\"",
+        ];
+        let odd = [
+            "\"x\\ny\\\\\"",
+            "\"\\u00e9\\u20ac\"",
+            "\"\\ud834\\udd1e\"",
+            "\"\\ud834\"",
+            "\"\\q\"",
+            "\"\\u12\"",
+            "\"é𝄞\"",
+            "\"\t\"",
+            "\"unfinished",
+            "0",
+            "-0",
+            "12",
+            "-7",
+            "012",
+            "1.",
+            "1.5",
+            "-1.5e3",
+            "1e999",
+            "1E+2",
+            "999999999999999999",
+            "9999999999999999999",
+            "99999999999999999999",
+            "+1",
+            "true",
+            "false",
+            "null",
+            "nul",
+            "tru e",
+        ];
+        let marks = ["{", "}", "[", "]", ":", ",", " ", "\n"];
+        let all: Vec<&str> = texts.into_iter().chain(odd).chain(marks).collect();
+        prop::sample::select(all).prop_map(str::to_owned)
+    }
+
+    /// A value that is sound but for its pieces.
+    fn value() -> impl Strategy<Value = String> {
+        piece().prop_recursive(4, 24, 4, |inner| {
+            let member = (piece(), inner.clone()).prop_map(|(key, value)| format!("{key}:{value}"));
+            prop_oneof![
+                prop::collection::vec(member, 0..4).prop_map(|members| format!("{{{}}}", members.join(", "))),
+                prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+            ]
+        })
+    }
+
+    fn row(builder: &mut BatchBuilder) -> EventBatch {
+        let order = OrderKey { time: None, tiebreaker: None, arrival: Default::default() };
+        builder.end_row(RowMeta { order, identity: None });
+        builder.finish()
+    }
+
+    fn values(batch: &EventBatch, schema: &Schema) -> Vec<String> {
+        let ids = (0..schema.fields().len() as u32).map(FieldId);
+        ids.map(|field| format!("{:?}", batch.column(field).values_of(0).collect::<Vec<_>>())).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_quick_way_takes_what_serde_json_takes(
+            members in prop::collection::vec((piece(), value()), 0..5),
+            end in prop_oneof![8 => Just(""), 1 => Just(" \n"), 1 => Just("x"), 1 => Just(",")],
+        ) {
+            let members: Vec<String> = members.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+            let text = format!("{{{}}}{end}", members.join(","));
+            let mut schema = Schema::builder();
+            FIELDS.iter().for_each(|field| _ = schema.add(field));
+            crate::reserved::reserve(&mut schema);
+            let schema = schema.build();
+            let mut decoder = Decoder::new(schema.clone(), Reserved::find(&schema).unwrap());
+            let mut builder = BatchBuilder::new(schema.clone());
+            if decoder.walk_plain(&mut builder, &text) {
+                let (quick, time) = (row(&mut builder), decoder.row.time);
+                prop_assert!(decoder.walk(&mut builder, &text).is_ok(), "{text}");
+                prop_assert_eq!(values(&quick, &schema), values(&row(&mut builder), &schema), "{}", text);
+                prop_assert_eq!(time, decoder.row.time);
+            }
+        }
+    }
+
+    #[test]
+    fn an_ordinary_document_takes_the_quick_way() {
+        let mut schema = Schema::builder();
+        FIELDS.iter().for_each(|field| _ = schema.add(field));
+        crate::reserved::reserve(&mut schema);
+        let schema = schema.build();
+        let mut decoder = Decoder::new(schema.clone(), Reserved::find(&schema).unwrap());
+        let mut builder = BatchBuilder::new(schema.clone());
+        let text = r#" { "@timestamp" : "2024-01-02T03:04:05Z", "process": {"pid": 7, "args": ["C:\\a", "\u00e9"]}, "x": -1.5e3,
+            "host.name": "A\tB", "tags": [], "n": [1, 2.5, null, true], "a": {} } "#;
+        assert!(decoder.walk_plain(&mut builder, text));
+        let batch = row(&mut builder);
+        let of = |name: &str| {
+            batch
+                .column(schema.lookup(name).unwrap())
+                .values_of(0)
+                .map(|value| format!("{value:?}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("host.name"), ["Str(\"A\\tB\")"]);
+        assert_eq!(of("process.pid"), ["Int(7)"]);
+        assert_eq!(of("n"), ["Int(1)", "Double(2.5)", "Bool(true)"]);
+        for other in [r#"{"_source": {}}"#, r#"{"a": 01}"#, r#"{"a": "\ud800"}"#, r#"{"a": 1} x"#, "{\"a\": \"\u{1}\"}"]
+        {
+            assert!(!decoder.walk_plain(&mut builder, other), "{other}");
+            assert_eq!(builder.open_values(schema.lookup("a").unwrap()).count(), 0);
+        }
     }
 }
