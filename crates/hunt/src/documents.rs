@@ -1,6 +1,8 @@
 //! From the rows that correlation found to the documents that alerts are built of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 
 use eqlipse_alerts::MatchedEvent;
 use eqlipse_engine::correlate::{Detection, KeyPart, Matched};
@@ -32,19 +34,58 @@ struct Hit {
     source: Map<String, Value>,
 }
 
+/// A document, and what it is known by if it has no id of its own.
+struct Fetched {
+    hit: Hit,
+    digest: Option<[u8; 16]>,
+}
+
 /// Fetches the documents of matched events.
 pub(crate) struct Documents<'a> {
-    spools: Vec<Spool>,
+    spools: Vec<Mutex<Spool>>,
     matched: Matched,
     inputs: &'a Discovery,
-    again: DocumentReader<'a>,
+    again: Mutex<DocumentReader<'a>>,
     /// By content: the events that have it, for those without an id of their own.
     ids: HashMap<[u8; 16], Vec<u32>>,
+    /// Events that were fetched ahead.
+    ahead: HashMap<u32, MatchedEvent>,
 }
 
 impl<'a> Documents<'a> {
     pub(crate) fn new(spools: Vec<Spool>, matched: Matched, inputs: &'a Discovery) -> Self {
-        Self { spools, matched, inputs, again: DocumentReader::new(inputs), ids: HashMap::new() }
+        let spools = spools.into_iter().map(Mutex::new).collect();
+        let (again, ids, ahead) = (Mutex::new(DocumentReader::new(inputs)), HashMap::new(), HashMap::new());
+        Self { spools, matched, inputs, again, ids, ahead }
+    }
+
+    /// Fetches the events of these detections on so many threads; those fetched ahead before are forgotten.
+    pub(crate) fn fetch_ahead(&mut self, detections: &[Detection], jobs: usize) -> Result<(), HuntError> {
+        self.ahead.clear();
+        let mut seen = HashSet::new();
+        let events = detections.iter().flat_map(|detection| detection.events.iter().copied().flatten());
+        let events: Vec<u32> = events.filter(|event| seen.insert(*event)).collect();
+        let per_thread = events.len().div_ceil(jobs).max(1);
+        let fetch = |events: &[u32]| {
+            let mut again = DocumentReader::new(self.inputs);
+            events.iter().map(|event| self.fetch(*event, &mut again)).collect::<Result<Vec<_>, _>>()
+        };
+        let fetched: Vec<Result<Vec<Fetched>, HuntError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = events.chunks(per_thread).map(|events| scope.spawn(move || fetch(events))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        // Ids are numbered in the order of the detections, however the threads were dealt the events.
+        let fetched: Vec<Fetched> = fetched.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        for (event, fetched) in events.into_iter().zip(fetched) {
+            let found = self.identified(event, fetched);
+            self.ahead.insert(event, found);
+        }
+        Ok(())
+    }
+
+    /// The events of a detection that were fetched ahead; `None` for one that is missing on purpose.
+    pub(crate) fn fetched(&self, detection: &Detection) -> Vec<Option<MatchedEvent>> {
+        detection.events.iter().map(|event| event.and_then(|event| self.ahead.get(&event).cloned())).collect()
     }
 
     /// The events of a detection; `None` for one that is missing on purpose.
@@ -60,31 +101,45 @@ impl<'a> Documents<'a> {
 
     /// The event at a place in [`Matched::events`].
     fn get(&mut self, event: u32) -> Result<MatchedEvent, HuntError> {
-        let matched = self.matched.events()[event as usize];
-        let worker = (matched.handle >> OFFSET_BITS) as usize;
-        let offset = matched.handle & ((1 << OFFSET_BITS) - 1);
-        let mut bytes = self.spools[worker].get(offset).map_err(HuntError::Spool)?;
+        let fetched = self.fetch(event, &mut self.again.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(self.identified(event, fetched))
+    }
+
+    fn fetch(&self, event: u32, again: &mut DocumentReader<'_>) -> Result<Fetched, HuntError> {
+        let handle = self.matched.events()[event as usize].handle;
+        let worker = (handle >> OFFSET_BITS) as usize;
+        let offset = handle & ((1 << OFFSET_BITS) - 1);
+        let spooled = self.spools[worker].lock().unwrap_or_else(PoisonError::into_inner).get(offset);
+        let mut bytes = spooled.map_err(HuntError::Spool)?;
         if let Some(place) = read_place(&bytes) {
-            bytes = self.again.read(&place)?;
+            bytes = again.read(&place)?;
         }
         let hit: Hit = serde_json::from_slice(&bytes).map_err(HuntError::Document)?;
-        let id = hit.id.unwrap_or_else(|| self.content_id(&bytes, event));
-        let source = self.inputs.sources.get(matched.order.arrival.source as usize);
+        let digest = hit.id.is_none().then(|| {
+            let mut digest = [0; 16];
+            digest.copy_from_slice(&Sha256::digest(&bytes)[..16]);
+            digest
+        });
+        Ok(Fetched { hit, digest })
+    }
+
+    fn identified(&mut self, event: u32, fetched: Fetched) -> MatchedEvent {
+        let Fetched { hit, digest } = fetched;
+        let id = hit.id.or_else(|| digest.map(|digest| self.content_id(digest, event))).unwrap_or_default();
+        let order = self.matched.events()[event as usize].order;
+        let source = self.inputs.sources.get(order.arrival.source as usize);
         let origin = source.map(|source| source.name.clone());
-        Ok(MatchedEvent { index: hit.index, id, time_ns: matched.order.time, origin, source: hit.source })
+        MatchedEvent { index: hit.index, id, time_ns: order.time, origin, source: hit.source }
     }
 
     /// An id for an event that has none: a hash of its content, with a number where several events have the same.
-    fn content_id(&mut self, bytes: &[u8], event: u32) -> String {
-        let digest = Sha256::digest(bytes);
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest[..16]);
-        let events = self.ids.entry(key).or_default();
+    fn content_id(&mut self, digest: [u8; 16], event: u32) -> String {
+        let events = self.ids.entry(digest).or_default();
         let index = events.iter().position(|known| *known == event).unwrap_or_else(|| {
             events.push(event);
             events.len() - 1
         });
-        let hex = crate::hex(&key);
+        let hex = crate::hex(&digest);
         if index == 0 { hex } else { format!("{hex}-{}", index + 1) }
     }
 }

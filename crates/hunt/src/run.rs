@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -127,35 +128,57 @@ fn blind_rules(book: &RuleBook, coverage: &Coverage) -> Vec<BlindRule> {
     blind
 }
 
+/// Alerts are built of so many detections at a time, so that their events need not all stand in memory twice.
+const BUILT_AT_A_TIME: usize = 4_096;
+
 /// Builds the alerts, sorted and each once, and counts by rule id those beyond the cap.
 fn alerts(
     book: &RuleBook,
-    detections: Vec<Detection>,
+    mut detections: Vec<Detection>,
     mut documents: Documents<'_>,
     options: &HuntOptions,
 ) -> Result<(Vec<Alert>, BTreeMap<String, u64>), HuntError> {
-    let build_options = Arc::new(BuildOptions::default());
+    let capped = cap(book, &mut detections, options.max_alerts);
     let mut alerts = Vec::with_capacity(detections.len());
-    let mut capped = BTreeMap::new();
-    for detections in detections.chunk_by(|a, b| a.rule == b.rule) {
-        let most = options.max_alerts.unwrap_or(usize::MAX);
-        if detections.len() > most {
-            let rule = book.rule(detections[0].rule);
-            capped.insert(rule.rule_id.clone(), (detections.len() - most) as u64);
-        }
-        for detection in detections.iter().take(most) {
-            alerts.push(build(found(book, detection, &mut documents)?, &build_options));
-        }
+    for detections in detections.chunks(BUILT_AT_A_TIME) {
+        documents.fetch_ahead(detections, options.jobs.get())?;
+        alerts.extend(build_all(book, detections, &documents, options.jobs.get()));
     }
     eqlipse_alerts::sort(&mut alerts);
     eqlipse_alerts::remove_duplicates(&mut alerts);
     Ok((alerts, capped))
 }
 
-fn found(book: &RuleBook, detection: &Detection, documents: &mut Documents<'_>) -> Result<Match, HuntError> {
-    let kind = match_kind(&book.plan.rules().plans()[detection.rule.0 as usize].plan);
-    let events = documents.events(detection)?;
-    Ok(Match { rule: book.rule(detection.rule).clone(), kind, join_keys: documents.join_keys(detection), events })
+/// Drops each rule's detections beyond the cap, and counts them by rule id.
+fn cap(book: &RuleBook, detections: &mut Vec<Detection>, most: Option<usize>) -> BTreeMap<String, u64> {
+    let Some(most) = most else { return BTreeMap::new() };
+    let (mut capped, mut rule, mut count) = (BTreeMap::new(), None, 0);
+    detections.retain(|detection| {
+        count = if rule == Some(detection.rule) { count + 1 } else { 1 };
+        rule = Some(detection.rule);
+        if count > most {
+            *capped.entry(book.rule(detection.rule).rule_id.clone()).or_default() += 1;
+        }
+        count <= most
+    });
+    capped
+}
+
+/// The alerts of detections whose events were fetched, on so many threads.
+fn build_all(book: &RuleBook, detections: &[Detection], documents: &Documents<'_>, jobs: usize) -> Vec<Alert> {
+    let options = Arc::new(BuildOptions::default());
+    let build_one = |detection: &Detection| {
+        let kind = match_kind(&book.plan.rules().plans()[detection.rule.0 as usize].plan);
+        let (rule, join_keys) = (book.rule(detection.rule).clone(), documents.join_keys(detection));
+        build(Match { rule, kind, join_keys, events: documents.fetched(detection) }, &options)
+    };
+    let per_thread = detections.len().div_ceil(jobs).max(1);
+    std::thread::scope(|scope| {
+        let build_some = |detections: &[Detection]| detections.iter().map(build_one).collect::<Vec<Alert>>();
+        let threads: Vec<_> =
+            detections.chunks(per_thread).map(|detections| scope.spawn(move || build_some(detections))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
 }
 
 /// What sort of match a plan gives.

@@ -1,7 +1,9 @@
 //! `--format ndjson` and `--format json`: alert documents as Kibana writes them.
 
 use std::io::{self, Write};
+use std::panic::resume_unwind;
 
+use eqlipse_alerts::Alert;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
@@ -10,11 +12,10 @@ use crate::text::first_active;
 
 /// One document a line: a sequence's shell before its building blocks.
 pub fn write_lines(out: &mut dyn Write, report: &Report) -> io::Result<()> {
-    for document in report.hunt.alerts.iter().flat_map(|alert| alert.documents()) {
-        write_value(out, &document)?;
-        out.write_all(b"\n")?;
-    }
-    Ok(())
+    write_documents(report.hunt.alerts.as_slice(), |document| {
+        out.write_all(document)?;
+        out.write_all(b"\n")
+    })
 }
 
 /// One object: `manifest`, `alerts` (the documents) and `summary`. One document a line, so that it can be read and
@@ -24,14 +25,43 @@ pub fn write_object(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     write_value(out, &report.manifest)?;
     out.write_all(b",\n\"alerts\":[")?;
     let mut separator: &[u8] = b"\n";
-    for document in report.hunt.alerts.iter().flat_map(|alert| alert.documents()) {
+    write_documents(report.hunt.alerts.as_slice(), |document| {
         out.write_all(separator)?;
-        write_value(out, &document)?;
         separator = b",\n";
-    }
+        out.write_all(document)
+    })?;
     out.write_all(b"],\n\"summary\":")?;
     write_value(out, &report.summary)?;
     out.write_all(b"}\n")
+}
+
+/// Alerts that a thread turns into text at a time.
+const ALERTS_AT_A_TIME: usize = 64;
+
+/// Calls `write` with the JSON of each document of the alerts, in their order. The text is made on all cores.
+fn write_documents(alerts: &[Alert], mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    for alerts in alerts.chunks(ALERTS_AT_A_TIME * threads) {
+        let texts: io::Result<Vec<Vec<Vec<u8>>>> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                alerts.chunks(ALERTS_AT_A_TIME).map(|alerts| scope.spawn(move || documents(alerts))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        texts?.iter().flatten().try_for_each(|document| write(document))?;
+    }
+    Ok(())
+}
+
+/// The JSON of each document.
+fn documents(alerts: &[Alert]) -> io::Result<Vec<Vec<u8>>> {
+    let documents = alerts.iter().flat_map(Alert::documents);
+    documents
+        .map(|document| {
+            let mut text = Vec::new();
+            write_value(&mut text, &document)?;
+            Ok(text)
+        })
+        .collect()
 }
 
 /// `value` as JSON on one line.

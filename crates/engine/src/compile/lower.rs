@@ -4,6 +4,8 @@
 //! leaf: a test of one field where the expression has that form, a script otherwise. A leaf that reads a field is
 //! two-valued; a constant that is null is false whether or not a `not` stands before it.
 
+use std::sync::Arc;
+
 use eqlipse_batch::{FieldId, RawValue, SchemaBuilder, coerce_date};
 use eqlipse_ecs::FieldType;
 use eqlipse_eql::ast::{CompareOp, EventFilter, Expr, ExprKind, Field, Function, Literal, MatchOp, StringLiteral};
@@ -364,7 +366,7 @@ fn field_patterns(op: MatchOp, patterns: &[StringLiteral]) -> Result<Test, Compi
         .iter()
         .map(|pattern| {
             if op.is_regex() {
-                return regex(pattern, fold).map(FieldPattern::Regex);
+                return regex(pattern, fold).map(|regex| FieldPattern::Regex(Arc::new(regex)));
             }
             let wildcard = Wildcard::new(&fold.apply(&pattern.value));
             Ok(match wildcard.as_exact() {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use eqlipse_batch::ValueRef;
 use eqlipse_ecs::FieldType;
 use eqlipse_eql::ast::CompareOp;
@@ -29,7 +31,7 @@ pub enum FieldPattern {
     /// A wildcard pattern, folded already.
     Wildcard(Wildcard, Fold),
     /// A Lucene regular expression, case already built in.
-    Regex(Regex),
+    Regex(Arc<Regex>),
 }
 
 impl FieldPattern {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use aho_corasick::{AhoCorasick, MatchKind};
 use eqlipse_batch::{FieldId, ValueRef};
 use eqlipse_ecs::FieldType;
@@ -7,7 +9,7 @@ use hashbrown::HashMap;
 use super::stats::PlanStats;
 use crate::compile::{FieldPattern, Graph, LeafId, LeafKind, Test};
 use crate::script::Scalar;
-use crate::text::{Fold, Wildcard};
+use crate::text::{Fold, Regex, Wildcard};
 
 /// All leaves of one field, arranged so that one look at a value finds those that it passes.
 #[derive(Debug)]
@@ -18,15 +20,17 @@ pub struct FieldMatcher {
     exists: Vec<LeafId>,
     /// Exact texts.
     exact: HashMap<String, Vec<LeafId>, RandomState>,
+    exact_lengths: Lengths,
     /// Exact texts without ASCII case, in lower case.
     exact_folded: HashMap<String, Vec<LeafId>, RandomState>,
+    folded_lengths: Lengths,
     /// Whole numbers, for `==` and `in` on number fields.
     whole: HashMap<i64, Vec<LeafId>, RandomState>,
-    /// Finds, in the value in lower case, a literal part of each wildcard pattern.
+    /// Finds, in the value in lower case, a literal part of each pattern.
     fragments: Option<AhoCorasick>,
     /// By fragment: the patterns that contain it.
     by_fragment: Vec<Vec<Candidate>>,
-    /// Wildcard patterns without any literal part.
+    /// Patterns without any literal part.
     loose: Vec<Candidate>,
     /// Leaves that take a test of their own.
     others: Vec<LeafId>,
@@ -34,12 +38,49 @@ pub struct FieldMatcher {
     not_text: Vec<LeafId>,
 }
 
-/// A wildcard pattern and the leaf that it makes hold.
+/// A pattern and the leaf that it makes hold.
 #[derive(Clone, Debug)]
 struct Candidate {
-    pattern: Wildcard,
-    folded: bool,
+    pattern: Pattern,
     leaf: LeafId,
+}
+
+#[derive(Clone, Debug)]
+enum Pattern {
+    /// Of the value as it is.
+    Wildcard(Wildcard),
+    /// Of the value in lower case.
+    Folded(Wildcard),
+    Regex(Arc<Regex>),
+}
+
+impl Pattern {
+    fn matches(&self, text: &str, folded: &str) -> bool {
+        match self {
+            Self::Wildcard(pattern) => pattern.matches(text),
+            Self::Folded(pattern) => pattern.matches(folded),
+            Self::Regex(regex) => regex.matches(text),
+        }
+    }
+}
+
+/// The lengths of some texts, so that most others need not be looked up: a bit for each length, the last for all
+/// from 63 on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lengths(u64);
+
+impl Lengths {
+    fn bit(text: &str) -> u64 {
+        1 << text.len().min(63)
+    }
+
+    fn add(&mut self, text: &str) {
+        self.0 |= Self::bit(text);
+    }
+
+    fn may_have(self, text: &str) -> bool {
+        self.0 & Self::bit(text) != 0
+    }
 }
 
 impl FieldMatcher {
@@ -57,11 +98,11 @@ impl FieldMatcher {
         builders.into_iter().map(|builder| builder.map(Builder::build)).collect()
     }
 
-    /// Appends the leaves that hold for a value, each once or more.
-    pub fn evaluate(&self, graph: &Graph, value: ValueRef<'_>, out: &mut Vec<LeafId>) {
+    /// Appends the leaves that hold for a value, each once or more. `folded` is memory to work with.
+    pub fn evaluate(&self, graph: &Graph, value: ValueRef<'_>, folded: &mut String, out: &mut Vec<LeafId>) {
         out.extend_from_slice(&self.exists);
         match value {
-            ValueRef::Str(text) => self.evaluate_text(text, out),
+            ValueRef::Str(text) => self.evaluate_text(text, folded, out),
             ValueRef::Int(number) => {
                 out.extend(self.whole.get(&number).into_iter().flatten());
                 self.evaluate_each(graph, value, &self.not_text, out);
@@ -71,26 +112,30 @@ impl FieldMatcher {
         self.evaluate_each(graph, value, &self.others, out);
     }
 
-    fn evaluate_text(&self, text: &str, out: &mut Vec<LeafId>) {
-        if !self.exact.is_empty() {
+    fn evaluate_text(&self, text: &str, folded: &mut String, out: &mut Vec<LeafId>) {
+        if self.exact_lengths.may_have(text) {
             out.extend(self.exact.get(text).into_iter().flatten());
         }
-        if self.exact_folded.is_empty() && self.fragments.is_none() && self.loose.is_empty() {
+        if self.fragments.is_none() && self.loose.is_empty() && !self.folded_lengths.may_have(text) {
             return;
         }
-        let folded = Fold::Ascii.apply(text);
-        out.extend(self.exact_folded.get(&*folded).into_iter().flatten());
+        folded.clear();
+        folded.push_str(text);
+        folded.make_ascii_lowercase();
+        if self.folded_lengths.may_have(folded) {
+            out.extend(self.exact_folded.get(folded.as_str()).into_iter().flatten());
+        }
         if let Some(fragments) = &self.fragments {
             let mut last = usize::MAX;
             for found in fragments.find_overlapping_iter(folded.as_bytes()) {
                 let fragment = found.pattern().as_usize();
                 if fragment != last {
                     last = fragment;
-                    out.extend(passing(&self.by_fragment[fragment], text, &folded));
+                    out.extend(passing(&self.by_fragment[fragment], text, folded));
                 }
             }
         }
-        out.extend(passing(&self.loose, text, &folded));
+        out.extend(passing(&self.loose, text, folded));
     }
 
     fn evaluate_each(&self, graph: &Graph, value: ValueRef<'_>, leaves: &[LeafId], out: &mut Vec<LeafId>) {
@@ -117,10 +162,7 @@ impl FieldMatcher {
 }
 
 fn passing<'a>(candidates: &'a [Candidate], text: &'a str, folded: &'a str) -> impl Iterator<Item = LeafId> + 'a {
-    candidates
-        .iter()
-        .filter(move |candidate| candidate.pattern.matches(if candidate.folded { folded } else { text }))
-        .map(|candidate| candidate.leaf)
+    candidates.iter().filter(move |candidate| candidate.pattern.matches(text, folded)).map(|candidate| candidate.leaf)
 }
 
 struct Builder {
@@ -135,7 +177,9 @@ impl Builder {
             ty,
             exists: Vec::new(),
             exact: HashMap::default(),
+            exact_lengths: Lengths::default(),
             exact_folded: HashMap::default(),
+            folded_lengths: Lengths::default(),
             whole: HashMap::default(),
             fragments: None,
             by_fragment: Vec::new(),
@@ -180,7 +224,12 @@ impl Builder {
     }
 
     fn add_exact(&mut self, leaf: LeafId, text: &str, fold: Fold) {
-        let map = if fold == Fold::None { &mut self.matcher.exact } else { &mut self.matcher.exact_folded };
+        let matcher = &mut self.matcher;
+        let (map, lengths) = match fold {
+            Fold::None => (&mut matcher.exact, &mut matcher.exact_lengths),
+            _ => (&mut matcher.exact_folded, &mut matcher.folded_lengths),
+        };
+        lengths.add(text);
         map.entry(text.to_owned()).or_default().push(leaf);
     }
 
@@ -188,19 +237,24 @@ impl Builder {
         match pattern {
             FieldPattern::Exact(text, fold) => self.add_exact(leaf, text, *fold),
             FieldPattern::Wildcard(pattern, fold) => {
-                let candidate = Candidate { pattern: pattern.clone(), folded: *fold != Fold::None, leaf };
                 let fragment = pattern.longest_literal();
-                if fragment.is_empty() {
-                    self.matcher.loose.push(candidate);
-                } else {
-                    self.fragments.entry(fragment.to_ascii_lowercase()).or_default().push(candidate);
-                }
+                let pattern = match fold {
+                    Fold::None => Pattern::Wildcard(pattern.clone()),
+                    _ => Pattern::Folded(pattern.clone()),
+                };
+                self.add_candidate(fragment, Candidate { pattern, leaf });
             }
-            FieldPattern::Regex(_) => {
-                if self.matcher.others.last() != Some(&leaf) {
-                    self.matcher.others.push(leaf);
-                }
+            FieldPattern::Regex(regex) => {
+                let pattern = Pattern::Regex(regex.clone());
+                self.add_candidate(regex.required_literal(), Candidate { pattern, leaf });
             }
+        }
+    }
+
+    fn add_candidate(&mut self, fragment: &str, candidate: Candidate) {
+        match fragment {
+            "" => self.matcher.loose.push(candidate),
+            _ => self.fragments.entry(fragment.to_ascii_lowercase()).or_default().push(candidate),
         }
     }
 

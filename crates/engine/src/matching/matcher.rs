@@ -75,6 +75,7 @@ pub struct Matcher {
     touched: Vec<LeafId>,
     by_code: Vec<RowsByCode>,
     scratch: Vec<LeafId>,
+    folded: String,
 }
 
 impl Matcher {
@@ -91,6 +92,7 @@ impl Matcher {
             touched: Vec::new(),
             by_code: (0..fields).map(|_| RowsByCode::default()).collect(),
             scratch: Vec::new(),
+            folded: String::new(),
             plan,
         }
     }
@@ -292,7 +294,7 @@ impl Matcher {
         let column = batch.column(matcher.field());
         for code in 0..column.cardinality() as u32 {
             self.scratch.clear();
-            matcher.evaluate(plan.rules.graph(), column.value(code), &mut self.scratch);
+            matcher.evaluate(plan.rules.graph(), column.value(code), &mut self.folded, &mut self.scratch);
             for leaf in &self.scratch {
                 let codes = &mut self.leaf_codes[leaf.0 as usize];
                 if codes.is_empty() {

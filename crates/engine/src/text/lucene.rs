@@ -39,6 +39,14 @@ pub(super) enum Tree {
 }
 
 impl Tree {
+    /// The longest run of characters that every match has, ASCII letters in lower case; empty if there is none.
+    pub(super) fn required_literal(&self) -> String {
+        let mut runs = Runs::default();
+        runs.follow(self);
+        runs.end();
+        runs.longest
+    }
+
     pub(super) fn any_char() -> Tree {
         Tree::Class(vec![('\0', char::MAX)])
     }
@@ -416,4 +424,41 @@ fn before(c: char) -> char {
 
 fn after(c: char) -> Option<char> {
     if c == char::MAX { None } else { char::from_u32(u32::from(c) + 1).or(Some('\u{e000}')) }
+}
+
+/// The runs of single characters in an expression.
+#[derive(Default)]
+struct Runs {
+    open: String,
+    longest: String,
+}
+
+impl Runs {
+    fn follow(&mut self, tree: &Tree) {
+        match tree {
+            Tree::Concat(parts) => parts.iter().for_each(|part| self.follow(part)),
+            Tree::Empty => {}
+            Tree::Class(ranges) => match single(ranges) {
+                Some(letter) => self.open.push(letter),
+                None => self.end(),
+            },
+            _ => self.end(),
+        }
+    }
+
+    fn end(&mut self) {
+        if self.open.len() > self.longest.len() {
+            std::mem::swap(&mut self.open, &mut self.longest);
+        }
+        self.open.clear();
+    }
+}
+
+/// The one character of a class, or the one ASCII letter that it has in both cases.
+fn single(ranges: &[(char, char)]) -> Option<char> {
+    match ranges {
+        [(from, to)] if from == to => Some(from.to_ascii_lowercase()),
+        [(a, b), (c, d)] if a == b && c == d && a.to_ascii_lowercase() == *c => Some(*c),
+        _ => None,
+    }
 }

@@ -59,6 +59,7 @@ pub struct Regex {
     pattern: String,
     fold: Fold,
     engine: Engine,
+    required: String,
 }
 
 impl std::fmt::Debug for Regex {
@@ -81,12 +82,18 @@ impl Regex {
     /// If the pattern is not Lucene syntax or beyond a limit.
     pub fn new(pattern: &str, fold: Fold) -> Result<Self, RegexError> {
         let tree = lucene::parse(pattern, fold)?;
+        let required = tree.required_literal();
         let engine = if tree.needs_boolean() {
             Engine::Derivatives(Derivatives::new(tree))
         } else {
             Engine::Automaton(Box::new(automaton(&tree, pattern)?))
         };
-        Ok(Self { pattern: pattern.to_owned(), fold, engine })
+        Ok(Self { pattern: pattern.to_owned(), fold, engine, required })
+    }
+
+    /// Text that stands, with ASCII letters in lower case, in the lower case of every text that matches; may be empty.
+    pub fn required_literal(&self) -> &str {
+        &self.required
     }
 
     /// Whether the whole of `text` matches.
@@ -397,5 +404,21 @@ mod tests {
         assert!(matches!(Regex::new(&"(".repeat(10_000), Fold::None), Err(RegexError::TooDeep { .. })));
         assert!(matches!(Regex::new(&"~".repeat(10_000), Fold::None), Err(RegexError::TooDeep { .. })));
         assert!(Regex::new("((((a{1000}){1000}){1000}){1000})", Fold::None).is_err());
+    }
+
+    #[test]
+    fn what_every_match_has() {
+        let cases = [
+            (".*\\\\AppData\\\\.*", Fold::Ascii, "\\appdata\\"),
+            ("a(bc)d[0-9]efg", Fold::None, "abcd"),
+            ("ab?cd", Fold::None, "cd"),
+            ("abc|abd", Fold::None, ""),
+            ("~(abc)", Fold::None, ""),
+            ("(Ab){2}C", Fold::None, "c"),
+            ("[0-9]+", Fold::None, ""),
+        ];
+        for (pattern, fold, required) in cases {
+            assert_eq!(Regex::new(pattern, fold).unwrap().required_literal(), required, "{pattern}");
+        }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Facts {
     pub(crate) time: Option<i64>,
     pub(crate) sequence: Option<i64>,
     pub(crate) identity: Option<u128>,
+    /// Hash of the text, if it was taken.
+    pub(crate) digest: Option<u128>,
     /// The text had to be [repaired](repair).
     pub(crate) repaired: bool,
 }
@@ -215,13 +217,19 @@ impl Decoder {
             }
             None => {}
         }
-        let identity = row.has_identity().then(|| {
-            let mut hasher = Xxh3::new();
+        let mut hasher = Xxh3::new();
+        let digest = row.has_identity().then(|| {
             hasher.update(text.as_bytes());
-            hasher.update(row.id.as_deref().unwrap_or_default().as_bytes());
             hasher.digest128()
         });
-        Facts { time: row.time, sequence: row.sequence, identity, repaired }
+        let identity = digest.map(|digest| match &row.id {
+            None => digest,
+            Some(id) => {
+                hasher.update(id.as_bytes());
+                hasher.digest128()
+            }
+        });
+        Facts { time: row.time, sequence: row.sequence, identity, digest, repaired }
     }
 }
 

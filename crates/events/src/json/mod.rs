@@ -19,7 +19,7 @@ pub(crate) use decode::{Decoded, Decoder, Refusal};
 pub(crate) use hit::{write_hit, write_source};
 pub use index_name::{data_stream_name, logical_index};
 pub(crate) use repair::{compact, repair};
-pub(crate) use rows::{JsonRows, Span};
+pub(crate) use rows::{JsonRow, JsonRows, Span};
 pub(crate) use split::{Split, Splitter};
 
 /// The deepest nesting of objects and arrays in a document. Elasticsearch's own limit is 20 levels of objects.

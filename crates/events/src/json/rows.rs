@@ -15,10 +15,19 @@ pub(crate) struct Span {
     pub(crate) end: u32,
 }
 
-/// Where the documents of a run of rows, and the bulk actions in front of them, stand in their chunk.
+/// A row's document in its chunk.
+pub(crate) struct JsonRow {
+    pub(crate) document: Span,
+    /// The bulk action in front of it.
+    pub(crate) action: Option<Span>,
+    /// Hash of the text, if it was taken already.
+    pub(crate) digest: Option<u128>,
+}
+
+/// Where the documents of a run of rows stand in their chunk.
 pub(crate) struct JsonRows {
     pub(crate) chunk: Arc<Chunk>,
-    pub(crate) rows: Vec<(Span, Option<Span>)>,
+    pub(crate) rows: Vec<JsonRow>,
 }
 
 impl JsonRows {
@@ -29,20 +38,20 @@ impl JsonRows {
 
 impl RowSource for JsonRows {
     fn write_json(&self, row: u32, out: &mut Vec<u8>) {
-        let Some((document, action)) = self.rows.get(row as usize) else { return };
+        let Some(JsonRow { document, action, .. }) = self.rows.get(row as usize) else { return };
         let action = action.and_then(|span| Action::parse(self.text(span)));
         write_hit(self.text(*document), action.as_ref(), out);
     }
 
     fn place(&self, row: u32) -> Option<DocumentPlace> {
         // What a bulk action says of its document stands elsewhere.
-        let (document, None) = self.rows.get(row as usize)? else { return None };
+        let JsonRow { document, action: None, digest } = self.rows.get(row as usize)? else { return None };
         self.chunk.on_disk.then(|| DocumentPlace {
             source: self.chunk.input.source,
             offset: self.chunk.offset + u64::from(document.start),
             length: document.end - document.start,
             record: None,
-            digest: xxh3_128(self.text(*document)),
+            digest: digest.unwrap_or_else(|| xxh3_128(self.text(*document))),
         })
     }
 }

@@ -13,7 +13,7 @@ use super::report::{Tallies, Tally};
 use super::{Chunk, Content, MAX_BATCH_BYTES, OrderBy, Progress, ReadOptions, Unit};
 use crate::document::{Document, Value};
 use crate::evtx::{ChunkDecoder, ChunkReport, Record};
-use crate::json::{Action, Decoded, Decoder, JsonRows, Operation, Refusal, Span, Split, Splitter};
+use crate::json::{Action, Decoded, Decoder, JsonRow, JsonRows, Operation, Refusal, Span, Split, Splitter};
 use crate::reserved::Reserved;
 use crate::winlog;
 
@@ -188,7 +188,10 @@ impl<'a, W: FnMut(&EventBatch)> Worker<'a, W> {
             self.rows.tally(chunk).damaged.add(position, || place.name(chunk, range.start), reason);
         }
         let order = OrderKey { time: facts.time, tiebreaker: facts.sequence, arrival: arrival(chunk, position) };
-        self.rows.json_row(chunk, range, action.map(|(_, span)| span), RowMeta { order, identity: facts.identity });
+        // What is hashed is the text, which a lossy reading is not.
+        let digest = facts.digest.filter(|_| !lossy);
+        let row = JsonRow { document: span(range), action: action.map(|(_, action)| span(action)), digest };
+        self.rows.json_row(chunk, row, RowMeta { order, identity: facts.identity });
     }
 
     fn skipped(&mut self, chunk: &Chunk, at: usize, reason: impl ToString, place: Place) {
@@ -298,11 +301,10 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
         self.tally(chunk).events
     }
 
-    fn json_row(&mut self, chunk: &Arc<Chunk>, document: Range<usize>, action: Option<Range<usize>>, meta: RowMeta) {
+    fn json_row(&mut self, chunk: &Arc<Chunk>, row: JsonRow, meta: RowMeta) {
         if !self.admit(chunk, meta.order.time) {
             return self.builder.abort_row();
         }
-        let row = (span(document), action.map(span));
         match &mut self.run {
             Run::Json(run) => run.rows.push(row),
             run => *run = Run::Json(JsonRows { chunk: chunk.clone(), rows: vec![row] }),
