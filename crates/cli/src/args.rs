@@ -4,6 +4,7 @@ mod query;
 
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use eqlipse_rules::Severity;
@@ -174,6 +175,16 @@ pub struct RuleSource {
     /// this binary, which are also the default
     #[arg(short, long = "rules", value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Rules")]
     pub rules: Vec<PathBuf>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
+/// Whether to use the cache of loaded rules.
+#[derive(Debug, Args, Clone, Default)]
+pub struct CacheArgs {
+    /// Read all rules anew, and keep nothing of them in the cache
+    #[arg(long, env = "EQLIPSE_NO_CACHE", hide_env_values = true, value_parser = FalseyValueParser::new(), help_heading = "Rules")]
+    pub no_cache: bool,
 }
 
 /// Which of the rules to use.
@@ -331,6 +342,8 @@ pub struct CompileArgs {
     pub paths: Vec<PathBuf>,
     #[command(flatten)]
     pub selection: RuleSelection,
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// Show stages, predicates before and after sharing, fields and automata
     #[arg(long)]
     pub stats: bool,
@@ -342,7 +355,7 @@ pub struct CompileArgs {
 impl CompileArgs {
     /// Where the rules are.
     pub fn source(&self) -> RuleSource {
-        RuleSource { rules: self.paths.clone() }
+        RuleSource { rules: self.paths.clone(), cache: self.cache.clone() }
     }
 }
 

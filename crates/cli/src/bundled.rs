@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use eqlipse_rules::{LoadError, PathOrStdin, RuleFailure, RuleLoad, load, load_bytes};
+use eqlipse_rules::{LoadError, RuleFailure, RuleLoad, load_bytes};
 use include_dir::{Dir, include_dir};
+
+use crate::rule_cache::{Loaded, RuleCache};
 
 static BUNDLED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 
@@ -19,25 +21,27 @@ pub fn names(sources: &[PathBuf]) -> Vec<String> {
     }
 }
 
-/// Loads the rules of all sources, in their order; the bundled rules if there are none.
-pub fn load_rules(sources: &[PathBuf]) -> RuleLoad {
+/// Loads the rules of all sources, in their order; the bundled rules if there are none. What takes long comes from the
+/// cache where it can.
+pub fn load_rules(sources: &[PathBuf], cache: &RuleCache) -> Loaded {
     let is_bundled = |path: &Path| path.as_os_str() == NAME;
     if sources.is_empty() {
-        return bundled();
+        return Loaded { load: bundled(), from_cache: false };
     }
     if !sources.iter().any(|path| is_bundled(path)) {
-        return load_paths(sources);
+        return cache.load(sources);
     }
-    let mut all = RuleLoad::default();
+    let mut all = Loaded { load: RuleLoad::default(), from_cache: false };
     for group in sources.chunk_by(|a, b| !is_bundled(a) && !is_bundled(b)) {
-        merge(&mut all, if is_bundled(&group[0]) { bundled() } else { load_paths(group) });
+        if is_bundled(&group[0]) {
+            merge(&mut all.load, bundled());
+        } else {
+            let loaded = cache.load(group);
+            all.from_cache |= loaded.from_cache;
+            merge(&mut all.load, loaded.load);
+        }
     }
     all
-}
-
-fn load_paths(paths: &[PathBuf]) -> RuleLoad {
-    let paths: Vec<PathOrStdin> = paths.iter().map(|path| PathOrStdin::from(path.clone())).collect();
-    load(&paths)
 }
 
 fn bundled() -> RuleLoad {
@@ -89,19 +93,23 @@ fn merge(all: &mut RuleLoad, more: RuleLoad) {
 mod tests {
     use super::*;
 
+    fn load(sources: &[PathBuf]) -> RuleLoad {
+        load_rules(sources, &RuleCache::OFF).load
+    }
+
     #[test]
     fn the_bundled_rules_load() {
-        let load = load_rules(&[]);
-        assert!(load.failures.is_empty(), "{:?}", load.failures);
-        assert!(load.rules.len() >= 25, "{}", load.rules.len());
+        let loaded = load(&[]);
+        assert!(loaded.failures.is_empty(), "{:?}", loaded.failures);
+        assert!(loaded.rules.len() >= 25, "{}", loaded.rules.len());
     }
 
     #[test]
     fn bundled_beside_others() {
-        let twice = load_rules(&[PathBuf::from(NAME), PathBuf::from(NAME)]);
-        assert_eq!(twice.rules.len(), load_rules(&[]).rules.len());
+        let twice = load(&[PathBuf::from(NAME), PathBuf::from(NAME)]);
+        assert_eq!(twice.rules.len(), load(&[]).rules.len());
         assert!(twice.failures.is_empty());
-        let missing = load_rules(&[PathBuf::from("no-such-file"), PathBuf::from(NAME)]);
+        let missing = load(&[PathBuf::from("no-such-file"), PathBuf::from(NAME)]);
         assert_eq!(missing.failures.len(), 1);
         assert_eq!(missing.rules.len(), twice.rules.len());
     }

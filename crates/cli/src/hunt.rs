@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use eqlipse_events::{DiscoverOptions, Discovery, InputProblem, Progress, Window, discover};
 use eqlipse_hunt::{HuntOptions, HuntReport, InputReport, RuleBook};
-use eqlipse_rules::Severity;
+use eqlipse_rules::{RuleLoad, Severity};
 use jiff::Timestamp;
 
 use crate::args::{Format, HuntArgs, OrderBy, RuleSelection, RuleSource};
@@ -18,6 +18,7 @@ use crate::format::{Report, closing, csv, html, json, table};
 use crate::manifest::{Options, Run, manifest, manifest_of_run};
 use crate::output::{Messages, Output, error_width, is_styled, is_terminal, width};
 use crate::progress::with_bar;
+use crate::rule_cache::RuleCache;
 use crate::rules::inert_lines;
 use crate::select::Selection;
 use crate::style::{DIM, paint};
@@ -107,7 +108,18 @@ pub fn rule_book(
     any_index: bool,
     messages: Messages,
 ) -> Result<RuleBook, CliError> {
-    let load = bundled::load_rules(&source.rules);
+    let loaded = bundled::load_rules(&source.rules, &RuleCache::of_user(&source.cache));
+    compiled(loaded.load, source, selection, any_index, messages)
+}
+
+/// As [`rule_book`], of rules that are loaded.
+pub fn compiled(
+    load: RuleLoad,
+    source: &RuleSource,
+    selection: &RuleSelection,
+    any_index: bool,
+    messages: Messages,
+) -> Result<RuleBook, CliError> {
     let loaded = load.rules.len();
     let selection = Selection::new(selection.min_severity, &selection.include, &selection.exclude);
     let book = RuleBook::compile(load, |rule| selection.keeps(rule), any_index);

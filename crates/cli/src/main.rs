@@ -19,6 +19,7 @@ mod manifest;
 mod output;
 mod progress;
 mod query;
+mod rule_cache;
 mod rules;
 mod select;
 mod size;

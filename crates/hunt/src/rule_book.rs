@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use eqlipse_engine::{CompileOptions, MatchPlan, RuleIndex, RuleSetBuilder, Scope};
 use eqlipse_eql::Diagnostic;
-use eqlipse_rules::{EqlRule, LoadedRule, Rule, RuleKind, RuleLoad};
+use eqlipse_eql::ast::Query;
+use eqlipse_rules::{EqlRule, LoadedRule, Rule, RuleKind, RuleLoad, on_all_cores};
 use sha2::{Digest, Sha256};
 
 use crate::query_place::QueryPlace;
@@ -30,13 +31,13 @@ impl RuleBook {
         }
         compiler.report.warnings.extend(load.warnings.iter().map(ToString::to_string));
         let mut loaded = load.rules;
-        loaded.sort_by(|a, b| a.rule.rule_id.cmp(&b.rule.rule_id));
-        for rule in loaded {
-            if keep(&rule.rule) {
-                compiler.add(rule);
-            } else {
-                compiler.report.filtered += 1;
-            }
+        loaded.sort_by_cached_key(|loaded| loaded.rule.rule_id.clone());
+        let before = loaded.len();
+        loaded.retain(|loaded| keep(&loaded.rule));
+        compiler.report.filtered = before - loaded.len();
+        let queries = on_all_cores(&loaded, parse);
+        for (rule, query) in loaded.into_iter().zip(queries) {
+            compiler.add(rule, query);
         }
         compiler.finish(any_index)
     }
@@ -77,12 +78,12 @@ impl Compiler {
         Self { builder, rules: Vec::new(), report: RuleSetReport::default(), hash: Sha256::new(), excepted: 0 }
     }
 
-    fn add(&mut self, loaded: LoadedRule) {
-        let RuleKind::Eql(eql) = &loaded.rule.kind else {
+    fn add(&mut self, loaded: LoadedRule, query: Option<Result<Query, String>>) {
+        let (RuleKind::Eql(eql), Some(query)) = (&loaded.rule.kind, query) else {
             *self.report.not_run.entry(loaded.rule.rule_type().as_str().to_owned()).or_default() += 1;
             return;
         };
-        match self.compile(eql, &loaded) {
+        match query.and_then(|query| self.compile(&query, eql, &loaded)) {
             Ok(()) => {
                 self.hash.update(format!("{}\0{}\n", loaded.rule.rule_id, loaded.content_hash));
                 self.excepted += usize::from(!loaded.rule.exceptions_list.is_empty());
@@ -96,21 +97,7 @@ impl Compiler {
         }
     }
 
-    fn compile(&mut self, eql: &EqlRule, loaded: &LoadedRule) -> Result<(), String> {
-        if !eql.source.filters.is_empty() {
-            // Run without them, the rule would find what its author took out.
-            return Err("the rule has `filters`, which eqlipse does not apply to EQL rules yet".to_owned());
-        }
-        let render = |diagnostics: &[Diagnostic]| {
-            let place = QueryPlace::of(loaded, &eql.query);
-            let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
-            errors.map(|diagnostic| place.draw(diagnostic, false)).collect::<Vec<_>>().join("\n")
-        };
-        let query = eqlipse_eql::parse(&eql.query).map_err(|diagnostics| render(&diagnostics))?;
-        let checked = eqlipse_eql::check(&query, &eqlipse_eql::Catalogue);
-        if checked.iter().any(Diagnostic::is_error) {
-            return Err(render(&checked));
-        }
+    fn compile(&mut self, query: &Query, eql: &EqlRule, loaded: &LoadedRule) -> Result<(), String> {
         let scope = Scope {
             index: eql.source.index.clone(),
             category_field: eql.event_category_override.clone(),
@@ -118,7 +105,7 @@ impl Compiler {
             tiebreaker_field: eql.tiebreaker_field.clone(),
             ..Scope::default()
         };
-        self.builder.add(&query, &scope).map(drop).map_err(|error| render(&[error.diagnostic()]))
+        self.builder.add(query, &scope).map(drop).map_err(|error| draw(loaded, eql, &[error.diagnostic()]))
     }
 
     fn finish(mut self, any_index: bool) -> RuleBook {
@@ -131,4 +118,25 @@ impl Compiler {
         let plan = Arc::new(MatchPlan::new(Arc::new(self.builder.build())));
         RuleBook { plan, rules: self.rules, report: self.report, any_index }
     }
+}
+
+/// An EQL rule's query, parsed and checked, or why it cannot run; `None` for a rule of another type.
+fn parse(loaded: &LoadedRule) -> Option<Result<Query, String>> {
+    let eql = loaded.rule.eql()?;
+    if !eql.source.filters.is_empty() {
+        // Run without them, the rule would find what its author took out.
+        return Some(Err("the rule has `filters`, which eqlipse does not apply to EQL rules yet".to_owned()));
+    }
+    let parsed = eqlipse_eql::parse(&eql.query).map_err(|diagnostics| draw(loaded, eql, &diagnostics));
+    Some(parsed.and_then(|query| {
+        let checked = eqlipse_eql::check(&query, &eqlipse_eql::Catalogue);
+        if checked.iter().any(Diagnostic::is_error) { Err(draw(loaded, eql, &checked)) } else { Ok(query) }
+    }))
+}
+
+/// The errors among diagnostics of a rule's query, each with its place.
+fn draw(loaded: &LoadedRule, eql: &EqlRule, diagnostics: &[Diagnostic]) -> String {
+    let place = QueryPlace::of(loaded, &eql.query);
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error());
+    errors.map(|diagnostic| place.draw(diagnostic, false)).collect::<Vec<_>>().join("\n")
 }

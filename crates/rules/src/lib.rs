@@ -2,6 +2,8 @@
 //!
 //! [`Rule`] holds every field the detection engine knows; what depends on the rule's type is in [`RuleKind`].
 
+mod binary;
+mod cores;
 mod load;
 mod parts;
 mod problem;
@@ -11,6 +13,8 @@ mod schedule;
 mod validate;
 mod write;
 
+pub use binary::DecodeError;
+pub use cores::on_all_cores;
 pub use load::*;
 pub use parts::*;
 pub use problem::{Problem, ProblemLevel};

@@ -8,7 +8,7 @@ use eqlipse_events::Progress;
 use eqlipse_hunt::explain::{ExplainError, ExplainOptions, Explanation, Subject, explain as explain_subject};
 use eqlipse_rules::{LoadedRule, RuleLoad};
 
-use crate::args::{ExplainArgs, OrderBy, TextOrJson};
+use crate::args::{ExplainArgs, OrderBy, RuleSource, TextOrJson};
 use crate::bundled;
 use crate::exit::{CliError, Exit};
 use crate::format::json::write_pretty;
@@ -16,6 +16,7 @@ use crate::happening::happening;
 use crate::hunt::{find, inputs_of};
 use crate::output::{Messages, Output, is_styled, width};
 use crate::progress::with_bar;
+use crate::rule_cache::RuleCache;
 use crate::rules::{inert_lines, report_failures};
 use crate::select::Pattern;
 use crate::text::shown;
@@ -88,7 +89,7 @@ fn subject(args: &ExplainArgs, messages: Messages) -> Result<Subject, CliError> 
     match (&args.rule, &args.query) {
         (_, Some(query)) => Subject::of_query(query, styled).map_err(failed),
         (Some(rule), None) => {
-            let loaded = rule_named(rule, &args.rules.rules, messages)?;
+            let loaded = rule_named(rule, &args.rules, messages)?;
             Subject::of_rule(&loaded, args.any_index, styled).map_err(failed)
         }
         // The arguments ask for one of the two.
@@ -97,14 +98,14 @@ fn subject(args: &ExplainArgs, messages: Messages) -> Result<Subject, CliError> 
 }
 
 /// The rule in a file, or the one of that id or name.
-fn rule_named(rule: &str, sources: &[PathBuf], messages: Messages) -> Result<LoadedRule, CliError> {
-    let path = PathBuf::from(rule);
-    if sources.is_empty() && path.is_file() {
-        let load = bundled::load_rules(std::slice::from_ref(&path));
+fn rule_named(rule: &str, source: &RuleSource, messages: Messages) -> Result<LoadedRule, CliError> {
+    let (path, cache) = (PathBuf::from(rule), RuleCache::of_user(&source.cache));
+    if source.rules.is_empty() && path.is_file() {
+        let load = bundled::load_rules(std::slice::from_ref(&path), &cache).load;
         report_failures(&load, messages, &[rule.to_owned()])?;
         return only(load, rule);
     }
-    let mut load = bundled::load_rules(sources);
+    let mut load = bundled::load_rules(&source.rules, &cache).load;
     let pattern = Pattern::new(rule);
     load.rules.retain(|loaded| pattern.matches(&loaded.rule.rule_id) || pattern.matches(&loaded.rule.name));
     if load.rules.is_empty() {

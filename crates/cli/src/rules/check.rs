@@ -17,6 +17,7 @@ use crate::bundled;
 use crate::exit::{CliError, Exit};
 use crate::format::json::write_pretty;
 use crate::output::{Messages, Output, is_styled};
+use crate::rule_cache::RuleCache;
 use crate::style::{ERROR, WARNING, paint};
 use crate::text::{counted, shown};
 
@@ -53,7 +54,7 @@ struct Finding {
 /// Checks rules.
 pub fn check(args: &CheckArgs, messages: Messages) -> Result<Exit, CliError> {
     let sources: Vec<_> = args.paths.iter().chain(&args.rules.rules).cloned().collect();
-    let load = bundled::load_rules(&sources);
+    let load = bundled::load_rules(&sources, &RuleCache::of_user(&args.rules.cache)).load;
     let styled = is_styled(messages.color, None);
     let mut findings = findings(&load, styled);
     if load.rules.is_empty() && load.failures.is_empty() {

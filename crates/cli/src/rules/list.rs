@@ -13,6 +13,7 @@ use crate::exit::{CliError, Exit};
 use crate::format::csv::safe;
 use crate::format::json::write_pretty;
 use crate::output::{Messages, Output, is_styled, width};
+use crate::rule_cache::RuleCache;
 use crate::select::Selection;
 use crate::style::{self, DIM, HEADING, paint};
 use crate::text::{columns, counted, cut, padded, shown};
@@ -28,7 +29,7 @@ const LEAST_WIDTH: usize = 60;
 /// Lists rules.
 pub fn list(args: &ListArgs, messages: Messages) -> Result<Exit, CliError> {
     let sources: Vec<_> = args.paths.iter().chain(&args.rules.rules).cloned().collect();
-    let mut load = bundled::load_rules(&sources);
+    let mut load = bundled::load_rules(&sources, &RuleCache::of_user(&args.rules.cache)).load;
     report_failures(&load, messages, &bundled::names(&sources))?;
     let selection = Selection::new(args.selection.min_severity, &args.selection.include, &args.selection.exclude);
     load.rules.retain(|loaded| selection.keeps(&loaded.rule));

@@ -11,6 +11,7 @@ use crate::bundled;
 use crate::exit::{CliError, Exit};
 use crate::format::json::write_pretty;
 use crate::output::{Messages, Output, is_styled};
+use crate::rule_cache::RuleCache;
 use crate::select::Pattern;
 use crate::style::{self, DIM, HEADING, LABEL, paint};
 use crate::text::{inert, shown};
@@ -20,7 +21,7 @@ const LABEL_WIDTH: usize = 18;
 
 /// Shows the rules that match.
 pub fn show(args: &ShowArgs, messages: Messages) -> Result<Exit, CliError> {
-    let mut load = bundled::load_rules(&args.rules.rules);
+    let mut load = bundled::load_rules(&args.rules.rules, &RuleCache::of_user(&args.rules.cache)).load;
     report_failures(&load, messages, &bundled::names(&args.rules.rules))?;
     let pattern = Pattern::new(&args.rule);
     load.rules.retain(|loaded| pattern.matches(&loaded.rule.rule_id) || pattern.matches(&loaded.rule.name));

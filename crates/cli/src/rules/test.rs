@@ -16,6 +16,7 @@ use crate::bundled;
 use crate::exit::{CliError, Exit};
 use crate::format::json::write_pretty;
 use crate::output::{Messages, Output, is_styled};
+use crate::rule_cache::RuleCache;
 use crate::style::{CATEGORY, DIM, ERROR, HEADING, WARNING, paint};
 use crate::text::{counted, is_active, shown};
 
@@ -64,7 +65,7 @@ pub fn test(args: &TestArgs, messages: Messages) -> Result<Exit, CliError> {
         args.paths.iter().map(|path| rule_of(path).unwrap_or_else(|| path.clone())).collect();
     let mut seen = HashSet::new();
     sources.retain(|path| seen.insert(path.clone()));
-    let mut load = bundled::load_rules(&sources);
+    let mut load = bundled::load_rules(&sources, &RuleCache::OFF).load;
     report_failures(&load, messages, &bundled::names(&sources))?;
     let mut wrong = !load.failures.is_empty();
     for orphan in orphans(&load) {

@@ -110,7 +110,7 @@ impl Lowering<'_> {
     pub(super) fn field_leaf(&mut self, name: &str, test: Test) -> NodeId {
         let (field, _) = self.field(name);
         let test = normal_form(test);
-        let key = format!("{}|{test:?}", field.0);
+        let key = format!("{}|{}", field.0, test.key());
         let absent = test.holds_absent();
         self.graph.add_leaf(key, || LeafKind::Field { field, test, absent })
     }
@@ -382,12 +382,15 @@ fn field_patterns(op: MatchOp, patterns: &[StringLiteral]) -> Result<Test, Compi
 fn normal_form(test: Test) -> Test {
     match test {
         Test::Text(mut patterns) => {
-            patterns.sort_by_cached_key(|pattern| format!("{pattern:?}"));
-            patterns.dedup_by_key(|pattern| format!("{pattern:?}"));
+            patterns.sort_unstable();
+            patterns.dedup();
             Test::Text(patterns)
         }
         Test::OneOf(mut list, fold) => {
-            list.sort_by_cached_key(|item| format!("{item:?}"));
+            match list.iter().all(|item| matches!(item, Scalar::Str(_))) {
+                true => list.sort_by(|a, b| a.as_str().cmp(&b.as_str())),
+                false => list.sort_by_cached_key(|item| format!("{item:?}")),
+            }
             list.dedup();
             Test::OneOf(list, fold)
         }

@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::sync::Arc;
 
 use eqlipse_batch::ValueRef;
@@ -24,7 +25,7 @@ pub enum Test {
 }
 
 /// A pattern on a field's text.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldPattern {
     /// The text itself, folded already.
     Exact(String, Fold),
@@ -43,6 +44,26 @@ impl FieldPattern {
             FieldPattern::Regex(regex) => regex.matches(text),
         }
     }
+}
+
+impl FieldPattern {
+    fn write_key(&self, key: &mut String) {
+        match self {
+            FieldPattern::Exact(exact, fold) => write_key(key, 'e', *fold, exact),
+            FieldPattern::Wildcard(pattern, fold) => {
+                let mut text = String::new();
+                pattern.write_to(&mut text);
+                write_key(key, 'w', *fold, &text);
+            }
+            FieldPattern::Regex(regex) => write_key(key, 'r', Fold::None, &format!("{regex:?}")),
+        }
+    }
+}
+
+/// The length stands before the text, so that no text can look like the next one's beginning.
+fn write_key(key: &mut String, kind: char, fold: Fold, text: &str) {
+    // Writing to a string does not fail.
+    let _ = write!(key, "{kind}{}{}:{text}", fold as u8, text.len());
 }
 
 impl Test {
@@ -80,6 +101,23 @@ impl Test {
                 text.is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text)))
             }
             Test::Script(script) => script.holds(std::slice::from_ref(scalar)),
+        }
+    }
+
+    /// A text that differs between tests that differ. Tests of texts, which are nearly all, are written the cheap way.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Test::Text(patterns) => {
+                let mut key = String::new();
+                patterns.iter().for_each(|pattern| pattern.write_key(&mut key));
+                key
+            }
+            Test::OneOf(items, fold) if items.iter().all(|item| matches!(item, Scalar::Str(_))) => {
+                let mut key = String::from("o");
+                items.iter().filter_map(Scalar::as_str).for_each(|text| write_key(&mut key, 'o', *fold, text));
+                key
+            }
+            other => format!("{other:?}"),
         }
     }
 

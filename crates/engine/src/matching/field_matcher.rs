@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use eqlipse_batch::{FieldId, ValueRef};
@@ -26,8 +26,11 @@ pub struct FieldMatcher {
     folded_lengths: Lengths,
     /// Whole numbers, for `==` and `in` on number fields.
     whole: HashMap<i64, Vec<LeafId>, RandomState>,
-    /// Finds, in the value in lower case, a literal part of each pattern.
-    fragments: Option<AhoCorasick>,
+    /// A literal part of each pattern, in lower case.
+    fragments: Vec<String>,
+    /// Finds the fragments in a value in lower case. Built for the first value: many fields never have one. None where
+    /// there are too many for its limits.
+    finder: OnceLock<Option<AhoCorasick>>,
     /// By fragment: the patterns that contain it.
     by_fragment: Vec<Vec<Candidate>>,
     /// Patterns without any literal part.
@@ -116,7 +119,7 @@ impl FieldMatcher {
         if self.exact_lengths.may_have(text) {
             out.extend(self.exact.get(text).into_iter().flatten());
         }
-        if self.fragments.is_none() && self.loose.is_empty() && !self.folded_lengths.may_have(text) {
+        if self.fragments.is_empty() && self.loose.is_empty() && !self.folded_lengths.may_have(text) {
             return;
         }
         folded.clear();
@@ -125,17 +128,30 @@ impl FieldMatcher {
         if self.folded_lengths.may_have(folded) {
             out.extend(self.exact_folded.get(folded.as_str()).into_iter().flatten());
         }
-        if let Some(fragments) = &self.fragments {
-            let mut last = usize::MAX;
-            for found in fragments.find_overlapping_iter(folded.as_bytes()) {
-                let fragment = found.pattern().as_usize();
-                if fragment != last {
-                    last = fragment;
-                    out.extend(passing(&self.by_fragment[fragment], text, folded));
-                }
-            }
+        if !self.fragments.is_empty() {
+            self.evaluate_fragments(text, folded, out);
         }
         out.extend(passing(&self.loose, text, folded));
+    }
+
+    fn evaluate_fragments(&self, text: &str, folded: &str, out: &mut Vec<LeafId>) {
+        let Some(finder) = self.finder() else {
+            out.extend(self.by_fragment.iter().flat_map(|candidates| passing(candidates, text, folded)));
+            return;
+        };
+        let mut last = usize::MAX;
+        for found in finder.find_overlapping_iter(folded.as_bytes()) {
+            let fragment = found.pattern().as_usize();
+            if fragment != last {
+                last = fragment;
+                out.extend(passing(&self.by_fragment[fragment], text, folded));
+            }
+        }
+    }
+
+    fn finder(&self) -> Option<&AhoCorasick> {
+        let build = || AhoCorasick::builder().match_kind(MatchKind::Standard).build(&self.fragments).ok();
+        self.finder.get_or_init(build).as_ref()
     }
 
     fn evaluate_each(&self, graph: &Graph, value: ValueRef<'_>, leaves: &[LeafId], out: &mut Vec<LeafId>) {
@@ -151,8 +167,10 @@ impl FieldMatcher {
         stats.fields += 1;
         stats.exact_values += looked_up;
         stats.wildcards += self.by_fragment.iter().map(Vec::len).sum::<usize>() + self.loose.len();
-        stats.automata += usize::from(self.fragments.is_some());
-        stats.automata_bytes += self.fragments.as_ref().map_or(0, AhoCorasick::memory_usage);
+        if !self.fragments.is_empty() {
+            stats.automata += usize::from(self.finder().is_some());
+            stats.automata_bytes += self.finder().map_or(0, AhoCorasick::memory_usage);
+        }
     }
 
     /// The field whose values it takes.
@@ -181,7 +199,8 @@ impl Builder {
             exact_folded: HashMap::default(),
             folded_lengths: Lengths::default(),
             whole: HashMap::default(),
-            fragments: None,
+            fragments: Vec::new(),
+            finder: OnceLock::new(),
             by_fragment: Vec::new(),
             loose: Vec::new(),
             others: Vec::new(),
@@ -262,19 +281,7 @@ impl Builder {
         let mut matcher = self.matcher;
         let mut fragments: Vec<(String, Vec<Candidate>)> = self.fragments.into_iter().collect();
         fragments.sort_by(|a, b| a.0.cmp(&b.0));
-        if !fragments.is_empty() {
-            let built = AhoCorasick::builder()
-                .match_kind(MatchKind::Standard)
-                .build(fragments.iter().map(|(fragment, _)| fragment));
-            match built {
-                Ok(automaton) => {
-                    matcher.fragments = Some(automaton);
-                    matcher.by_fragment = fragments.into_iter().map(|(_, candidates)| candidates).collect();
-                }
-                // Too many patterns for the automaton's limits: each is tried by itself.
-                Err(_) => matcher.loose.extend(fragments.into_iter().flat_map(|(_, candidates)| candidates)),
-            }
-        }
+        (matcher.fragments, matcher.by_fragment) = fragments.into_iter().unzip();
         matcher
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 ///
 /// Tests on a field itself fold ASCII letters only, as Elasticsearch's index queries do; functions and tests on
 /// computed text fold all of Unicode, as its scripts do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fold {
     /// Case counts.
     None,

@@ -8,6 +8,7 @@
 //! ```
 //! Anchors do not exist: a pattern always takes the whole text, and `^` and `$` are themselves.
 
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 use super::fold::{Fold, lower_char};
@@ -309,15 +310,14 @@ impl Parser<'_> {
     fn folded(&self, mut ranges: Vec<(char, char)>) -> Vec<(char, char)> {
         let within = |c: char| ranges.iter().any(|(start, end)| (*start..=*end).contains(&c));
         let singles: Vec<char> = ranges.iter().filter(|(a, b)| a == b).map(|(a, _)| lower_char(*a)).collect();
-        let variants: Vec<(char, char)> = CASED
+        let cased: &[Cased] = match self.fold {
+            Fold::None => &[],
+            Fold::Ascii => &ASCII_CASED,
+            Fold::Unicode => &CASED,
+        };
+        let variants: Vec<(char, char)> = cased
             .iter()
-            .filter(|cased| match self.fold {
-                Fold::None => false,
-                Fold::Ascii => cased.c.is_ascii(),
-                Fold::Unicode => true,
-            })
             .filter(|cased| within(cased.lower) || within(cased.upper) || singles.contains(&cased.lower))
-            .filter(|cased| self.fold == Fold::Unicode || (cased.lower.is_ascii() && cased.upper.is_ascii()))
             .map(|cased| (cased.c, cased.c))
             .collect();
         ranges.extend(variants);
@@ -360,8 +360,13 @@ struct Cased {
     upper: char,
 }
 
-static CASED: LazyLock<Vec<Cased>> = LazyLock::new(|| {
-    ('\0'..=char::MAX)
+/// All of Unicode takes some milliseconds, which few rule sets need to spend.
+static CASED: LazyLock<Vec<Cased>> = LazyLock::new(|| cased('\0'..=char::MAX));
+
+static ASCII_CASED: LazyLock<Vec<Cased>> = LazyLock::new(|| cased('A'..='z'));
+
+fn cased(characters: RangeInclusive<char>) -> Vec<Cased> {
+    characters
         .map(|c| {
             let mut upper = c.to_uppercase();
             let upper = match (upper.next(), upper.next()) {
@@ -372,7 +377,7 @@ static CASED: LazyLock<Vec<Cased>> = LazyLock::new(|| {
         })
         .filter(|cased| cased.lower != cased.c || cased.upper != cased.c)
         .collect()
-});
+}
 
 fn one_or(mut parts: Vec<Tree>, many: impl FnOnce(Vec<Tree>) -> Tree) -> Tree {
     if parts.len() == 1 { parts.remove(0) } else { many(parts) }

@@ -4,6 +4,7 @@
 //! derivatives: the derivative of an expression by a character matches what may follow that character, and both
 //! operators have one.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -68,6 +69,27 @@ impl std::fmt::Debug for Regex {
         write!(f, "Regex({:?}, {:?})", self.pattern, self.fold)
     }
 }
+
+/// By pattern and fold: the rest follows from them.
+impl Ord for Regex {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (&self.pattern, self.fold).cmp(&(&other.pattern, other.fold))
+    }
+}
+
+impl PartialOrd for Regex {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Regex {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Regex {}
 
 #[derive(Debug)]
 enum Engine {

@@ -1,13 +1,13 @@
 //! Wildcard patterns: `*` is any text, `?` one character, everything else itself.
 
 /// A wildcard pattern, split at its stars.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wildcard {
     /// The text between stars; `?` is still in it. One part: no star.
     parts: Vec<Part>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     text: Box<str>,
     /// Whether the part has a `?`.
@@ -34,6 +34,16 @@ impl Wildcard {
         match &self.parts[..] {
             [part] if !part.holes => Some(&part.text),
             _ => None,
+        }
+    }
+
+    /// Appends the pattern as text, stars in a row as one.
+    pub fn write_to(&self, out: &mut String) {
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                out.push('*');
+            }
+            out.push_str(&part.text);
         }
     }
 

@@ -65,7 +65,7 @@ impl<'a> Archive<'a> {
 
 fn limit(value: u64, limit: u64, what: &str, name: &'static str) -> Result<(), LoadError> {
     match value > limit {
-        true => Err(LoadError::ZipLimit { what: format!("{value} {what}"), limit, name }),
+        true => Err(LoadError::ZipLimit { what: format!("{value} {what}"), limit, name: name.into() }),
         false => Ok(()),
     }
 }

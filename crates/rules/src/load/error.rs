@@ -1,5 +1,7 @@
 //! Why a file, or one entry of it, gave no rule.
 
+use std::borrow::Cow;
+
 use crate::load::Origin;
 use crate::read::RuleError;
 
@@ -22,7 +24,7 @@ pub enum LoadError {
     #[error("not valid {encoding} at byte {offset}")]
     Encoding {
         /// What it was taken for.
-        encoding: &'static str,
+        encoding: Cow<'static, str>,
         /// The first bad byte.
         offset: usize,
     },
@@ -33,7 +35,7 @@ pub enum LoadError {
     #[error("{format} syntax: {message} at line {line}, column {column}\n{excerpt}")]
     Syntax {
         /// `TOML` or `JSON`.
-        format: &'static str,
+        format: Cow<'static, str>,
         /// What is wrong.
         message: String,
         /// From 1.
@@ -70,7 +72,7 @@ pub enum LoadError {
         /// The limit.
         limit: u64,
         /// The constant that holds it.
-        name: &'static str,
+        name: Cow<'static, str>,
     },
 }
 
@@ -89,7 +91,7 @@ impl LoadError {
     pub(crate) fn syntax(format: &'static str, message: String, text: &str, offset: usize, first_line: usize) -> Self {
         let place = Place::of(text, offset);
         let line = place.line + first_line;
-        LoadError::Syntax { format, message, line, column: place.column, excerpt: place.excerpt(line) }
+        LoadError::Syntax { format: format.into(), message, line, column: place.column, excerpt: place.excerpt(line) }
     }
 
     /// A rule error with the line its first fault stands on.

@@ -57,12 +57,12 @@ fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, LoadError> {
     if let Some(unit) = utf16(bytes) {
         let pairs = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
         let text: Result<String, _> = char::decode_utf16(pairs).collect();
-        return text.map(Cow::Owned).map_err(|_| LoadError::Encoding { encoding: "UTF-16", offset: 0 });
+        return text.map(Cow::Owned).map_err(|_| LoadError::Encoding { encoding: "UTF-16".into(), offset: 0 });
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     std::str::from_utf8(bytes)
         .map(Cow::Borrowed)
-        .map_err(|error| LoadError::Encoding { encoding: "UTF-8", offset: error.valid_up_to() })
+        .map_err(|error| LoadError::Encoding { encoding: "UTF-8".into(), offset: error.valid_up_to() })
 }
 
 fn utf16(bytes: &[u8]) -> Option<fn([u8; 2]) -> u16> {

@@ -4,8 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -13,6 +11,7 @@ use super::archive::{Archive, asset_name};
 use super::format;
 use super::found::{Entry, Found};
 use super::*;
+use crate::cores::on_all_cores;
 use crate::read::is_type_specific;
 
 /// Loads every rule under the paths. Never fails as a whole: what went wrong is in the result.
@@ -350,28 +349,7 @@ fn is_in_doubt(found: &Result<Vec<Found>, LoadError>) -> bool {
     matches!(found, Err(LoadError::Encoding { .. }))
 }
 
-/// What `work` makes of each item, in their order; on all cores.
-fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let take = || {
-        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        let own = numbers.map_while(|number| Some((number, work(items.get(number)?))));
-        own.collect::<Vec<_>>()
-    };
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..cores).map(|_| scope.spawn(take)).collect();
-        let mut done = take();
-        for other in others {
-            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    });
-    done.sort_unstable_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn is_hidden(entry: &DirEntry) -> bool {
+pub(super) fn is_hidden(entry: &DirEntry) -> bool {
     entry.file_name().to_string_lossy().starts_with('.')
 }
 

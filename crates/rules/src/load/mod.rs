@@ -7,6 +7,7 @@ mod found;
 mod json;
 mod loader;
 mod markdown;
+mod snapshot;
 mod toml;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use archive::{MAX_ZIP_MEMBER_SIZE, MAX_ZIP_MEMBERS, MAX_ZIP_RATIO, MAX_ZIP_TOTAL_SIZE};
 pub use error::LoadError;
 pub use loader::{load, load_bytes, load_with_stdin};
+pub use snapshot::Snapshot;
 
 use crate::rule::Rule;
 
