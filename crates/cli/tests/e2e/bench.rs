@@ -71,7 +71,7 @@ pub fn eqlipse() -> Command {
     for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS"] {
         command.env_remove(name);
     }
-    command.write_stdin("");
+    command.env("EQLIPSE_NO_CACHE", "1").write_stdin("");
     command
 }
 

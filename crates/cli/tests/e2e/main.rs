@@ -1,6 +1,7 @@
 //! The binary, end to end.
 
 mod bench;
+mod cache;
 mod corpus;
 mod explain;
 mod fmt;
