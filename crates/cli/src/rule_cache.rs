@@ -107,10 +107,11 @@ impl<'a> Entry<'a> {
 
     fn read(&self) -> Option<RuleLoad> {
         let file = File::open(&self.file).ok()?;
-        if file.metadata().ok()?.len() > MOST_BYTES {
+        let size = file.metadata().ok()?.len();
+        if size > MOST_BYTES {
             return None;
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(size as usize + 1);
         (&file).take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
         let rules = self.rules(&bytes)?;
         let load = RuleLoad::from_bytes(rules).ok()?;

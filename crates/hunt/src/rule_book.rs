@@ -36,6 +36,7 @@ impl RuleBook {
         loaded.retain(|loaded| keep(&loaded.rule));
         compiler.report.filtered = before - loaded.len();
         let queries = on_all_cores(&loaded, parse);
+        compiler.builder.reserve(queries.iter().flatten().count());
         for (rule, query) in loaded.into_iter().zip(queries) {
             compiler.add(rule, query);
         }

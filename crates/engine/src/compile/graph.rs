@@ -55,6 +55,8 @@ pub enum LeafKind {
 #[derive(Debug, Default)]
 pub struct Graph {
     nodes: Vec<Node>,
+    /// By node: a rank by what evaluating it takes.
+    costs: Vec<u32>,
     node_ids: HashMap<Node, NodeId, RandomState>,
     leaves: Vec<LeafKind>,
     leaf_ids: HashMap<String, LeafId, RandomState>,
@@ -93,6 +95,7 @@ impl Graph {
             return *id;
         }
         let id = NodeId(self.nodes.len() as u32);
+        self.costs.push(self.cost(&node));
         self.nodes.push(node.clone());
         self.node_ids.insert(node, id);
         id
@@ -148,7 +151,7 @@ impl Graph {
             }
         }
         // One order for all, so that the same operands in another order are the same node.
-        flat.sort_by_key(|id| (self.cost(*id), *id));
+        flat.sort_unstable_by_key(|id| (self.costs[id.0 as usize], *id));
         flat.dedup();
         match flat.len() {
             0 => self.constant(is_and),
@@ -160,17 +163,18 @@ impl Graph {
 
     /// A rank by what evaluating a node takes: leaves first, then their complements, then connected ones; what must be
     /// computed row by row last.
-    fn cost(&self, id: NodeId) -> u32 {
-        match self.node(id) {
+    fn cost(&self, node: &Node) -> u32 {
+        let of = |id: &NodeId| self.costs[id.0 as usize];
+        match node {
             Node::Constant(_) => 0,
             Node::Leaf(leaf) => match self.leaf(*leaf) {
                 LeafKind::Field { absent: false, .. } => 1,
                 LeafKind::Field { .. } => 2,
                 LeafKind::Rows { .. } => 1000,
             },
-            Node::Not(inner) => 1 + self.cost(*inner).max(2),
+            Node::Not(inner) => 1 + of(inner).max(2),
             Node::And(parts) | Node::Or(parts) => {
-                parts.iter().map(|part| self.cost(*part)).max().unwrap_or(0) + 2 + (parts.len() as u32).min(50)
+                parts.iter().map(of).max().unwrap_or(0) + 2 + (parts.len() as u32).min(50)
             }
         }
     }

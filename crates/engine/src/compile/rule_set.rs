@@ -251,6 +251,12 @@ impl RuleSetBuilder {
         }
     }
 
+    /// Makes room for that many rules, so that their plans need not move while rules are added.
+    pub fn reserve(&mut self, rules: usize) {
+        self.plans.reserve(rules);
+        self.stages.reserve(rules);
+    }
+
     /// The schema so far, to which a caller adds the fields that it needs itself.
     pub fn schema_mut(&mut self) -> &mut SchemaBuilder {
         &mut self.schema

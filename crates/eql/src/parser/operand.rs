@@ -100,11 +100,11 @@ impl Parser<'_> {
     fn pattern(&mut self, operator: Span) -> Parsed<StringLiteral> {
         use TokenKind as T;
         let token = self.peek();
-        let shown = quoted(self.text(operator));
+        let shown = |parser: &Self| quoted(parser.text(operator));
         match token.kind {
             kind if kind.is_string() => Ok(self.string_literal()),
             T::Integer | T::Decimal | T::True | T::False | T::Null | T::Minus | T::Plus => {
-                let message = format!("{shown} takes strings only, found {}", self.describe(token));
+                let message = format!("{} takes strings only, found {}", shown(self), self.describe(token));
                 self.signed_constant()?;
                 let value = quoted(self.text(self.since(token.span)));
                 let help = format!("write `== {}`, or `in (…)` for a list", value.trim_matches('`'));
@@ -112,10 +112,10 @@ impl Parser<'_> {
                 Ok(StringLiteral { value: String::new(), raw: false, span: token.span })
             }
             T::Identifier | T::QuotedIdentifier | T::TildeIdentifier | T::Question => {
-                let message = format!("what follows {shown} must be a string constant");
+                let message = format!("what follows {} must be a string constant", shown(self));
                 Err(self.fail(Diagnostic::error("not-constant", token.span, message)))
             }
-            _ => Err(self.unexpected(&format!("a string after {shown}"))),
+            _ => Err(self.unexpected(&format!("a string after {}", shown(self)))),
         }
     }
 
