@@ -15,7 +15,8 @@ Usage: cargo run -p xtask -- TASK
 
 Tasks:
   bench [CASE…] [--events N] [--runs N]
-                            Measure hunts against only parsing, and print the ratios
+                            Measure hunts against only parsing, and print the ratios. A CASE may be a group: `scaling`,
+                            `start-up`, `python-eql`; `hunt-all-100x` runs only when named (20 GB of events)
   examples                  Write the story in examples/
   ecs-catalogue FIELDS.csv  Write crates/ecs/src/ecs.tsv from the field list that ECS publishes (generated/csv/fields.csv)
   fuzz [TARGET…] [--seconds N]
