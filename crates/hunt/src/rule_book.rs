@@ -86,7 +86,9 @@ impl Compiler {
         };
         match query.and_then(|query| self.compile(&query, eql, &loaded)) {
             Ok(()) => {
-                self.hash.update(format!("{}\0{}\n", loaded.rule.rule_id, loaded.content_hash));
+                for part in [&*loaded.rule.rule_id, "\0", &*loaded.content_hash, "\n"] {
+                    self.hash.update(part);
+                }
                 self.excepted += usize::from(!loaded.rule.exceptions_list.is_empty());
                 self.rules.push(Arc::new(loaded.rule));
             }

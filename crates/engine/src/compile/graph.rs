@@ -59,7 +59,7 @@ pub struct Graph {
     costs: Vec<u32>,
     node_ids: HashMap<Node, NodeId, RandomState>,
     leaves: Vec<LeafKind>,
-    leaf_ids: HashMap<String, LeafId, RandomState>,
+    leaf_ids: HashMap<Vec<u8>, LeafId, RandomState>,
     /// Conditions asked for, shared or not.
     requested: usize,
 }
@@ -107,7 +107,7 @@ impl Graph {
     }
 
     /// A leaf; `key` must differ between leaves that differ.
-    pub(super) fn add_leaf(&mut self, key: String, leaf: impl FnOnce() -> LeafKind) -> NodeId {
+    pub(super) fn add_leaf(&mut self, key: Vec<u8>, leaf: impl FnOnce() -> LeafKind) -> NodeId {
         self.requested += 1;
         let next = LeafId(self.leaves.len() as u32);
         let id = *self.leaf_ids.entry(key).or_insert(next);

@@ -110,14 +110,16 @@ impl Lowering<'_> {
     pub(super) fn field_leaf(&mut self, name: &str, test: Test) -> NodeId {
         let (field, _) = self.field(name);
         let test = normal_form(test);
-        let key = format!("{}|{}", field.0, test.key());
+        let mut key = b"field".to_vec();
+        key.extend_from_slice(&field.0.to_le_bytes());
+        test.write_key(&mut key);
         let absent = test.holds_absent();
         self.graph.add_leaf(key, || LeafKind::Field { field, test, absent })
     }
 
     fn script_leaf(&mut self, expr: &Expr) -> Result<NodeId, CompileError> {
         let (script, fields) = self.script(expr)?;
-        let key = format!("{fields:?}|{script:?}");
+        let key = format!("script{fields:?}|{script:?}").into_bytes();
         if let [field] = fields[..] {
             let test = Test::Script(script);
             let absent = test.holds_absent();

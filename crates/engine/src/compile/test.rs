@@ -1,4 +1,3 @@
-use std::fmt::Write;
 use std::sync::Arc;
 
 use eqlipse_batch::ValueRef;
@@ -47,23 +46,20 @@ impl FieldPattern {
 }
 
 impl FieldPattern {
-    fn write_key(&self, key: &mut String) {
+    fn write_key(&self, key: &mut Vec<u8>) {
         match self {
-            FieldPattern::Exact(exact, fold) => write_key(key, 'e', *fold, exact),
-            FieldPattern::Wildcard(pattern, fold) => {
-                let mut text = String::new();
-                pattern.write_to(&mut text);
-                write_key(key, 'w', *fold, &text);
-            }
-            FieldPattern::Regex(regex) => write_key(key, 'r', Fold::None, &format!("{regex:?}")),
+            FieldPattern::Exact(exact, fold) => write_text(key, b'e', *fold, exact),
+            FieldPattern::Wildcard(pattern, fold) => write_text(key, b'w', *fold, &pattern.to_string()),
+            FieldPattern::Regex(regex) => write_text(key, b'r', Fold::None, &format!("{regex:?}")),
         }
     }
 }
 
 /// The length stands before the text, so that no text can look like the next one's beginning.
-fn write_key(key: &mut String, kind: char, fold: Fold, text: &str) {
-    // Writing to a string does not fail.
-    let _ = write!(key, "{kind}{}{}:{text}", fold as u8, text.len());
+fn write_text(key: &mut Vec<u8>, kind: u8, fold: Fold, text: &str) {
+    key.extend_from_slice(&[kind, fold as u8]);
+    key.extend_from_slice(&text.len().to_le_bytes());
+    key.extend_from_slice(text.as_bytes());
 }
 
 impl Test {
@@ -104,20 +100,18 @@ impl Test {
         }
     }
 
-    /// A text that differs between tests that differ. Tests of texts, which are nearly all, are written the cheap way.
-    pub(super) fn key(&self) -> String {
+    /// Writes bytes that differ between tests that differ. Tests of texts, which are nearly all, have a cheap way.
+    pub(super) fn write_key(&self, key: &mut Vec<u8>) {
         match self {
             Test::Text(patterns) => {
-                let mut key = String::new();
-                patterns.iter().for_each(|pattern| pattern.write_key(&mut key));
-                key
+                key.push(b't');
+                patterns.iter().for_each(|pattern| pattern.write_key(key));
             }
             Test::OneOf(items, fold) if items.iter().all(|item| matches!(item, Scalar::Str(_))) => {
-                let mut key = String::from("o");
-                items.iter().filter_map(Scalar::as_str).for_each(|text| write_key(&mut key, 'o', *fold, text));
-                key
+                key.push(b'o');
+                items.iter().filter_map(Scalar::as_str).for_each(|text| write_text(key, b'o', *fold, text));
             }
-            other => format!("{other:?}"),
+            other => key.extend_from_slice(format!("d{other:?}").as_bytes()),
         }
     }
 

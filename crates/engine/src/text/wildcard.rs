@@ -37,16 +37,6 @@ impl Wildcard {
         }
     }
 
-    /// Appends the pattern as text, stars in a row as one.
-    pub fn write_to(&self, out: &mut String) {
-        for (index, part) in self.parts.iter().enumerate() {
-            if index > 0 {
-                out.push('*');
-            }
-            out.push_str(&part.text);
-        }
-    }
-
     /// Whether the pattern is `*`, which any text matches.
     pub fn is_any(&self) -> bool {
         self.parts.len() == 2 && self.parts.iter().all(|part| part.text.is_empty())
@@ -71,6 +61,17 @@ impl Wildcard {
             }
         }
         last.match_end(&text[at..])
+    }
+}
+
+/// The pattern, stars in a row as one.
+impl std::fmt::Display for Wildcard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, part) in self.parts.iter().enumerate() {
+            f.write_str(if index > 0 { "*" } else { "" })?;
+            f.write_str(&part.text)?;
+        }
+        Ok(())
     }
 }
 

@@ -159,11 +159,11 @@ fn never_equal(subject: &Expr, ty: Type, value: &Expr) -> Option<String> {
         return None;
     };
     let field = match &subject.kind {
-        ExprKind::Field(field) => quoted(&field.name),
+        ExprKind::Field(field) => field,
         ExprKind::Literal(_) => return None,
         _ => return never_equal_computed(ty, literal),
     };
-    let is_a = |what: &str| Some(format!("{field} is {what}"));
+    let is_a = |what: &str| Some(format!("{} is {what}", quoted(&field.name)));
     match (ty, literal) {
         (_, Literal::Null) => None,
         (Type::Long | Type::Double, Literal::String(text)) if !constant::is_number(&text.value) => is_a("a number"),
