@@ -76,7 +76,7 @@ fn the_cache_changes_nothing_that_is_written() {
     let without: Vec<_> = commands.iter().map(|command| bench.run_all(command)).collect();
     assert!(without.iter().all(|(out, _, _)| !out.is_empty()));
     assert!(without[0].1.contains("broken.toml"), "{}", without[0].1);
-    assert_eq!(entries(&bench), [PathBuf::new(); 0]);
+    assert!(entries(&bench).is_empty());
     for round in ["cold", "warm"] {
         for (command, expected) in commands.iter().zip(&without) {
             assert_eq!(cached(&bench, command), *expected, "{round}: {command:?}");

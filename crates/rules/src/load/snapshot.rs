@@ -96,19 +96,21 @@ impl Taker {
 
     /// A file, a link or something else in a folder.
     fn met(&mut self, path: &Path, is_link: bool) -> Option<()> {
-        let metadata = match path.metadata() {
-            Ok(metadata) => metadata,
+        match path.metadata() {
+            Ok(metadata) => {
+                if is_link {
+                    self.text(&path.canonicalize().ok()?)?;
+                }
+                if metadata.is_file() {
+                    return self.file(&metadata);
+                }
+                self.hash.update(b"other");
+            }
             // It leads nowhere, as it will until it is changed or the other end appears.
-            Err(_) if is_link => return Some(self.hash.update(b"nowhere")),
+            Err(_) if is_link => self.hash.update(b"nowhere"),
             Err(_) => return None,
-        };
-        if is_link {
-            self.text(&path.canonicalize().ok()?)?;
         }
-        match metadata.is_file() {
-            true => self.file(&metadata),
-            false => Some(self.hash.update(b"other")),
-        }
+        Some(())
     }
 
     fn file(&mut self, metadata: &Metadata) -> Option<()> {
