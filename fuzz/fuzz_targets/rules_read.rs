@@ -13,4 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = problem.to_string();
         }
     }
+    // What a cache keeps is what was loaded.
+    let Some(kept) = load.to_bytes() else { return };
+    let again = eqlipse_rules::RuleLoad::from_bytes(&kept).expect("its own bytes");
+    assert_eq!(format!("{again:?}"), format!("{load:?}"));
 });

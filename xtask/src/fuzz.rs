@@ -9,10 +9,11 @@ use std::process::{Command, Stdio};
 use eqlipse_testkit::generate::{Case, samples};
 
 /// The targets, in the order in which they run, each with the longest input it is given, in bytes.
-const TARGETS: [(&str, usize); 6] = [
+const TARGETS: [(&str, usize); 7] = [
     ("eql_parse", 4_096),
     ("eql_check", 4_096),
     ("rules_read", 16_384),
+    ("rules_cache", 16_384),
     ("json_decode", 8_192),
     ("evtx", 65_536),
     ("sequences", 8_192),
@@ -106,6 +107,7 @@ fn seeds(root: &Path, target: &str) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     Ok(match target {
         "eql_parse" | "eql_check" => queries(root)?,
         "rules_read" => rules(root)?,
+        "rules_cache" => loads(root)?,
         "json_decode" => documents(root)?,
         "evtx" => chunks(root)?,
         _ => cases(),
@@ -149,6 +151,12 @@ fn rules(root: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let page = "# A rule\n\n**Rule type**: eql\n\n**Rule indices**:\n\n* logs-*\n\n**Severity**: low\n\n**Risk score**: 21\n\n**Runs every**: 5m\n\n## Rule query\n\n```eql\nany where true\n```\n";
     seeds.push([b"\x04", page.as_bytes()].concat());
     Ok(seeds)
+}
+
+/// The bundled rules as a cache keeps them.
+fn loads(root: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
+    let texts = rule_texts(root)?;
+    Ok(texts.iter().filter_map(|text| eqlipse_rules::load_bytes("rule.toml", text.as_bytes()).to_bytes()).collect())
 }
 
 /// Events of the example logs, alone and in each shape that Elastic's tools write.
