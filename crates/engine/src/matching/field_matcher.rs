@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -185,7 +187,8 @@ fn passing<'a>(candidates: &'a [Candidate], text: &'a str, folded: &'a str) -> i
 
 struct Builder {
     matcher: FieldMatcher,
-    fragments: HashMap<String, Vec<Candidate>, RandomState>,
+    /// Patterns with their literal parts in lower case.
+    candidates: Vec<(Vec<String>, Candidate)>,
 }
 
 impl Builder {
@@ -206,7 +209,7 @@ impl Builder {
             others: Vec::new(),
             not_text: Vec::new(),
         };
-        Self { matcher, fragments: HashMap::default() }
+        Self { matcher, candidates: Vec::new() }
     }
 
     fn add(&mut self, leaf: LeafId, test: &Test) {
@@ -256,32 +259,45 @@ impl Builder {
         match pattern {
             FieldPattern::Exact(text, fold) => self.add_exact(leaf, text, *fold),
             FieldPattern::Wildcard(pattern, fold) => {
-                let fragment = pattern.longest_literal();
+                let literals = pattern.literals().map(str::to_ascii_lowercase).collect();
                 let pattern = match fold {
                     Fold::None => Pattern::Wildcard(pattern.clone()),
                     _ => Pattern::Folded(pattern.clone()),
                 };
-                self.add_candidate(fragment, Candidate { pattern, leaf });
+                self.candidates.push((literals, Candidate { pattern, leaf }));
             }
             FieldPattern::Regex(regex) => {
                 let pattern = Pattern::Regex(regex.clone());
-                self.add_candidate(regex.required_literal(), Candidate { pattern, leaf });
+                let literals = Some(regex.required_literal().to_owned()).filter(|literal| !literal.is_empty());
+                self.candidates.push((literals.into_iter().collect(), Candidate { pattern, leaf }));
             }
-        }
-    }
-
-    fn add_candidate(&mut self, fragment: &str, candidate: Candidate) {
-        match fragment {
-            "" => self.matcher.loose.push(candidate),
-            _ => self.fragments.entry(fragment.to_ascii_lowercase()).or_default().push(candidate),
         }
     }
 
     fn build(self) -> FieldMatcher {
         let mut matcher = self.matcher;
-        let mut fragments: Vec<(String, Vec<Candidate>)> = self.fragments.into_iter().collect();
-        fragments.sort_by(|a, b| a.0.cmp(&b.0));
-        (matcher.fragments, matcher.by_fragment) = fragments.into_iter().unzip();
+        let mut shared: HashMap<&str, usize, RandomState> = HashMap::default();
+        for literal in self.candidates.iter().flat_map(|(literals, _)| literals) {
+            *shared.entry(literal).or_default() += 1;
+        }
+        let mut by_fragment: BTreeMap<&str, Vec<Candidate>> = BTreeMap::new();
+        for (literals, candidate) in &self.candidates {
+            match literals.iter().max_by_key(|literal| worth(literal, shared[literal.as_str()])) {
+                Some(fragment) => by_fragment.entry(fragment).or_default().push(candidate.clone()),
+                None => matcher.loose.push(candidate.clone()),
+            }
+        }
+        let by_fragment = by_fragment.into_iter().map(|(fragment, candidates)| (fragment.to_owned(), candidates));
+        (matcher.fragments, matcher.by_fragment) = by_fragment.unzip();
         matcher
     }
+}
+
+/// A literal part of less than so many bytes is in too many values.
+const TELLING: usize = 4;
+
+/// How well a literal part tells the values of its pattern from others: those that many patterns have, a path's
+/// beginning or an extension, are in many values too.
+fn worth(literal: &str, patterns: usize) -> (bool, Reverse<usize>, usize) {
+    (literal.len() >= TELLING, Reverse(patterns), literal.len())
 }

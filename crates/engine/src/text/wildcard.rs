@@ -42,9 +42,9 @@ impl Wildcard {
         self.parts.len() == 2 && self.parts.iter().all(|part| part.text.is_empty())
     }
 
-    /// The longest run of literal text, which any matching text contains; empty where there is none.
-    pub fn longest_literal(&self) -> &str {
-        self.parts.iter().flat_map(|part| part.text.split('?')).max_by_key(|text| text.len()).unwrap_or("")
+    /// The runs of literal text, all of which any matching text contains.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().flat_map(|part| part.text.split('?')).filter(|text| !text.is_empty())
     }
 
     /// Whether the whole of `text` matches, letter for letter. For a match without case, lower both first.
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(Wildcard::new("cmd.?xe").as_exact(), None);
         assert!(Wildcard::new("*").is_any() && Wildcard::new("***").is_any());
         assert!(!Wildcard::new("*?").is_any());
-        assert_eq!(Wildcard::new("*ab?cde*f").longest_literal(), "cde");
-        assert_eq!(Wildcard::new("*?*").longest_literal(), "");
+        assert_eq!(Wildcard::new("*ab?cde*f").literals().collect::<Vec<_>>(), ["ab", "cde", "f"]);
+        assert_eq!(Wildcard::new("*?*").literals().count(), 0);
     }
 }
