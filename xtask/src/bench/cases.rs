@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::inputs::{Inputs, size};
 use super::measure::{Clock, Measured, Run};
-use super::python_eql;
+use super::{python_eql, sequences};
 
 /// A case by name.
 pub struct Spec {
@@ -26,7 +26,7 @@ const fn large(name: &'static str, group: &'static str) -> Spec {
 }
 
 /// All cases, in the order in which they run.
-pub const SPECS: [Spec; 16] = [
+pub const SPECS: [Spec; 18] = [
     spec("parse", ""),
     spec("hunt-1", ""),
     spec("hunt-100", ""),
@@ -36,6 +36,8 @@ pub const SPECS: [Spec; 16] = [
     spec("hunt-all-10x-1-job", "scaling"),
     large("hunt-all-100x", "scaling"),
     large("hunt-all-100x-1-job", "scaling"),
+    large("sequences", "sequences"),
+    large("sequences-in-memory", "sequences"),
     spec("evtx-parse", ""),
     spec("hunt-evtx", ""),
     spec("rules-all", ""),
@@ -78,6 +80,8 @@ impl Case {
             "hunt-all-10x-1-job" => hunts(inputs, all, 10, 1)?,
             "hunt-all-100x" => hunts(inputs, all, 100, jobs)?,
             "hunt-all-100x-1-job" => hunts(inputs, all, 100, 1)?,
+            "sequences" => sequence(inputs, None)?,
+            "sequences-in-memory" => sequence(inputs, Some("1T"))?,
             "evtx-parse" => over(limit(inputs, "evtx", &inputs.logs), &inputs.logs, None)?,
             "hunt-evtx" => {
                 let arguments = hunt(all, &inputs.logs, jobs, "/dev/null");
@@ -105,9 +109,12 @@ impl Case {
     }
 
     pub fn median(&self) -> Duration {
-        let mut times: Vec<Duration> = self.runs.iter().map(|run| run.time).collect();
-        times.sort_unstable();
-        times[times.len() / 2]
+        median(self.runs.iter().map(|run| run.time)).unwrap_or_default()
+    }
+
+    /// Time on all processors.
+    pub fn cpu(&self) -> Option<Duration> {
+        median(self.runs.iter().filter_map(|run| run.cpu))
     }
 
     pub fn memory(&self) -> Option<u64> {
@@ -120,6 +127,12 @@ impl Case {
     }
 }
 
+fn median(times: impl Iterator<Item = Duration>) -> Option<Duration> {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
+
 /// A case whose command reads all of `input`.
 fn over(command: Measured, input: &Path, events: Option<u64>) -> Result<Case, Box<dyn Error>> {
     Ok(Case { name: "", command, bytes: size(input)?, events, runs: Vec::new() })
@@ -129,6 +142,15 @@ fn hunts(inputs: &Inputs, rules: &Path, times: u64, jobs: usize) -> Result<Case,
     let stream = inputs.stream(times)?;
     let command = process(&inputs.eqlipse, hunt(rules, &stream, jobs, "/dev/null"));
     over(command, &stream, Some(inputs.events * times))
+}
+
+/// A hundred times as many processes as the stream has events.
+fn sequence(inputs: &Inputs, memory_limit: Option<&str>) -> Result<Case, Box<dyn Error>> {
+    let processes = inputs.events * 100;
+    let (rule, events) = (sequences::rule(&inputs.made)?, sequences::events(&inputs.made, processes)?);
+    let mut arguments = hunt(&rule, &events, inputs.jobs, "/dev/null");
+    arguments.extend(memory_limit.map(|limit| format!("--memory-limit={limit}")));
+    over(process(&inputs.eqlipse, arguments), &events, Some(processes * 2))
 }
 
 /// `eqlipse rules` over all rules.

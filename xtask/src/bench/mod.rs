@@ -6,6 +6,7 @@ mod inputs;
 mod measure;
 mod python_eql;
 mod report;
+mod sequences;
 
 use std::error::Error;
 use std::path::Path;
