@@ -16,8 +16,8 @@ pub struct BatchBuilder {
     batch: EventBatch,
     /// One a column.
     dictionaries: Vec<Dictionary>,
-    /// Columns that the open row has pushed to.
-    touched: Vec<FieldId>,
+    /// Columns that the open row has pushed to, and whether the value was a new one.
+    touched: Vec<(FieldId, bool)>,
     hasher: FixedState,
     scratch: String,
 }
@@ -89,6 +89,7 @@ impl BatchBuilder {
     fn insert(&mut self, field: FieldId, value: ValueRef<'_>) {
         let column = &mut self.batch.columns[field.index()];
         let dictionary = &mut self.dictionaries[field.index()];
+        let known = column.entries.len();
         let code = match dictionary.last {
             _ if dictionary.unique => add_entry(column, value),
             // Most columns repeat themselves from row to row.
@@ -97,7 +98,7 @@ impl BatchBuilder {
         };
         column.rows.push(self.batch.rows.len() as u32);
         column.codes.push(code);
-        self.touched.push(field);
+        self.touched.push((field, column.entries.len() > known));
     }
 
     /// The values that the open row has pushed for `field` so far.
@@ -113,10 +114,13 @@ impl BatchBuilder {
 
     /// Drops the open row and the values it pushed.
     pub fn abort_row(&mut self) {
-        for field in self.touched.drain(..) {
+        while let Some((field, is_new)) = self.touched.pop() {
             let column = &mut self.batch.columns[field.index()];
             column.rows.pop();
             column.codes.pop();
+            if is_new {
+                forget_entry(column, &mut self.dictionaries[field.index()], &self.hasher);
+            }
         }
     }
 
@@ -177,6 +181,21 @@ fn add_entry(column: &mut Column, value: ValueRef<'_>) -> u32 {
     let entry = store(column, value);
     column.entries.push(entry);
     code
+}
+
+/// Takes back the entry that was added last.
+fn forget_entry(column: &mut Column, dictionary: &mut Dictionary, hasher: &FixedState) {
+    let Some(code) = (column.entries.len() as u32).checked_sub(1) else { return };
+    let hash = hash_value(hasher, column.value(code));
+    if let Ok(known) = dictionary.codes.find_entry(hash, |known| *known == code) {
+        known.remove();
+    }
+    dictionary.last = None;
+    match column.entries.pop() {
+        Some(Entry::Str { start, .. }) => column.text.truncate(start as usize),
+        Some(Entry::Ip(index)) => column.addresses.truncate(index as usize),
+        _ => {}
+    }
 }
 
 fn store(column: &mut Column, value: ValueRef<'_>) -> Entry {
@@ -353,6 +372,30 @@ mod tests {
         let batch = builder.finish();
         assert_eq!(batch.len(), 1);
         assert_eq!(batch.column(name).values_of(0).collect::<Vec<_>>(), [ValueRef::Str("c")]);
+        assert_eq!(batch.column(name).cardinality(), 1);
+    }
+
+    #[test]
+    fn what_an_aborted_row_repeats_stays() {
+        let mut schema = Schema::builder();
+        let name = schema.add("process.name");
+        let ip = schema.add_typed("source.ip", FieldType::Ip);
+        let mut builder = BatchBuilder::new(schema.build());
+        let row = |builder: &mut BatchBuilder, names: &[&str]| {
+            names.iter().for_each(|text| _ = builder.push(name, RawValue::Str(text)));
+            builder.push(ip, RawValue::Str("10.0.0.1"));
+        };
+        row(&mut builder, &["a"]);
+        builder.end_row(meta());
+        row(&mut builder, &["a", "b", "b", "c", "b"]);
+        builder.abort_row();
+        row(&mut builder, &["c", "a", "b"]);
+        builder.end_row(meta());
+        let batch = builder.finish();
+        assert_eq!(batch.column(name).codes(), [0, 1, 0, 2]);
+        let values = [ValueRef::Str("c"), ValueRef::Str("a"), ValueRef::Str("b")];
+        assert_eq!(batch.column(name).values_of(1).collect::<Vec<_>>(), values);
+        assert_eq!(batch.column(ip).codes(), [0, 0]);
     }
 
     #[test]
