@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::column::Entry;
-use crate::{Column, EventBatch, FieldId, RawValue, RowMeta, RowSource, Schema, ValueRef, coerce_date, parse_address};
+use crate::{Column, ColumnFiller, EventBatch, FieldId, RawValue, RowMeta, RowSource, Schema, ValueRef, coerce_date, parse_address};
 
 /// Fills an [`EventBatch`] row by row.
 ///
@@ -24,7 +24,7 @@ pub struct BatchBuilder {
 
 /// The code of each value of a column, as long as looking for values that came before pays.
 #[derive(Default)]
-struct Dictionary {
+pub(crate) struct Dictionary {
     codes: HashTable<u32>,
     /// The code of the value that came last.
     last: Option<u32>,
@@ -112,6 +112,23 @@ impl BatchBuilder {
         self.touched.clear();
     }
 
+    /// Fills the column of `field` for many rows at once, to be accepted together by [`end_rows`](Self::end_rows).
+    pub fn fill(&mut self, field: FieldId) -> ColumnFiller<'_> {
+        ColumnFiller {
+            ty: self.batch.schema.field(field).ty,
+            first_row: self.batch.rows.len() as u32,
+            column: &mut self.batch.columns[field.index()],
+            dictionary: &mut self.dictionaries[field.index()],
+            hasher: &self.hasher,
+        }
+    }
+
+    /// Accepts rows whose columns were [filled](Self::fill).
+    pub fn end_rows(&mut self, rows: impl IntoIterator<Item = RowMeta>) {
+        self.batch.rows.extend(rows);
+        self.touched.clear();
+    }
+
     /// Drops the open row and the values it pushed.
     pub fn abort_row(&mut self) {
         while let Some((field, is_new)) = self.touched.pop() {
@@ -163,7 +180,12 @@ impl BatchBuilder {
 }
 
 /// The code of this value, a new one if it has none.
-fn code_of(column: &mut Column, dictionary: &mut Dictionary, hasher: &FixedState, value: ValueRef<'_>) -> u32 {
+pub(crate) fn code_of(
+    column: &mut Column,
+    dictionary: &mut Dictionary,
+    hasher: &FixedState,
+    value: ValueRef<'_>,
+) -> u32 {
     let hash = hash_value(hasher, value);
     let found = dictionary.codes.find(hash, |code| column.holds(*code, value)).copied();
     let code = found.unwrap_or_else(|| {
@@ -176,7 +198,7 @@ fn code_of(column: &mut Column, dictionary: &mut Dictionary, hasher: &FixedState
     code
 }
 
-fn add_entry(column: &mut Column, value: ValueRef<'_>) -> u32 {
+pub(crate) fn add_entry(column: &mut Column, value: ValueRef<'_>) -> u32 {
     let code = column.entries.len() as u32;
     let entry = store(column, value);
     column.entries.push(entry);
@@ -230,7 +252,7 @@ fn hash_value(hasher: &FixedState, value: ValueRef<'_>) -> u64 {
 }
 
 /// The value in the column's type; text that must be made is written to `scratch`.
-fn coerce<'a>(ty: FieldType, value: RawValue<'a>, scratch: &'a mut String) -> Option<ValueRef<'a>> {
+pub(crate) fn coerce<'a>(ty: FieldType, value: RawValue<'a>, scratch: &'a mut String) -> Option<ValueRef<'a>> {
     match ty {
         FieldType::Keyword | FieldType::Version => Some(ValueRef::Str(to_text(value, scratch))),
         FieldType::Long => to_long(value),

@@ -9,12 +9,14 @@
 
 mod builder;
 mod column;
+mod filler;
 mod row;
 mod schema;
 mod value;
 
 pub use builder::BatchBuilder;
 pub use column::{Column, EventBatch};
-pub use row::{Arrival, DocumentPlace, OrderKey, RowMeta, RowSource};
+pub use filler::ColumnFiller;
+pub use row::{Arrival, DocumentPart, DocumentPlace, OrderKey, RowMeta, RowSource};
 pub use schema::{Field, FieldId, PathNode, Schema, SchemaBuilder};
 pub use value::{RawValue, ValueRef, coerce_date, parse_address, parse_date};

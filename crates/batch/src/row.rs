@@ -65,12 +65,23 @@ pub trait RowSource: Send {
 pub struct DocumentPlace {
     /// The file, as in [`Arrival::source`].
     pub source: u32,
-    /// Where the document begins, or the chunk of the event log that holds it.
+    /// Where the document begins, or the chunk of the event log that holds it; the row group's number in a Parquet file.
     pub offset: u64,
-    /// Length of the document or chunk in bytes.
+    /// Length of the document or chunk in bytes; 0 in a Parquet file.
     pub length: u32,
-    /// The record's number in its chunk, for event logs.
-    pub record: Option<u32>,
-    /// Hash of the document's text, or the record's identity, to know it again.
+    /// Which part of what lies there is the document.
+    pub part: DocumentPart,
+    /// Hash of the document's text, the record's identity, or a hash of the Parquet file's footer, to know it again.
     pub digest: u128,
+}
+
+/// What a document is of the bytes in its [place](DocumentPlace).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DocumentPart {
+    /// All of them.
+    Whole,
+    /// The record of this number in the chunk of an event log.
+    Record(u32),
+    /// The row of this number in the row group of a Parquet file.
+    Row(u32),
 }

@@ -636,6 +636,8 @@ pub struct ConvertArgs {
 pub enum ConvertFormat {
     /// One ECS document a line
     Ndjson,
+    /// A Parquet file: a column for each field, and the documents
+    Parquet,
 }
 
 /// Write shell completions to standard output

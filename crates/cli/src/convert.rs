@@ -1,6 +1,6 @@
 //! `eqlipse convert`.
 
-use eqlipse_events::{ConvertError, Progress, ReadOptions, ReadReport, convert as convert_events};
+use eqlipse_events::{ConvertError, Progress, ReadOptions, ReadReport, convert as convert_events, convert_to_parquet};
 
 use crate::args::{ConvertArgs, ConvertFormat};
 use crate::exit::{CliError, Exit};
@@ -12,9 +12,11 @@ use crate::text::{byte_size, counted, shown};
 /// Places that are named at most.
 const MOST_NAMED: usize = 10;
 
-/// Writes the events of the inputs as ECS documents.
+/// Writes the events of the inputs as ECS documents, or as a Parquet file of them.
 pub fn convert(args: &ConvertArgs, messages: Messages) -> Result<Exit, CliError> {
-    let ConvertFormat::Ndjson = args.to;
+    if args.to == ConvertFormat::Parquet && is_terminal(args.output.as_deref()) {
+        return Err(CliError::Usage("a Parquet file is nothing for a terminal: use --output FILE".to_owned()));
+    }
     let paths = inputs_of(&args.paths)?;
     let mut output = Output::open(args.output.as_deref())?;
     let found = find(&paths, messages)?;
@@ -23,7 +25,11 @@ pub fn convert(args: &ConvertArgs, messages: Messages) -> Result<Exit, CliError>
     // A bar would be drawn between the documents.
     let bar = !args.quiet && !is_terminal(args.output.as_deref());
     output.write(|out| {
-        let read = with_bar(bar, &progress, || convert_events(&found, &ReadOptions::default(), &progress, out));
+        let options = ReadOptions::default();
+        let read = with_bar(bar, &progress, || match args.to {
+            ConvertFormat::Ndjson => convert_events(&found, &options, &progress, out),
+            ConvertFormat::Parquet => convert_to_parquet(&found, &options, &progress, out),
+        });
         report = Some(read.map_err(|ConvertError::Write(error)| error)?);
         Ok(())
     })?;

@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
 
-use eqlipse_batch::DocumentPlace;
+use eqlipse_batch::{DocumentPart, DocumentPlace};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::Discovery;
 use crate::evtx::ChunkDecoder;
 use crate::json::write_hit;
+use crate::parquet::{GroupDocuments, ParquetError, ParquetFile};
 use crate::pipeline::write_evtx_hit;
 use crate::winlog;
 
@@ -24,6 +26,14 @@ pub enum AgainError {
         /// Why.
         error: io::Error,
     },
+    /// The Parquet file cannot be read.
+    #[error("{name}: {error}")]
+    Parquet {
+        /// The file.
+        name: String,
+        /// What is wrong with it.
+        error: String,
+    },
     /// Something else stands in the document's place.
     #[error("{name}: the file was changed while it was read; copy it first")]
     Changed {
@@ -37,13 +47,16 @@ pub struct DocumentReader<'a> {
     inputs: &'a Discovery,
     /// The file that was read last.
     open: Option<(u32, File)>,
+    /// The Parquet file that was read last.
+    table: Option<(u32, Arc<ParquetFile>)>,
+    documents: Option<GroupDocuments>,
     chunks: ChunkDecoder,
 }
 
 impl<'a> DocumentReader<'a> {
     /// A reader of these inputs.
     pub fn new(inputs: &'a Discovery) -> Self {
-        Self { inputs, open: None, chunks: ChunkDecoder::new() }
+        Self { inputs, open: None, table: None, documents: None, chunks: ChunkDecoder::new() }
     }
 
     /// The document in the shape of [`RowSource::write_json`](eqlipse_batch::RowSource::write_json).
@@ -53,15 +66,21 @@ impl<'a> DocumentReader<'a> {
     pub fn read(&mut self, place: &DocumentPlace) -> Result<Vec<u8>, AgainError> {
         let inputs = self.inputs;
         let name = || inputs.sources.get(place.source as usize).map(|source| source.name.clone()).unwrap_or_default();
+        if let DocumentPart::Row(row) = place.part {
+            return self.row(place, row).map_err(|error| match error {
+                Some(error) => AgainError::Parquet { name: name(), error: error.to_string() },
+                None => AgainError::Changed { name: name() },
+            });
+        }
         let bytes = self.bytes(place).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => AgainError::Changed { name: name() },
             _ => AgainError::Read { name: name(), error },
         })?;
         let mut document = Vec::new();
-        match place.record {
-            None if xxh3_128(&bytes) == place.digest => write_hit(&bytes, None, &mut document),
-            None => {}
-            Some(record) => {
+        match place.part {
+            DocumentPart::Whole if xxh3_128(&bytes) == place.digest => write_hit(&bytes, None, &mut document),
+            DocumentPart::Whole | DocumentPart::Row(_) => {}
+            DocumentPart::Record(record) => {
                 let wanted = |index| index == record;
                 self.chunks.decode_selected(&bytes, 0, wanted, |found| match found {
                     Ok(found) if winlog::identity(&found.event) == place.digest => {
@@ -72,6 +91,31 @@ impl<'a> DocumentReader<'a> {
             }
         }
         if document.is_empty() { Err(AgainError::Changed { name: name() }) } else { Ok(document) }
+    }
+
+    /// A row's document; an error without a reason if the file is another.
+    fn row(&mut self, place: &DocumentPlace, row: u32) -> Result<Vec<u8>, Option<ParquetError>> {
+        let file = match &self.table {
+            Some((source, file)) if *source == place.source => file.clone(),
+            _ => {
+                let source = self.inputs.sources.get(place.source as usize);
+                let path = source.and_then(|source| source.path.as_ref()).ok_or(None)?;
+                let file = Arc::new(ParquetFile::open(path)?);
+                self.table = Some((place.source, file.clone()));
+                file
+            }
+        };
+        let group = place.offset as usize;
+        if file.digest() != place.digest || group >= file.groups() {
+            return Err(None);
+        }
+        let documents = match &mut self.documents {
+            Some(documents) if documents.is_of(&file, group) => documents,
+            other => other.insert(GroupDocuments::open(&file, group)?),
+        };
+        let mut document = Vec::new();
+        documents.write_hit(row as usize, &mut document)?;
+        Ok(document)
     }
 
     fn bytes(&mut self, place: &DocumentPlace) -> io::Result<Vec<u8>> {

@@ -85,7 +85,7 @@ pub(crate) fn describe(prefix: &[u8]) -> &'static str {
         (b"MZ", "a Windows program"),
         (b"\x7fELF", "a program"),
         (b"SQLite format 3", "an SQLite database"),
-        (b"PAR1", "a Parquet file"),
+        (b"PARE", "an encrypted Parquet file"),
         (b"\xd4\xc3\xb2\xa1", "a packet capture"),
         (b"\x0a\x0d\x0d\x0a", "a packet capture"),
         (b"%PDF", "a PDF document"),

@@ -1,10 +1,10 @@
-//! Any input as ECS documents, one a line.
+//! Any input as ECS documents, one a line; and the reading of inputs for whatever else they become.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use eqlipse_batch::{EventBatch, Schema};
+use eqlipse_batch::{EventBatch, FieldId, Schema};
 use thiserror::Error;
 
 use crate::Discovery;
@@ -29,27 +29,46 @@ pub fn convert(
     progress: &Progress,
     out: &mut dyn Write,
 ) -> Result<ReadReport, ConvertError> {
-    let mut schema = Schema::builder();
-    reserve(&mut schema);
-    let schema = schema.build();
-    let reserved = Reserved::find(&schema).map_err(io::Error::other)?;
-    progress.start(discovery);
-    let failure = RefCell::new(None);
     let (mut hit, mut line) = (Vec::new(), Vec::new());
-    let write = |batch: &EventBatch| {
-        let written = (0..batch.len()).try_for_each(|row| {
+    let report = for_each_batch(discovery, options, progress, &mut |batch, _| {
+        (0..batch.len()).try_for_each(|row| {
             hit.clear();
             line.clear();
             batch.write_source(row as u32, &mut hit);
             write_source(&hit, &mut line);
             line.push(b'\n');
             out.write_all(&line)
-        });
-        if let Err(error) = written {
-            failure.borrow_mut().get_or_insert(error);
+        })
+    })?;
+    out.flush()?;
+    Ok(report)
+}
+
+/// Takes a batch of the reserved fields, whose index stands in this one. An error ends the run.
+pub(crate) type TakeBatch<'t> = &'t mut dyn FnMut(&EventBatch, FieldId) -> io::Result<()>;
+
+/// Reads all inputs on this thread, in their order.
+pub(crate) fn for_each_batch(
+    discovery: &Discovery,
+    options: &ReadOptions<'_>,
+    progress: &Progress,
+    take: TakeBatch<'_>,
+) -> Result<ReadReport, ConvertError> {
+    let mut schema = Schema::builder();
+    reserve(&mut schema);
+    let schema = schema.build();
+    let reserved = Reserved::find(&schema).map_err(io::Error::other)?;
+    progress.start(discovery);
+    let index = reserved.index;
+    let failure = RefCell::new(None);
+    let hand_over = |batch: &EventBatch| {
+        if failure.borrow().is_none()
+            && let Err(error) = take(batch, index)
+        {
+            failure.replace(Some(error));
         }
     };
-    let mut worker = Worker::new(&schema, reserved, options, progress, write);
+    let mut worker = Worker::new(&schema, reserved, options, progress, hand_over);
     let mut reader = Reader::new(discovery, options, progress, Pool::default());
     let queue = Queue::new(discovery.sources.len());
     while let Some(task) = queue.take() {
@@ -66,9 +85,6 @@ pub fn convert(
     let tallies = worker.finish();
     match failure.take() {
         Some(error) => Err(error.into()),
-        None => {
-            out.flush()?;
-            Ok(summarise(discovery, reader.into_reports(), vec![tallies], progress.bytes()))
-        }
+        None => Ok(summarise(discovery, reader.into_reports(), vec![tallies], progress.bytes())),
     }
 }

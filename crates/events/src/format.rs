@@ -5,12 +5,15 @@ use serde::de::IgnoredAny;
 use crate::container::OWN_REPORT;
 use crate::evtx;
 use crate::json::{Action, Splitter};
+use crate::parquet;
 
 /// How a log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// A Windows event log, with the offset of its first chunk.
     Evtx { first_chunk: u64 },
+    /// A Parquet file, which is read from its end.
+    Parquet,
     /// One JSON document a line.
     Lines,
     /// A bulk body: lines with an action, each but deletions with a line behind it.
@@ -24,6 +27,7 @@ impl Format {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Evtx { .. } => "evtx",
+            Self::Parquet => "parquet",
             Self::Lines => "ndjson",
             Self::Bulk => "bulk",
             Self::Documents { .. } => "json",
@@ -49,6 +53,9 @@ pub(crate) fn mark_length(prefix: &[u8]) -> usize {
 pub(crate) fn detect(prefix: &[u8], whole: bool, explicit: bool) -> Option<Format> {
     if let Some(first_chunk) = evtx::first_chunk_offset(prefix) {
         return Some(Format::Evtx { first_chunk });
+    }
+    if prefix.starts_with(parquet::MAGIC) {
+        return Some(Format::Parquet);
     }
     let text = prefix.trim_ascii_start();
     let mut lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).collect();
@@ -185,6 +192,7 @@ mod tests {
         assert_eq!(detect(text.as_bytes(), false, true), Some(Format::Lines));
         let text = format!("{{\"a\":1}}\n{{\"a\":\"{}", "x".repeat(1000));
         assert_eq!(detect(text.as_bytes(), false, true), Some(Format::Lines));
+        assert_eq!(detect(b"PAR1", false, false), Some(Format::Parquet));
         assert_eq!(detect(b"ElfFile\0", true, true), Some(Format::Evtx { first_chunk: 4096 }));
     }
 }

@@ -13,6 +13,7 @@ pub mod evtx;
 mod format;
 mod inputs;
 pub mod json;
+mod parquet;
 mod pipeline;
 mod reserved;
 pub mod winlog;
@@ -23,6 +24,10 @@ pub use container::{
 };
 pub use convert::{ConvertError, convert};
 pub use inputs::{DiscoverOptions, Discovery, InputProblem, STDIN, Source, discover};
+pub use parquet::{
+    MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
+    convert_to_parquet,
+};
 pub use pipeline::{
     DEFAULT_BATCH_ROWS, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,
     ReadOptions, ReadReport, SkippedRecord, UNIT_BYTES, Window, read,

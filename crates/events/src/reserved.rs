@@ -6,7 +6,7 @@ use eqlipse_ecs::FieldType;
 /// Field of the index, alias or data stream that an event belongs to; several values where there are several names.
 pub const INDEX_FIELD: &str = "_index";
 
-const TIME: &str = "@timestamp";
+pub(crate) const TIME: &str = "@timestamp";
 const SEQUENCE: &str = "event.sequence";
 const DATA_STREAM: [&str; 3] = ["data_stream.type", "data_stream.dataset", "data_stream.namespace"];
 const EVENT_ID: &str = "event.id";

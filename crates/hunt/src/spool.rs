@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use eqlipse_batch::DocumentPlace;
+use eqlipse_batch::{DocumentPart, DocumentPlace};
 
 /// Bytes kept in memory before they are written out.
 const MEMORY_LIMIT: usize = 32 << 20;
@@ -77,7 +77,13 @@ pub(crate) fn write_place(place: &DocumentPlace, out: &mut Vec<u8>) {
     out.extend(place.source.to_le_bytes());
     out.extend(place.offset.to_le_bytes());
     out.extend(place.length.to_le_bytes());
-    out.extend(place.record.unwrap_or(u32::MAX).to_le_bytes());
+    let (kind, number) = match place.part {
+        DocumentPart::Whole => (0u8, 0),
+        DocumentPart::Record(number) => (1, number),
+        DocumentPart::Row(number) => (2, number),
+    };
+    out.push(kind);
+    out.extend(number.to_le_bytes());
     out.extend(place.digest.to_le_bytes());
 }
 
@@ -93,7 +99,11 @@ pub(crate) fn read_place(entry: &[u8]) -> Option<DocumentPlace> {
         source: take(&mut entry).map(u32::from_le_bytes)?,
         offset: take(&mut entry).map(u64::from_le_bytes)?,
         length: take(&mut entry).map(u32::from_le_bytes)?,
-        record: Some(take(&mut entry).map(u32::from_le_bytes)?).filter(|record| *record != u32::MAX),
+        part: match (take(&mut entry)?, take(&mut entry).map(u32::from_le_bytes)?) {
+            ([0], _) => DocumentPart::Whole,
+            ([1], number) => DocumentPart::Record(number),
+            ([_], number) => DocumentPart::Row(number),
+        },
         digest: take(&mut entry).map(u128::from_le_bytes)?,
     })
 }
@@ -104,8 +114,8 @@ mod tests {
 
     #[test]
     fn places_come_back() {
-        for record in [None, Some(7)] {
-            let place = DocumentPlace { source: 3, offset: 1 << 40, length: 65_536, record, digest: u128::MAX / 3 };
+        for part in [DocumentPart::Whole, DocumentPart::Record(7), DocumentPart::Row(9)] {
+            let place = DocumentPlace { source: 3, offset: 1 << 40, length: 65_536, part, digest: u128::MAX / 3 };
             let mut entry = Vec::new();
             write_place(&place, &mut entry);
             assert_eq!(read_place(&entry), Some(place));

@@ -46,15 +46,15 @@ fn write_member(name: &str, raw: Option<&str>, text: Option<&str>, out: &mut Vec
 
 /// The parts of a hit as they stand in the text.
 #[derive(Default)]
-struct Hit<'a> {
-    index: Option<&'a str>,
-    id: Option<&'a str>,
-    source: Option<&'a str>,
+pub(crate) struct Hit<'a> {
+    pub(crate) index: Option<&'a str>,
+    pub(crate) id: Option<&'a str>,
+    pub(crate) source: Option<&'a str>,
 }
 
 impl<'a> Hit<'a> {
     /// Without parts for a document that stands alone.
-    fn parse(text: &'a str) -> Self {
+    pub(crate) fn parse(text: &'a str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 }

@@ -16,7 +16,7 @@ mod split;
 
 pub(crate) use action::{Action, Operation};
 pub(crate) use decode::{Decoded, Decoder, Refusal};
-pub(crate) use hit::{write_hit, write_source};
+pub(crate) use hit::{Hit, write_hit, write_source};
 pub use index_name::{data_stream_name, logical_index};
 pub(crate) use repair::{compact, repair};
 pub(crate) use rows::{JsonRow, JsonRows, Span};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eqlipse_batch::{DocumentPlace, RowSource};
+use eqlipse_batch::{DocumentPart, DocumentPlace, RowSource};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Action, write_hit};
@@ -50,7 +50,7 @@ impl RowSource for JsonRows {
             source: self.chunk.input.source,
             offset: self.chunk.offset + u64::from(document.start),
             length: document.end - document.start,
-            record: None,
+            part: DocumentPart::Whole,
             digest: digest.unwrap_or_else(|| xxh3_128(self.text(*document))),
         })
     }

@@ -21,6 +21,7 @@ use eqlipse_batch::{EventBatch, Schema};
 use thiserror::Error;
 
 use crate::Discovery;
+use crate::parquet::ParquetFile;
 use crate::reserved::Reserved;
 pub(crate) use pool::{Pool, Pooled};
 pub(crate) use queue::{Queue, Task};
@@ -199,6 +200,8 @@ pub(crate) enum Content {
     Documents(Vec<Range<usize>>),
     /// The chunk of this number of an event log.
     EvtxChunk(u64),
+    /// The row group of this number; the chunk has no bytes.
+    RowGroup(Arc<ParquetFile>, usize),
 }
 
 /// What is decoded in one go.

@@ -19,6 +19,7 @@ use crate::evtx::{CHUNK_SIZE, FILE_HEADER_SIZE, FileHeader};
 use crate::format::{FORMAT_PREFIX, Format, detect, mark_length};
 use crate::inputs::Source;
 use crate::json::{Action, Operation, Split, Splitter};
+use crate::parquet::{MAX_NESTED_PARQUET, ParquetFile};
 
 /// Bits of an arrival position that lie within one member of a zip archive.
 const MEMBER_BITS: u32 = 40;
@@ -275,6 +276,7 @@ impl<'a> Reader<'a> {
         let whole = stream.ends_within(FORMAT_PREFIX);
         let prefix = stream.peek(FORMAT_PREFIX);
         match detect(prefix, whole, leaf.explicit) {
+            Some(Format::Parquet) => self.read_parquet(&leaf, stream, sink),
             Some(format) => self.read_log(&leaf, format, mark as u64, &mut stream, sink),
             None => {
                 let status = match (prefix.is_empty(), describe(prefix)) {
@@ -371,6 +373,42 @@ impl<'a> Reader<'a> {
         &mut self.reports[last]
     }
 
+    /// Makes each row group of a Parquet file a unit.
+    fn read_parquet(&mut self, leaf: &Leaf, stream: Peek<'_>, sink: Sink<'_>) -> ControlFlow<()> {
+        let source = &self.discovery.sources[self.source as usize];
+        let path = source.path.as_deref().filter(|path| leaf.layers.is_empty() && path.is_file());
+        let opened = match path {
+            Some(path) => ParquetFile::open(path).map_err(|error| error.to_string()),
+            None => held_parquet(leaf, stream),
+        };
+        let file = match opened {
+            Ok(file) => Arc::new(file),
+            Err(reason) => {
+                self.report(leaf, &leaf.format(Format::Parquet.name()), 0, Status::Unreadable(reason));
+                return GO_ON;
+            }
+        };
+        let report = self.report(leaf, &leaf.format(Format::Parquet.name()), 0, Status::Log);
+        let (input, on_disk) = (report.key, path.is_some());
+        let mut offset = 0;
+        for group in 0..file.groups() {
+            let position = self.position + offset;
+            offset += file.rows(group).unwrap_or(1) as u64;
+            let chunk =
+                Chunk { bytes: self.pool.hold(Vec::new()), input, position, offset: group as u64, line: 0, on_disk };
+            // Hashing counts what it reads itself.
+            if on_disk && !self.options.hash {
+                self.progress.add_bytes(file.packed_bytes(group));
+            }
+            sink(Unit { chunk: Arc::new(chunk), content: Content::RowGroup(file.clone(), group) })?;
+            if self.options.is_cancelled() {
+                return ControlFlow::Break(());
+            }
+        }
+        self.position += offset + 1;
+        GO_ON
+    }
+
     fn read_log(
         &mut self,
         leaf: &Leaf,
@@ -398,6 +436,7 @@ impl<'a> Reader<'a> {
             Format::Bulk => cutter.lines(true),
             Format::Documents { .. } => cutter.documents(),
             Format::Evtx { first_chunk } => cutter.evtx(first_chunk),
+            Format::Parquet => GO_ON,
         };
         let Cutter { feed, .. } = cutter;
         let end = feed.offset + feed.bytes.len() as u64;
@@ -408,6 +447,19 @@ impl<'a> Reader<'a> {
         }
         self.position += end + 1;
         cut
+    }
+}
+
+/// A Parquet file out of a stream.
+fn held_parquet(leaf: &Leaf, stream: Peek<'_>) -> Result<ParquetFile, String> {
+    let mut bytes = Vec::new();
+    match stream.take(MAX_NESTED_PARQUET + 1).read_to_end(&mut bytes) {
+        Ok(count) if count as u64 > MAX_NESTED_PARQUET => Err(format!(
+            "a Parquet file of more than {MAX_NESTED_PARQUET} bytes on standard input, compressed or inside an \
+             archive; unpack it to a file first"
+        )),
+        Ok(_) => ParquetFile::of_bytes(bytes).map_err(|error| error.to_string()),
+        Err(error) => Err(stream_error(leaf, &error)),
     }
 }
 

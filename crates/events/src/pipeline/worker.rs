@@ -1,12 +1,12 @@
 //! The decoding side: units into the rows of batches.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 
 use eqlipse_batch::{
-    Arrival, BatchBuilder, DocumentPlace, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema,
+    Arrival, BatchBuilder, DocumentPart, DocumentPlace, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema,
 };
 
 use super::report::{Tallies, Tally};
@@ -14,6 +14,7 @@ use super::{Chunk, Content, MAX_BATCH_BYTES, OrderBy, Progress, ReadOptions, Uni
 use crate::document::{Document, Value};
 use crate::evtx::{ChunkDecoder, ChunkReport, Record};
 use crate::json::{Action, Decoded, Decoder, JsonRow, JsonRows, Operation, Refusal, Span, Split, Splitter};
+use crate::parquet::{DROPPED, Group, GroupDocuments, GroupReader, GroupRows, ParquetError, ParquetFile};
 use crate::reserved::Reserved;
 use crate::winlog;
 
@@ -21,6 +22,8 @@ use crate::winlog;
 pub(crate) struct Worker<'a, W> {
     chunks: ChunkDecoder,
     json: Decoder,
+    /// Made for the first row group.
+    groups: Option<GroupReader>,
     rows: Rows<'a, W>,
 }
 
@@ -45,7 +48,7 @@ impl<'a, W: FnMut(&EventBatch)> Worker<'a, W> {
             bytes_held: 0,
             tallies: Tallies::new(),
         };
-        Self { chunks: ChunkDecoder::new(), json: Decoder::new(schema.clone(), reserved), rows }
+        Self { chunks: ChunkDecoder::new(), json: Decoder::new(schema.clone(), reserved), groups: None, rows }
     }
 
     pub(crate) fn decode(&mut self, unit: &Unit) {
@@ -56,6 +59,7 @@ impl<'a, W: FnMut(&EventBatch)> Worker<'a, W> {
             Content::Bulk => self.bulk(chunk),
             Content::Documents(ranges) => self.documents(chunk, ranges),
             Content::EvtxChunk(number) => self.evtx_chunk(chunk, *number),
+            Content::RowGroup(file, number) => self.row_group(chunk, file, *number),
         }
         self.rows.progress.add_events(self.rows.events(chunk) - events);
         self.rows.end_unit(chunk);
@@ -68,11 +72,16 @@ impl<'a, W: FnMut(&EventBatch)> Worker<'a, W> {
 
     /// Takes note of a unit whose decoding panicked; the rows it gave until then stay.
     pub(crate) fn give_up(&mut self, unit: &Unit, panic: &str) {
-        self.rows.builder.abort_row();
-        self.rows.end_run();
         let chunk = &unit.chunk;
+        match unit.content {
+            // Its columns were filled one by one, so that they are not all there.
+            Content::RowGroup(..) => self.rows.builder.clear(),
+            _ => self.rows.builder.abort_row(),
+        }
+        self.rows.end_run();
         let place = match &unit.content {
             Content::EvtxChunk(number) => format!("chunk {number}"),
+            Content::RowGroup(_, number) => format!("row group {number}"),
             _ => format!("byte {}", chunk.offset),
         };
         let reason = format!("internal error, please report it: {panic}");
@@ -215,6 +224,67 @@ impl<'a, W: FnMut(&EventBatch)> Worker<'a, W> {
     }
 }
 
+impl<W: FnMut(&EventBatch)> Worker<'_, W> {
+    /// Decodes a row group into a batch of its own.
+    fn row_group(&mut self, chunk: &Arc<Chunk>, file: &Arc<ParquetFile>, number: usize) {
+        self.rows.flush();
+        if let Err(error) = self.fill_row_group(chunk, file, number) {
+            self.rows.builder.clear();
+            let place = || format!("row group {number}");
+            self.rows.tally(chunk).skipped.add(chunk.position, place, error);
+        }
+        self.rows.flush();
+    }
+
+    fn fill_row_group(&mut self, chunk: &Chunk, file: &Arc<ParquetFile>, number: usize) -> Result<(), ParquetError> {
+        let groups = match &mut self.groups {
+            Some(groups) => groups,
+            none => none.insert(GroupReader::new()?),
+        };
+        let group = groups.read(file, number)?;
+        let rows = &mut self.rows;
+        let times = rows.row_times(file, number, &group, groups)?;
+        let kept = rows.kept_rows(&times);
+        if GroupReader::has_types(file, &rows.schema) {
+            groups.fill(file, number, &group, kept.as_ref().map(|(kept, _)| &kept[..]), &mut rows.builder)?;
+            let metas = (0..group.rows).filter(|row| kept.as_ref().is_none_or(|(kept, _)| kept[*row] != DROPPED));
+            rows.builder.end_rows(metas.map(|row| row_meta(chunk, &group, row, times[row])));
+        } else {
+            let names = groups.index_names(file, number, group.rows)?;
+            let mut documents = GroupDocuments::open(file, number)?;
+            let mut hit = Vec::new();
+            for row in (0..group.rows).filter(|row| kept.as_ref().is_none_or(|(kept, _)| kept[*row] != DROPPED)) {
+                hit.clear();
+                documents.write_hit(row, &mut hit)?;
+                let text = String::from_utf8_lossy(&hit);
+                // What could be written was decoded before.
+                _ = self.json.decode(&mut rows.builder, &text, None);
+                let first = names.partition_point(|(other, _)| (*other as usize) < row);
+                for (_, name) in names[first..].iter().take_while(|(other, _)| *other as usize == row) {
+                    rows.builder.push(rows.reserved.index, RawValue::Str(name));
+                }
+                rows.builder.end_row(row_meta(chunk, &group, row, times[row]));
+            }
+        }
+        let tally = rows.tally(chunk);
+        tally.events += group.rows as u64;
+        tally.outside += kept.as_ref().map_or(0, |(kept, rows)| kept.len() - rows.len()) as u64;
+        rows.run = Run::Parquet(GroupRows {
+            file: file.clone(),
+            group: number,
+            source: chunk.on_disk.then_some(chunk.input.source),
+            rows: kept.map(|(_, rows)| rows),
+            documents: RefCell::default(),
+        });
+        Ok(())
+    }
+}
+
+fn row_meta(chunk: &Chunk, group: &Group, row: usize, time: Option<i64>) -> RowMeta {
+    let arrival = arrival(chunk, chunk.position + row as u64);
+    RowMeta { order: OrderKey { time, tiebreaker: group.sequence(row), arrival }, identity: group.identity(row) }
+}
+
 /// Takes note of what is wrong with a chunk as a whole.
 fn note_damage(tally: &mut Tally, chunk: &Chunk, report: &ChunkReport) {
     use crate::evtx::ChunkDamage;
@@ -290,6 +360,7 @@ enum Run {
     Empty,
     Json(JsonRows),
     Evtx(EvtxRows),
+    Parquet(GroupRows),
 }
 
 impl<W: FnMut(&EventBatch)> Rows<'_, W> {
@@ -351,6 +422,37 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
         inside
     }
 
+    /// What orders each row of a row group.
+    fn row_times(
+        &self,
+        file: &ParquetFile,
+        number: usize,
+        group: &Group,
+        groups: &mut GroupReader,
+    ) -> Result<Vec<Option<i64>>, ParquetError> {
+        match self.options.order_by {
+            OrderBy::Log => Ok((0..group.rows).map(|row| group.time(row)).collect()),
+            OrderBy::Timestamp => groups.timestamps(file, number, group.rows),
+        }
+    }
+
+    /// Each row's number in the batch, and the other way round, if some row's time is not asked for.
+    fn kept_rows(&self, times: &[Option<i64>]) -> Option<(Vec<u32>, Vec<u32>)> {
+        let window = &self.options.window;
+        if times.iter().all(|time| window.contains(*time)) {
+            return None;
+        }
+        let mut rows = Vec::new();
+        let kept = times.iter().enumerate().map(|(row, time)| {
+            if !window.contains(*time) {
+                return DROPPED;
+            }
+            rows.push(row as u32);
+            rows.len() as u32 - 1
+        });
+        Some((kept.collect(), rows))
+    }
+
     fn end_row(&mut self, meta: RowMeta) {
         self.builder.end_row(meta);
         if self.builder.len() >= self.options.batch_rows || self.bytes_held >= MAX_BATCH_BYTES {
@@ -364,6 +466,7 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
             Run::Empty => return,
             Run::Json(run) => Box::new(run),
             Run::Evtx(run) => Box::new(run),
+            Run::Parquet(run) => Box::new(run),
         };
         self.builder.add_source(self.run_start, source);
         self.run_start = self.builder.len() as u32;
@@ -508,7 +611,7 @@ impl RowSource for EvtxRows {
             source: self.chunk.input.source,
             offset: self.chunk.offset,
             length: self.chunk.bytes.len() as u32,
-            record: Some(record),
+            part: DocumentPart::Record(record),
             digest,
         })
     }

@@ -1,0 +1,371 @@
+//! Events into the row groups of a file.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use eqlipse_batch::{BatchBuilder, Column, FieldId, Schema};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
+};
+use parquet::errors::ParquetError as CrateError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::types::ColumnPath;
+use serde_json::{Map, Value};
+
+use super::census::walk;
+use super::layout::{
+    ColumnSpec, Count, IDENTITY, Kind, Layout, OTHER, SOURCE, TIME, TYPES_KEY, VERSION, VERSION_KEY,
+};
+use super::spool::Entry;
+use super::value::{Stored, ToStore, to_json, to_store};
+use super::{MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_PAGE_BYTES};
+use crate::json::{Decoder, Hit};
+use crate::reserved::{Reserved, reserve};
+
+/// Bytes of documents in a page, so that one document can be read without many others.
+const SOURCE_PAGE_BYTES: usize = 128 << 10;
+const COMPRESSION_LEVEL: i32 = 3;
+
+/// Writes a file.
+pub(super) struct FileWriter<'o> {
+    out: &'o mut dyn Write,
+    /// What it writes is passed on to `out` after each row group.
+    file: SerializedFileWriter<Vec<u8>>,
+    layout: Layout,
+    decoder: Decoder,
+    builder: BatchBuilder,
+    /// The builder's column of each field of the layout.
+    columns: Vec<FieldId>,
+    rest: Rest,
+    path: String,
+}
+
+/// What the rows of the row group under way are beside their fields.
+#[derive(Default)]
+struct Rest {
+    indices: Vec<Option<String>>,
+    ids: Vec<Option<String>>,
+    index_names: Vec<Vec<String>>,
+    times: Vec<Option<i64>>,
+    sequences: Vec<Option<i64>>,
+    identities: Vec<Option<u128>>,
+    /// Values that stand in no column, by field.
+    others: Vec<Map<String, Value>>,
+    documents: Vec<ByteArray>,
+    bytes: usize,
+}
+
+impl Rest {
+    fn add(&mut self, entry: &Entry, hit: &Hit<'_>, document: &str) {
+        self.indices.push(hit.index.and_then(|raw| serde_json::from_str(raw).ok()));
+        self.ids.push(hit.id.and_then(|raw| serde_json::from_str(raw).ok()));
+        self.index_names.push(entry.index_names.clone());
+        self.times.push(entry.time);
+        self.sequences.push(entry.sequence);
+        self.identities.push(entry.identity);
+        self.others.push(Map::new());
+        self.documents.push(ByteArray::from(document));
+        self.bytes += document.len();
+    }
+}
+
+/// Adds a value to those of `_other`.
+fn add_other(other: &mut Map<String, Value>, field: &str, value: Value) {
+    match other.entry(field).or_insert_with(|| Value::Array(Vec::new())) {
+        Value::Array(values) => values.push(value),
+        _ => debug_assert!(false, "every member is a list"),
+    }
+}
+
+fn failed(error: CrateError) -> io::Error {
+    io::Error::other(error.to_string())
+}
+
+impl<'o> FileWriter<'o> {
+    pub(super) fn new(layout: Layout, out: &'o mut dyn Write) -> io::Result<Self> {
+        let mut schema = Schema::builder();
+        let columns = layout.fields.iter().map(|column| schema.add(&column.name)).collect();
+        reserve(&mut schema);
+        let schema = schema.build();
+        let reserved = Reserved::find(&schema).map_err(io::Error::other)?;
+        let properties = Arc::new(properties(&layout)?);
+        let file = SerializedFileWriter::new(Vec::new(), layout.schema().map_err(failed)?, properties);
+        Ok(Self {
+            out,
+            file: file.map_err(failed)?,
+            layout,
+            decoder: Decoder::new(schema.clone(), reserved),
+            builder: BatchBuilder::new(schema),
+            columns,
+            rest: Rest::default(),
+            path: String::new(),
+        })
+    }
+
+    /// Adds an event.
+    pub(super) fn add(&mut self, entry: &Entry) -> io::Result<()> {
+        let text = std::str::from_utf8(&entry.hit).map_err(io::Error::other)?;
+        let hit = Hit::parse(text);
+        let document = hit.source.unwrap_or(text);
+        // The hit around it can make a document too deep that by itself is not.
+        let decoded = self.decoder.decode(&mut self.builder, text, None);
+        if decoded.is_err() {
+            _ = self.decoder.decode(&mut self.builder, document, None);
+        }
+        self.builder.end_row(entry.meta());
+        self.rest.add(entry, &hit, document);
+        if self.layout.has_other_fields {
+            self.add_other_fields(document);
+        }
+        match self.builder.len() >= MAX_GROUP_ROWS || self.rest.bytes >= MAX_GROUP_BYTES {
+            true => self.write_group(),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes the values of the last row's fields that have no column.
+    fn add_other_fields(&mut self, document: &str) {
+        let (types, Some(other)) = (&self.layout.types, self.rest.others.last_mut()) else { return };
+        walk(document, &mut self.path, &mut |name, value| {
+            if !types.contains_key(name) {
+                add_other(other, name, super::value::raw_json(value));
+            }
+        });
+    }
+
+    fn write_group(&mut self) -> io::Result<()> {
+        let rows = self.builder.len();
+        let mut rest = std::mem::take(&mut self.rest);
+        let batch = self.builder.batch();
+        let mut group = self.file.next_row_group().map_err(failed)?;
+        for (spec, field) in self.layout.fields.iter().zip(&self.columns) {
+            let cells = field_cells(spec, batch.column(*field), rows, &mut rest.others);
+            cells.write(next_column(&mut group)?)?;
+        }
+        let others = rest.others.iter().map(|other| (!other.is_empty()).then(|| Value::from(other.clone()).to_string()));
+        let others: Vec<Option<String>> = others.collect();
+        for cells in [
+            text_cells(&rest.indices),
+            text_cells(&rest.ids),
+            list_cells(&rest.index_names),
+            optional_cells(rest.times.iter().copied(), Values::Longs),
+            optional_cells(rest.sequences.iter().copied(), Values::Longs),
+            optional_cells(rest.identities.iter().map(|identity| identity.map(fixed)), Values::Identities),
+            text_cells(&others),
+        ] {
+            cells.write(next_column(&mut group)?)?;
+        }
+        write_documents(&rest.documents, next_column(&mut group)?)?;
+        group.close().map_err(failed)?;
+        self.builder.clear();
+        self.pass_on()
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        let written = self.file.inner_mut();
+        self.out.write_all(written)?;
+        written.clear();
+        Ok(())
+    }
+
+    /// Writes what is left, and the footer.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        if !self.builder.is_empty() {
+            self.write_group()?;
+        }
+        self.file.finish().map_err(failed)?;
+        self.pass_on()?;
+        self.out.flush()
+    }
+}
+
+fn next_column<'g>(group: &'g mut SerializedRowGroupWriter<'_, Vec<u8>>) -> io::Result<SerializedColumnWriter<'g>> {
+    group.next_column().map_err(failed)?.ok_or_else(|| io::Error::other("the row group has no further column"))
+}
+
+fn properties(layout: &Layout) -> io::Result<WriterProperties> {
+    let types = serde_json::to_string(&layout.types).map_err(io::Error::other)?;
+    let pair = |key: &str, value: &str| KeyValue::new(key.to_owned(), value.to_owned());
+    let own = |name: &str| ColumnPath::new(vec![name.to_owned()]);
+    let mut properties = WriterProperties::builder()
+        .set_created_by(format!("eqlipse version {}", env!("CARGO_PKG_VERSION")))
+        .set_key_value_metadata(Some(vec![pair(VERSION_KEY, VERSION), pair(TYPES_KEY, &types)]))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(COMPRESSION_LEVEL).map_err(failed)?))
+        // Whatever is in a dictionary goes into a batch as it is: nothing is to fall back to plain values.
+        .set_dictionary_page_size_limit(MAX_PAGE_BYTES)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_column_data_page_size_limit(own(SOURCE), SOURCE_PAGE_BYTES);
+    for name in [SOURCE, TIME, IDENTITY] {
+        properties = properties.set_column_dictionary_enabled(own(name), false);
+    }
+    for name in [SOURCE, OTHER, IDENTITY] {
+        properties = properties.set_column_statistics_enabled(own(name), EnabledStatistics::None);
+    }
+    Ok(properties.build())
+}
+
+/// Values of one kind.
+enum Values {
+    Texts(Vec<ByteArray>),
+    Longs(Vec<i64>),
+    Doubles(Vec<f64>),
+    Booleans(Vec<bool>),
+    Identities(Vec<FixedLenByteArray>),
+}
+
+/// A column of a row group.
+struct ColumnCells {
+    values: Values,
+    definitions: Vec<i16>,
+    /// Of lists.
+    repetitions: Option<Vec<i16>>,
+}
+
+impl ColumnCells {
+    fn write(self, mut column: SerializedColumnWriter<'_>) -> io::Result<()> {
+        match &self.values {
+            Values::Texts(values) => self.put::<ByteArrayType>(&mut column, values)?,
+            Values::Longs(values) => self.put::<Int64Type>(&mut column, values)?,
+            Values::Doubles(values) => self.put::<DoubleType>(&mut column, values)?,
+            Values::Booleans(values) => self.put::<BoolType>(&mut column, values)?,
+            Values::Identities(values) => self.put::<FixedLenByteArrayType>(&mut column, values)?,
+        }
+        column.close().map_err(failed)
+    }
+
+    fn put<T: DataType>(&self, column: &mut SerializedColumnWriter<'_>, values: &[T::T]) -> io::Result<()> {
+        let written = column.typed::<T>().write_batch(values, Some(&self.definitions), self.repetitions.as_deref());
+        written.map(|_| ()).map_err(failed)
+    }
+}
+
+/// A field's column; what it cannot hold goes into `others`.
+fn field_cells(spec: &ColumnSpec, column: &Column, rows: usize, others: &mut [Map<String, Value>]) -> ColumnCells {
+    let mut texts: Vec<Option<ByteArray>> = vec![None; column.cardinality()];
+    let mut values = match spec.kind {
+        Kind::Text => Values::Texts(Vec::new()),
+        Kind::Long | Kind::Date => Values::Longs(Vec::new()),
+        Kind::Double => Values::Doubles(Vec::new()),
+        Kind::Boolean => Values::Booleans(Vec::new()),
+        Kind::Identity => Values::Identities(Vec::new()),
+    };
+    let mut levels = Levels::new(spec.count, rows);
+    for (row, code) in column.rows().iter().zip(column.codes()) {
+        let value = column.value(*code);
+        match to_store(value, spec.kind) {
+            Some(stored) if levels.take(*row) => push_value(&mut values, stored, &mut texts[*code as usize]),
+            _ => add_other(&mut others[*row as usize], &spec.name, to_json(value)),
+        }
+    }
+    let (definitions, repetitions) = levels.finish();
+    ColumnCells { values, definitions, repetitions }
+}
+
+/// Adds a value; `text` keeps the text behind its code.
+fn push_value(values: &mut Values, value: ToStore<'_>, text: &mut Option<ByteArray>) {
+    match (values, value) {
+        (Values::Texts(values), ToStore::Plain(Stored::Text(value))) => {
+            values.push(text.get_or_insert_with(|| ByteArray::from(value)).clone());
+        }
+        (Values::Texts(values), ToStore::Address(address)) => {
+            values.push(text.get_or_insert_with(|| ByteArray::from(address.to_string().into_bytes())).clone());
+        }
+        (Values::Longs(values), ToStore::Plain(Stored::Long(value) | Stored::Date(value))) => values.push(value),
+        (Values::Doubles(values), ToStore::Plain(Stored::Double(value))) => values.push(value),
+        (Values::Booleans(values), ToStore::Plain(Stored::Boolean(value))) => values.push(value),
+        _ => debug_assert!(false, "a value of another kind than its column"),
+    }
+}
+
+/// Levels of a column that come row by row.
+struct Levels {
+    count: Count,
+    rows: usize,
+    definitions: Vec<i16>,
+    repetitions: Vec<i16>,
+    /// The row after the last that has levels.
+    next: usize,
+}
+
+impl Levels {
+    fn new(count: Count, rows: usize) -> Self {
+        Self { count, rows, definitions: Vec::new(), repetitions: Vec::new(), next: 0 }
+    }
+
+    /// Takes note of a value; `false` if the row has one already and can have no more.
+    fn take(&mut self, row: u32) -> bool {
+        let row = row as usize;
+        let is_next = row >= self.next;
+        if !is_next && self.count != Count::List {
+            return false;
+        }
+        self.pass_to(row);
+        self.definitions.push(self.count.max_definition() as i16);
+        self.repetitions.push(i16::from(!is_next));
+        self.next = row + 1;
+        true
+    }
+
+    /// Leaves the rows before this one empty.
+    fn pass_to(&mut self, row: usize) {
+        let empty = row.saturating_sub(self.next);
+        self.definitions.resize(self.definitions.len() + empty, 0);
+        self.repetitions.resize(self.repetitions.len() + empty, 0);
+        self.next = self.next.max(row);
+    }
+
+    fn finish(mut self) -> (Vec<i16>, Option<Vec<i16>>) {
+        self.pass_to(self.rows);
+        (self.definitions, (self.count == Count::List).then_some(self.repetitions))
+    }
+}
+
+fn optional_cells<T>(cells: impl Iterator<Item = Option<T>>, values: fn(Vec<T>) -> Values) -> ColumnCells {
+    let (mut there, mut definitions) = (Vec::new(), Vec::new());
+    for cell in cells {
+        definitions.push(i16::from(cell.is_some()));
+        there.extend(cell);
+    }
+    ColumnCells { values: values(there), definitions, repetitions: None }
+}
+
+fn text_cells(texts: &[Option<String>]) -> ColumnCells {
+    optional_cells(texts.iter().map(|text| text.as_deref().map(ByteArray::from)), Values::Texts)
+}
+
+fn list_cells(lists: &[Vec<String>]) -> ColumnCells {
+    let mut levels = Levels::new(Count::List, lists.len());
+    let mut values = Vec::new();
+    for (row, texts) in lists.iter().enumerate() {
+        for text in texts {
+            levels.take(row as u32);
+            values.push(ByteArray::from(text.as_str()));
+        }
+    }
+    let (definitions, repetitions) = levels.finish();
+    ColumnCells { values: Values::Texts(values), definitions, repetitions }
+}
+
+fn fixed(identity: u128) -> FixedLenByteArray {
+    ByteArray::from(identity.to_be_bytes().to_vec()).into()
+}
+
+/// Writes the documents so that pages close when they are full; the crate looks only between calls.
+fn write_documents(documents: &[ByteArray], mut column: SerializedColumnWriter<'_>) -> io::Result<()> {
+    let mut rest = documents;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take_while(|document| {
+            bytes += document.len();
+            bytes <= SOURCE_PAGE_BYTES
+        });
+        let (page, after) = rest.split_at(fits.count().max(1));
+        column.typed::<ByteArrayType>().write_batch(page, None, None).map_err(failed)?;
+        rest = after;
+    }
+    column.close().map_err(failed)
+}
