@@ -6,7 +6,10 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use crate::column::Entry;
-use crate::{Column, ColumnFiller, EventBatch, FieldId, RawValue, RowMeta, RowSource, Schema, ValueRef, coerce_date, parse_address};
+use crate::{
+    Column, ColumnFiller, EventBatch, FieldId, RawValue, RowMeta, RowSource, Schema, ValueRef, coerce_date,
+    parse_address,
+};
 
 /// Fills an [`EventBatch`] row by row.
 ///

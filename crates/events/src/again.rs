@@ -1,5 +1,7 @@
 //! Documents read a second time, from where they lie on disk.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -42,21 +44,24 @@ pub enum AgainError {
     },
 }
 
+/// Row groups of a Parquet file that are kept open at most; each takes some hundred kilobytes.
+const MAX_OPEN_GROUPS: usize = 64;
+
 /// Reads documents again.
 pub struct DocumentReader<'a> {
     inputs: &'a Discovery,
     /// The file that was read last.
     open: Option<(u32, File)>,
-    /// The Parquet file that was read last.
+    /// The Parquet file that was read last, and those of its row groups that were.
     table: Option<(u32, Arc<ParquetFile>)>,
-    documents: Option<GroupDocuments>,
+    groups: HashMap<usize, GroupDocuments>,
     chunks: ChunkDecoder,
 }
 
 impl<'a> DocumentReader<'a> {
     /// A reader of these inputs.
     pub fn new(inputs: &'a Discovery) -> Self {
-        Self { inputs, open: None, table: None, documents: None, chunks: ChunkDecoder::new() }
+        Self { inputs, open: None, table: None, groups: HashMap::new(), chunks: ChunkDecoder::new() }
     }
 
     /// The document in the shape of [`RowSource::write_json`](eqlipse_batch::RowSource::write_json).
@@ -102,6 +107,7 @@ impl<'a> DocumentReader<'a> {
                 let path = source.and_then(|source| source.path.as_ref()).ok_or(None)?;
                 let file = Arc::new(ParquetFile::open(path)?);
                 self.table = Some((place.source, file.clone()));
+                self.groups.clear();
                 file
             }
         };
@@ -109,9 +115,12 @@ impl<'a> DocumentReader<'a> {
         if file.digest() != place.digest || group >= file.groups() {
             return Err(None);
         }
-        let documents = match &mut self.documents {
-            Some(documents) if documents.is_of(&file, group) => documents,
-            other => other.insert(GroupDocuments::open(&file, group)?),
+        if self.groups.len() >= MAX_OPEN_GROUPS && !self.groups.contains_key(&group) {
+            self.groups.clear();
+        }
+        let documents = match self.groups.entry(group) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(GroupDocuments::open(&file, group)?),
         };
         let mut document = Vec::new();
         documents.write_hit(row as usize, &mut document)?;

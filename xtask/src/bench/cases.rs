@@ -26,11 +26,12 @@ const fn large(name: &'static str, group: &'static str) -> Spec {
 }
 
 /// All cases, in the order in which they run.
-pub const SPECS: [Spec; 18] = [
+pub const SPECS: &[Spec] = &[
     spec("parse", ""),
     spec("hunt-1", ""),
     spec("hunt-100", ""),
     spec("hunt-all", "scaling"),
+    spec("hunt-parquet", ""),
     spec("hunt-all-1-job", "scaling"),
     spec("hunt-all-10x", "scaling"),
     spec("hunt-all-10x-1-job", "scaling"),
@@ -75,6 +76,10 @@ impl Case {
             "hunt-1" => hunts(inputs, one, 1, jobs)?,
             "hunt-100" => hunts(inputs, hundred, 1, jobs)?,
             "hunt-all" => hunts(inputs, all, 1, jobs)?,
+            "hunt-parquet" => {
+                let table = inputs.table()?;
+                over(process(&inputs.eqlipse, hunt(all, &table, jobs, "/dev/null")), &table, Some(events))?
+            }
             "hunt-all-1-job" => hunts(inputs, all, 1, 1)?,
             "hunt-all-10x" => hunts(inputs, all, 10, jobs)?,
             "hunt-all-10x-1-job" => hunts(inputs, all, 10, 1)?,

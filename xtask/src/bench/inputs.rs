@@ -74,6 +74,16 @@ impl Inputs {
         write_stream(&self.made, self.events * times)
     }
 
+    /// The stream as a Parquet file, written anew each time: its layout may have changed.
+    pub fn table(&self) -> Result<PathBuf, Box<dyn Error>> {
+        let stream = self.stream(1)?;
+        let table = stream.with_extension("parquet");
+        eprintln!("writing {}", table.display());
+        let mut convert = Command::new(&self.eqlipse);
+        convert.args(["convert", "--quiet", "--to", "parquet"]).arg(&stream).arg("--output").arg(&table);
+        if convert.status()?.success() { Ok(table) } else { Err("eqlipse convert failed".into()) }
+    }
+
     /// Where caches of rules go, so that the user's own are left alone.
     pub fn cache(&self) -> PathBuf {
         self.made.join("cache")

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::bench::{Bench, EVENTS, SEQUENCE, SINGLE, eqlipse};
+use eqlipse_testkit::corpus;
 use serde_json::Value;
 
 #[test]
@@ -99,6 +101,44 @@ fn convert_writes_documents() {
     assert_eq!(bench.run(&["convert", "bad.ndjson"]).1, 0);
     assert_eq!(bench.run(&["convert", "bad.ndjson", "--strict"]).1, 2);
     assert_eq!(bench.run(&["convert", "nowhere"]).1, 1);
+}
+
+/// Checks that a hunt over the Parquet file of these logs writes the alerts that a hunt over the logs writes.
+fn check_parquet(rules: &str, logs: &str) {
+    let bench = Bench::new();
+    let (_, err, code) = bench.run_all(&["convert", "--to", "parquet", logs, "--output", "events.parquet"]);
+    assert_eq!(code, 0, "{err}");
+    for more in [&[][..], &["--order-by", "@timestamp", "--jobs", "1"]] {
+        let hunt = |input: &str| {
+            let arguments = ["hunt", "--rules", rules, input, "--format", "ndjson"];
+            bench.run_all(&arguments.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+        };
+        let (expected, _, code) = hunt(logs);
+        let (alerts, err, parquet_code) = hunt("events.parquet");
+        assert_eq!(code, parquet_code, "{err}");
+        assert!(expected.lines().count() > 10);
+        assert!(alerts == expected, "{err}");
+    }
+}
+
+#[test]
+fn parquet_files_give_the_alerts_of_the_logs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = |path: &str| root.join(path).display().to_string();
+    check_parquet(&path("rules"), &path("examples/story"));
+    let bench = Bench::filled();
+    assert_eq!(bench.run(&["convert", "--to", "parquet", "events.ndjson", "-o", "events.parquet"]), (String::new(), 0));
+    let (documents, _) = bench.run(&["convert", "events.parquet"]);
+    assert_eq!(documents, bench.run(&["convert", "events.ndjson"]).0);
+    let query = |input: &str| bench.run(&["query", "process where true", input, "--format", "ndjson"]);
+    assert_eq!(query("events.parquet"), query("events.ndjson"));
+}
+
+#[test]
+fn parquet_files_of_real_logs_give_their_alerts() {
+    let Some(corpus) = corpus("Parquet files of real logs", "") else { return };
+    let path = |path: &str| corpus.join(path).display().to_string();
+    check_parquet(&path("rules/elastic-detection-rules"), &path("data/evtx-attack-samples"));
 }
 
 #[test]

@@ -85,7 +85,9 @@ impl Census {
     pub(super) fn layout(self) -> Layout {
         let mut has_other_fields = self.is_cut;
         let mut fields: Vec<(String, Field)> = self.fields.into_iter().collect();
-        fields.sort_unstable_by(|left, right| right.1.documents.cmp(&left.1.documents).then_with(|| left.0.cmp(&right.0)));
+        fields.sort_unstable_by(|left, right| {
+            right.1.documents.cmp(&left.1.documents).then_with(|| left.0.cmp(&right.0))
+        });
         fields.retain(|(name, _)| {
             has_other_fields |= OWN_COLUMNS.contains(&name.as_str());
             !OWN_COLUMNS.contains(&name.as_str())
@@ -215,7 +217,8 @@ mod tests {
         census.add(r#"{"process":{"pid":1,"args":["a","b"]},"my":{"a":1,"b":true},"process.name":"x","_time":1}"#);
         census.add(r#"{"my":{"a":"x"},"my.a":2.5,"list":[{"a":"x"},{"a":"y"}],"empty":[],"none":null}"#);
         let layout = census.layout();
-        let found: Vec<_> = layout.fields.iter().map(|column| (column.name.as_str(), column.kind, column.count)).collect();
+        let found: Vec<_> =
+            layout.fields.iter().map(|column| (column.name.as_str(), column.kind, column.count)).collect();
         assert_eq!(
             found,
             [

@@ -1,10 +1,12 @@
 //! A column chunk's values: which rows have which.
 
-use super::file::{Column, ColumnChunk};
+use parquet::basic::Compression;
+
+use super::file::{Column, column_error};
 use super::layout::{Count, IDENTITY_LENGTH, Kind};
 use super::page::{PageHeader, PageKind, Run, Unpacker, ValueEncoding, code_runs, take, take_levels};
 use super::value::Stored;
-use super::{Damage, MAX_GROUP_UNPACKED, MAX_PAGE_BYTES};
+use super::{Damage, MAX_GROUP_UNPACKED, MAX_PAGE_BYTES, ParquetError, ParquetFile};
 
 /// The most values of a column chunk, with those that are null.
 const MAX_CHUNK_VALUES: usize = MAX_PAGE_BYTES / 8;
@@ -30,6 +32,7 @@ pub(super) trait Sink {
 /// Reads column chunks, keeping its memory from one to the next.
 pub(super) struct ColumnReader {
     unpacker: Unpacker,
+    chunk: Vec<u8>,
     page: Vec<u8>,
     rows: Vec<u32>,
     codes: Vec<u32>,
@@ -46,6 +49,7 @@ impl ColumnReader {
     pub(super) fn new() -> Result<Self, Damage> {
         Ok(Self {
             unpacker: Unpacker::new()?,
+            chunk: Vec::new(),
             page: Vec::new(),
             rows: Vec::new(),
             codes: Vec::new(),
@@ -66,31 +70,35 @@ impl ColumnReader {
         Ok(())
     }
 
-    /// Reads the values of `rows` rows.
+    /// Reads a column of a row group, which has `rows` rows.
     pub(super) fn read(
         &mut self,
-        chunk: &ColumnChunk,
+        file: &ParquetFile,
+        group: usize,
         column: &Column,
         rows: usize,
         sink: &mut dyn Sink,
-    ) -> Result<(), Damage> {
+    ) -> Result<(), ParquetError> {
+        let place = file.place(group, column)?;
         self.dictionary.clear();
         self.is_dictionary_plain = true;
-        let mut page = std::mem::take(&mut self.page);
-        let read = self.read_pages(chunk, column, rows, &mut page, sink);
-        self.page = page;
-        read
+        let (mut chunk, mut page) = (std::mem::take(&mut self.chunk), std::mem::take(&mut self.page));
+        let read = file
+            .read(&place, &mut chunk)
+            .and_then(|()| self.read_pages(&chunk, place.compression, column, rows, &mut page, sink));
+        (self.chunk, self.page) = (chunk, page);
+        read.map_err(|damage| column_error(&column.name, damage))
     }
 
     fn read_pages(
         &mut self,
-        chunk: &ColumnChunk,
+        mut bytes: &[u8],
+        compression: Compression,
         column: &Column,
         rows: usize,
         page: &mut Vec<u8>,
         sink: &mut dyn Sink,
     ) -> Result<(), Damage> {
-        let mut bytes = &chunk.bytes[..];
         let (mut row, mut values) = (0, 0);
         while !bytes.is_empty() {
             let header = PageHeader::parse(bytes)?;
@@ -102,7 +110,7 @@ impl ColumnReader {
             }
             self.spend(header.unpacked)?;
             if header.kind != PageKind::Other {
-                self.unpacker.unpack(chunk.compression, &header, packed, page)?;
+                self.unpacker.unpack(compression, &header, packed, page)?;
             }
             match header.kind {
                 PageKind::Dictionary => self.read_dictionary(page, column.kind, header.values, sink)?,

@@ -6,34 +6,26 @@ use std::sync::Arc;
 use eqlipse_batch::{DocumentPart, DocumentPlace, RowSource};
 
 use super::column::{Cells, ColumnReader, read_plain};
-use super::file::{Column, column_error};
+use super::file::{ChunkPlace, column_error};
 use super::layout::{ID, INDEX, Kind, SOURCE};
-use super::page::{PageHeader, PageKind, Unpacker, ValueEncoding};
+use super::page::{PageHeader, PageKind, PagePlace, Unpacker, ValueEncoding, take};
 use super::value::Stored;
 use super::{Damage, ParquetError, ParquetFile};
-
-/// Bytes that are read for the header of a page; ours take some dozens.
-const HEADER_BYTES: usize = 256;
 
 /// The documents of one row group.
 pub(crate) struct GroupDocuments {
     file: Arc<ParquetFile>,
-    group: usize,
     index: Cells<Box<str>>,
     id: Cells<Box<str>>,
+    /// Of the documents' column.
+    place: ChunkPlace,
     pages: Vec<PagePlace>,
     unpacker: Unpacker,
     /// The page that was read last, and where its documents stand in it.
     open: Option<usize>,
+    packed: Vec<u8>,
     page: Vec<u8>,
     ends: Vec<(usize, usize)>,
-}
-
-/// Where a page of documents lies in its column.
-struct PagePlace {
-    first_row: usize,
-    offset: usize,
-    header: PageHeader,
 }
 
 fn text(value: Stored<'_>) -> Option<Box<str>> {
@@ -50,28 +42,29 @@ impl GroupDocuments {
         let mut reader = ColumnReader::new().map_err(|damage| column_error(INDEX, damage))?;
         let mut cells = |name: &str| -> Result<Cells<Box<str>>, ParquetError> {
             let mut cells = Cells::new(rows, text);
-            let column = file.column(name)?;
-            let read = reader.read(&file.chunk(group, column)?, column, rows, &mut cells);
-            read.map_err(|damage| column_error(name, damage))?;
+            reader.read(file, group, file.column(name)?, rows, &mut cells)?;
             Ok(cells)
         };
         let (index, id) = (cells(INDEX)?, cells(ID)?);
-        let pages = page_places(file, group, file.column(SOURCE)?, rows)?;
-        let unpacker = Unpacker::new().map_err(|damage| column_error(SOURCE, damage))?;
-        Ok(Self { file: file.clone(), group, index, id, pages, unpacker, open: None, page: Vec::new(), ends: Vec::new() })
-    }
-
-    /// Whether these are the documents of that row group.
-    pub(crate) fn is_of(&self, file: &Arc<ParquetFile>, group: usize) -> bool {
-        Arc::ptr_eq(&self.file, file) && self.group == group
+        let place = file.place(group, file.column(SOURCE)?)?;
+        let pages = file.pages(group, file.column(SOURCE)?).map_err(|damage| column_error(SOURCE, damage))?;
+        Ok(Self {
+            file: file.clone(),
+            index,
+            id,
+            place,
+            pages,
+            unpacker: Unpacker::new().map_err(|damage| column_error(SOURCE, damage))?,
+            open: None,
+            packed: Vec::new(),
+            page: Vec::new(),
+            ends: Vec::new(),
+        })
     }
 
     /// Appends the document of a row as a hit.
     pub(crate) fn write_hit(&mut self, row: usize, out: &mut Vec<u8>) -> Result<(), ParquetError> {
-        self.load(row).map_err(|error| match error {
-            PageError::File(error) => error,
-            PageError::Page(damage) => column_error(SOURCE, damage),
-        })?;
+        self.load(row).map_err(|damage| column_error(SOURCE, damage))?;
         out.push(b'{');
         for (name, cells) in [(INDEX, &self.index), (ID, &self.id)] {
             if let Some(value) = cells.get(row) {
@@ -92,17 +85,21 @@ impl GroupDocuments {
     }
 
     /// Reads the page with this row, unless it is there.
-    fn load(&mut self, row: usize) -> Result<(), PageError> {
+    fn load(&mut self, row: usize) -> Result<(), Damage> {
         let number = self.pages.partition_point(|place| place.first_row <= row).checked_sub(1).ok_or(Damage::Rows)?;
         if self.open == Some(number) {
             return Ok(());
         }
         self.open = None;
-        let PagePlace { offset, header, .. } = &self.pages[number];
-        let column = self.file.column(SOURCE)?;
-        let compression = self.file.place(self.group, column)?.compression;
-        let packed = self.file.part(self.group, column, offset + header.length, header.packed)?;
-        self.unpacker.unpack(compression, header, &packed, &mut self.page)?;
+        self.file.read_page(&self.place, &self.pages[number], &mut self.packed)?;
+        let mut packed = &self.packed[..];
+        let header = PageHeader::parse(packed)?;
+        if header.kind != PageKind::Data || header.encoding != ValueEncoding::Plain {
+            return Err(Damage::Encoding);
+        }
+        take(&mut packed, header.length)?;
+        let packed = take(&mut packed, header.packed)?;
+        self.unpacker.unpack(self.place.compression, &header, packed, &mut self.page)?;
         self.ends.clear();
         let (ends, mut at) = (&mut self.ends, 0);
         read_plain(&self.page, Kind::Text, header.values, &mut |value| {
@@ -113,47 +110,11 @@ impl GroupDocuments {
             }
         })?;
         if self.ends.len() <= row - self.pages[number].first_row {
-            return Err(Damage::Rows.into());
+            return Err(Damage::Rows);
         }
         self.open = Some(number);
         Ok(())
     }
-}
-
-enum PageError {
-    File(ParquetError),
-    Page(Damage),
-}
-
-impl From<ParquetError> for PageError {
-    fn from(error: ParquetError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<Damage> for PageError {
-    fn from(damage: Damage) -> Self {
-        Self::Page(damage)
-    }
-}
-
-fn page_places(file: &ParquetFile, group: usize, column: &Column, rows: usize) -> Result<Vec<PagePlace>, ParquetError> {
-    let length = file.place(group, column)?.length;
-    let (mut pages, mut first_row, mut offset) = (Vec::new(), 0, 0);
-    while offset < length {
-        let head = file.part(group, column, offset, HEADER_BYTES)?;
-        let header = PageHeader::parse(&head).map_err(|damage| column_error(SOURCE, damage))?;
-        if header.kind != PageKind::Data || header.encoding != ValueEncoding::Plain {
-            return Err(column_error(SOURCE, Damage::Encoding));
-        }
-        pages.push(PagePlace { first_row, offset, header });
-        offset += header.length + header.packed;
-        first_row += header.values;
-        if first_row > rows {
-            return Err(column_error(SOURCE, Damage::Rows));
-        }
-    }
-    if first_row == rows { Ok(pages) } else { Err(column_error(SOURCE, Damage::Rows)) }
 }
 
 /// A run of rows out of a row group.

@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
 use eqlipse_ecs::FieldType;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::layout::{Count, Kind, MAGIC, OWN_COLUMNS, TYPES_KEY, VERSION, VERSION_KEY};
+use super::page::{PagePlace, page_places};
 use super::{Damage, MAX_GROUP_ROWS, ParquetError};
 
 /// Length of the footer, then the magic.
@@ -32,21 +32,24 @@ pub(crate) struct ParquetFile {
 /// Where a file's bytes are.
 enum FileBytes {
     Disk(Mutex<File>),
-    Memory(Bytes),
+    Memory(Vec<u8>),
 }
 
 impl FileBytes {
-    fn read(&self, start: u64, length: usize) -> std::io::Result<Bytes> {
+    /// Puts bytes into `out`, in place of what is in there.
+    fn read(&self, start: u64, length: usize, out: &mut Vec<u8>) -> std::io::Result<()> {
+        out.clear();
         match self {
-            Self::Memory(bytes) => Ok(bytes.slice(start as usize..start as usize + length)),
+            Self::Memory(bytes) => out.extend_from_slice(&bytes[start as usize..start as usize + length]),
             Self::Disk(file) => {
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut bytes = vec![0; length];
                 file.seek(SeekFrom::Start(start))?;
-                file.read_exact(&mut bytes)?;
-                Ok(bytes.into())
+                if (&*file).take(length as u64).read_to_end(out)? < length {
+                    return Err(ErrorKind::UnexpectedEof.into());
+                }
             }
         }
+        Ok(())
     }
 }
 
@@ -60,12 +63,6 @@ pub(super) struct Column {
     pub(super) count: Count,
 }
 
-/// The bytes of a column in one row group.
-pub(super) struct ColumnChunk {
-    pub(super) bytes: Bytes,
-    pub(super) compression: Compression,
-}
-
 impl ParquetFile {
     /// Opens a file on disk.
     pub(crate) fn open(path: &Path) -> Result<Self, ParquetError> {
@@ -77,7 +74,7 @@ impl ParquetFile {
     /// Opens a file that is held in memory.
     pub(crate) fn of_bytes(bytes: Vec<u8>) -> Result<Self, ParquetError> {
         let length = bytes.len() as u64;
-        Self::new(FileBytes::Memory(bytes.into()), length)
+        Self::new(FileBytes::Memory(bytes), length)
     }
 
     fn new(bytes: FileBytes, length: u64) -> Result<Self, ParquetError> {
@@ -134,19 +131,31 @@ impl ParquetFile {
         self.types.get(name).is_none_or(|known| known == ty.name())
     }
 
-    /// The bytes of a column.
-    pub(super) fn chunk(&self, group: usize, column: &Column) -> Result<ColumnChunk, ParquetError> {
-        let place = self.place(group, column)?;
-        let bytes = self.bytes.read(place.start, place.length).map_err(|error| column_error(&column.name, error.into()))?;
-        Ok(ColumnChunk { bytes, compression: place.compression })
+    /// Puts the bytes of a column into `out`.
+    pub(super) fn read(&self, place: &ChunkPlace, out: &mut Vec<u8>) -> Result<(), Damage> {
+        Ok(self.bytes.read(place.start, place.length, out)?)
     }
 
-    /// Some bytes of a column, at most `length` from `offset` on.
-    pub(super) fn part(&self, group: usize, column: &Column, offset: usize, length: usize) -> Result<Bytes, ParquetError> {
-        let place = self.place(group, column)?;
-        let length = length.min(place.length.saturating_sub(offset));
-        let start = place.start + offset.min(place.length) as u64;
-        self.bytes.read(start, length).map_err(|error| column_error(&column.name, error.into()))
+    /// Where the pages of a column lie.
+    pub(super) fn pages(&self, group: usize, column: &Column) -> Result<Vec<PagePlace>, Damage> {
+        let chunk = self.metadata.row_group(group).columns().get(column.leaf).ok_or(Damage::Missing)?;
+        let start = chunk.offset_index_offset().and_then(|offset| u64::try_from(offset).ok()).ok_or(Damage::Place)?;
+        let length = chunk.offset_index_length().and_then(|length| u64::try_from(length).ok()).ok_or(Damage::Place)?;
+        if start.checked_add(length).is_none_or(|end| end > self.length) {
+            return Err(Damage::Place);
+        }
+        let mut index = Vec::new();
+        self.bytes.read(start, length as usize, &mut index)?;
+        page_places(&index)
+    }
+
+    /// Puts the bytes of a page into `out`.
+    pub(super) fn read_page(&self, chunk: &ChunkPlace, page: &PagePlace, out: &mut Vec<u8>) -> Result<(), Damage> {
+        let start = page.offset.checked_sub(chunk.start).ok_or(Damage::Place)?;
+        if start.checked_add(page.length as u64).is_none_or(|end| end > chunk.length as u64) {
+            return Err(Damage::Place);
+        }
+        Ok(self.bytes.read(page.offset, page.length, out)?)
     }
 
     /// Where a column lies.
@@ -176,17 +185,20 @@ pub(super) fn column_error(column: &str, damage: Damage) -> ParquetError {
     ParquetError::Column { column: column.to_owned(), damage }
 }
 
-fn read_footer(bytes: &FileBytes, length: u64) -> Result<Bytes, ParquetError> {
+fn read_footer(bytes: &FileBytes, length: u64) -> Result<Vec<u8>, ParquetError> {
     let cut = || ParquetError::Footer("it ends early: there is no footer".to_owned());
     let tail_start = length.checked_sub(TAIL as u64).ok_or_else(cut)?;
-    let tail = bytes.read(tail_start, TAIL)?;
+    let mut tail = Vec::new();
+    bytes.read(tail_start, TAIL, &mut tail)?;
     if &tail[4..] != MAGIC {
         return Err(cut());
     }
     let footer_length = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
     let start = tail_start.checked_sub(u64::from(footer_length));
     let start = start.ok_or_else(|| ParquetError::Footer("the footer is longer than the file".to_owned()))?;
-    Ok(bytes.read(start, footer_length as usize)?)
+    let mut footer = tail;
+    bytes.read(start, footer_length as usize, &mut footer)?;
+    Ok(footer)
 }
 
 fn parse_footer(footer: &[u8]) -> Result<ParquetMetaData, ParquetError> {

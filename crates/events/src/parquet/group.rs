@@ -119,8 +119,7 @@ impl GroupReader {
         rows: usize,
         sink: &mut dyn Sink,
     ) -> Result<(), ParquetError> {
-        let chunk = file.chunk(group, column)?;
-        self.columns.read(&chunk, column, rows, sink).map_err(|damage| column_error(&column.name, damage))
+        self.columns.read(file, group, column, rows, sink)
     }
 
     /// Whether the columns hold what this schema's fields take, so that [`fill`](Self::fill) can be asked. They do not

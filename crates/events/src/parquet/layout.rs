@@ -135,7 +135,8 @@ impl ColumnSpec {
     fn node(&self) -> Result<Type> {
         let primitive = |name: &str, repetition| {
             let builder = Type::primitive_type_builder(name, self.kind.physical()).with_repetition(repetition);
-            let builder = if self.kind == Kind::Identity { builder.with_length(IDENTITY_LENGTH as i32) } else { builder };
+            let builder =
+                if self.kind == Kind::Identity { builder.with_length(IDENTITY_LENGTH as i32) } else { builder };
             builder.with_logical_type(self.kind.logical()).build()
         };
         match self.count {

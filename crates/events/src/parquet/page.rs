@@ -47,7 +47,26 @@ impl PageHeader {
     }
 }
 
-/// Thrift's compact protocol, as far as page headers need it.
+/// Where a page lies, as an offset index says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PagePlace {
+    /// In the file.
+    pub(super) offset: u64,
+    /// Bytes with the header.
+    pub(super) length: usize,
+    /// The first row, counted from that of the row group.
+    pub(super) first_row: usize,
+}
+
+/// Reads an offset index: the pages in the order of their rows.
+pub(super) fn page_places(index: &[u8]) -> Result<Vec<PagePlace>, Damage> {
+    let places = Compact { bytes: index, at: 0 }.page_places().ok_or(Damage::Header)?;
+    let is_ordered = places.first().is_some_and(|place| place.first_row == 0)
+        && places.windows(2).all(|pair| pair[0].first_row < pair[1].first_row);
+    if is_ordered { Ok(places) } else { Err(Damage::Rows) }
+}
+
+/// Thrift's compact protocol, as far as page headers and offset indices need it.
 struct Compact<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -58,6 +77,7 @@ const MAX_DEPTH: usize = 8;
 
 const BOOLEAN_TRUE: u8 = 1;
 const BOOLEAN_FALSE: u8 = 2;
+const LIST: u8 = 9;
 const STRUCTURE: u8 = 12;
 
 impl Compact<'_> {
@@ -100,6 +120,39 @@ impl Compact<'_> {
             }
         }
         Some((values?, encoding))
+    }
+
+    fn page_places(&mut self) -> Option<Vec<PagePlace>> {
+        let mut places = Vec::new();
+        let mut field = 0;
+        while let Some(ty) = self.field(&mut field)? {
+            match field {
+                1 if ty == LIST => {
+                    let header = self.byte()?;
+                    let count = if header >> 4 == 15 { self.varint()? } else { u64::from(header >> 4) };
+                    for _ in 0..count {
+                        places.push(self.page_place()?);
+                    }
+                }
+                // Nothing behind it is needed.
+                _ => break,
+            }
+        }
+        Some(places)
+    }
+
+    fn page_place(&mut self) -> Option<PagePlace> {
+        let (mut offset, mut length, mut first_row) = (None, None, None);
+        let mut field = 0;
+        while let Some(ty) = self.field(&mut field)? {
+            match field {
+                1 => offset = u64::try_from(self.whole()?).ok(),
+                2 => length = usize::try_from(self.whole()?).ok(),
+                3 => first_row = usize::try_from(self.whole()?).ok(),
+                _ => self.skip(ty, 1)?,
+            }
+        }
+        Some(PagePlace { offset: offset?, length: length?, first_row: first_row? })
     }
 
     /// The type of the next field, whose number is put into `field`; nothing inside at a structure's end.
@@ -284,8 +337,45 @@ impl<'p> Runs<'p> {
     }
 }
 
+/// Calls [`unpack_groups`] with the width as a constant, for the widths that dictionaries have.
+macro_rules! unpack_by_width {
+    ($width:expr, $bytes:expr, $groups:expr, $out:expr, $($known:literal)*) => {
+        match $width {
+            $($known => unpack_groups::<$known>($bytes, $groups, $out),)*
+            _ => 0,
+        }
+    };
+}
+
 /// Appends `count` numbers of `width` bits each to `out`.
 fn unpack_bits(bytes: &[u8], width: u32, count: usize, out: &mut Vec<u32>) {
+    let groups = count / 8;
+    let done = unpack_by_width!(width, bytes, groups, out, 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20);
+    unpack_rest(&bytes[done * width as usize..], width, count - done * 8, out);
+}
+
+/// Appends groups of eight numbers of `WIDTH` bits each, which take `WIDTH` bytes, and says how many.
+fn unpack_groups<const WIDTH: usize>(bytes: &[u8], groups: usize, out: &mut Vec<u32>) -> usize {
+    const PADDED: usize = 32;
+    let mask = (1u32 << WIDTH) - 1;
+    out.reserve(groups * 8);
+    let mut padded = [0; PADDED];
+    let mut done = 0;
+    for group in bytes.chunks_exact(WIDTH).take(groups) {
+        padded[..WIDTH].copy_from_slice(group);
+        let numbers: [u32; 8] = std::array::from_fn(|at| {
+            let bit = at * WIDTH;
+            let word = [padded[bit / 8], padded[bit / 8 + 1], padded[bit / 8 + 2], padded[bit / 8 + 3]];
+            u32::from_le_bytes(word) >> (bit % 8) & mask
+        });
+        out.extend_from_slice(&numbers);
+        done += 1;
+    }
+    done
+}
+
+/// Appends `count` numbers of any width, one by one.
+fn unpack_rest(bytes: &[u8], width: u32, count: usize, out: &mut Vec<u32>) {
     let mask = (1u64 << width) - 1;
     out.extend((0..count).map(|at| {
         let bit = at * width as usize;
@@ -327,6 +417,19 @@ mod tests {
     }
 
     #[test]
+    fn all_widths_unpack_alike() {
+        let bytes: Vec<u8> = (0..256u32).map(|at| (at * 37 + 11) as u8).collect();
+        for width in 1..=32 {
+            for count in [0, 1, 7, 8, 9, 40] {
+                let (mut one, mut other) = (Vec::new(), Vec::new());
+                unpack_bits(&bytes, width, count, &mut one);
+                unpack_rest(&bytes, width, count, &mut other);
+                assert_eq!(one, other, "{count} numbers of {width} bits");
+            }
+        }
+    }
+
+    #[test]
     fn damaged_runs_end() {
         assert!(numbers(&[], 3, 1).is_err());
         assert!(numbers(&[3, 0x88], 3, 8).is_err());
@@ -346,6 +449,7 @@ mod tests {
                 })
                 .collect();
             _ = PageHeader::parse(&bytes);
+            _ = page_places(&bytes);
             _ = numbers(&bytes, u32::from(bytes[0]) % 33, 1000);
         }
     }

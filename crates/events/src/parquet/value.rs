@@ -62,9 +62,8 @@ pub(super) fn to_json(value: ValueRef<'_>) -> serde_json::Value {
         ValueRef::UInt(number) => number.into(),
         ValueRef::Double(number) => number.into(),
         ValueRef::Bool(truth) => truth.into(),
-        ValueRef::Date(nanos) => {
-            jiff::Timestamp::from_nanosecond(i128::from(nanos)).map_or(serde_json::Value::Null, |time| time.to_string().into())
-        }
+        ValueRef::Date(nanos) => jiff::Timestamp::from_nanosecond(i128::from(nanos))
+            .map_or(serde_json::Value::Null, |time| time.to_string().into()),
         ValueRef::Ip(address) => address.to_string().into(),
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use super::census::walk;
 use super::layout::{
-    ColumnSpec, Count, IDENTITY, Kind, Layout, OTHER, SOURCE, TIME, TYPES_KEY, VERSION, VERSION_KEY,
+    ColumnSpec, Count, IDENTITY, INDEX, Kind, Layout, OTHER, SOURCE, TIME, TYPES_KEY, VERSION, VERSION_KEY,
 };
 use super::spool::Entry;
 use super::value::{Stored, ToStore, to_json, to_store};
@@ -26,7 +26,7 @@ use crate::json::{Decoder, Hit};
 use crate::reserved::{Reserved, reserve};
 
 /// Bytes of documents in a page, so that one document can be read without many others.
-const SOURCE_PAGE_BYTES: usize = 128 << 10;
+const SOURCE_PAGE_BYTES: usize = 32 << 10;
 const COMPRESSION_LEVEL: i32 = 3;
 
 /// Writes a file.
@@ -130,7 +130,8 @@ impl<'o> FileWriter<'o> {
     fn add_other_fields(&mut self, document: &str) {
         let (types, Some(other)) = (&self.layout.types, self.rest.others.last_mut()) else { return };
         walk(document, &mut self.path, &mut |name, value| {
-            if !types.contains_key(name) {
+            // All names of the index, also one in the document, stand in a column of their own.
+            if !types.contains_key(name) && name != INDEX {
                 add_other(other, name, super::value::raw_json(value));
             }
         });
@@ -145,7 +146,8 @@ impl<'o> FileWriter<'o> {
             let cells = field_cells(spec, batch.column(*field), rows, &mut rest.others);
             cells.write(next_column(&mut group)?)?;
         }
-        let others = rest.others.iter().map(|other| (!other.is_empty()).then(|| Value::from(other.clone()).to_string()));
+        let others =
+            rest.others.iter().map(|other| (!other.is_empty()).then(|| Value::from(other.clone()).to_string()));
         let others: Vec<Option<String>> = others.collect();
         for cells in [
             text_cells(&rest.indices),

@@ -71,7 +71,7 @@ impl Window {
 pub struct ReadOptions<'a> {
     /// Threads that decode.
     pub jobs: NonZeroUsize,
-    /// Rows in a batch.
+    /// Rows in a batch. A row group of a Parquet file is one batch, whatever its size.
     pub batch_rows: usize,
     /// What orders the events of Windows event logs; JSON events are always ordered by `@timestamp`.
     pub order_by: OrderBy,

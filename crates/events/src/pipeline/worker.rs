@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use eqlipse_batch::{
-    Arrival, BatchBuilder, DocumentPart, DocumentPlace, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta, RowSource, Schema,
+    Arrival, BatchBuilder, DocumentPart, DocumentPlace, EventBatch, FieldId, OrderKey, PathNode, RawValue, RowMeta,
+    RowSource, Schema, ValueRef,
 };
 
 use super::report::{Tallies, Tally};
@@ -247,22 +248,14 @@ impl<W: FnMut(&EventBatch)> Worker<'_, W> {
         let kept = rows.kept_rows(&times);
         if GroupReader::has_types(file, &rows.schema) {
             groups.fill(file, number, &group, kept.as_ref().map(|(kept, _)| &kept[..]), &mut rows.builder)?;
-            let metas = (0..group.rows).filter(|row| kept.as_ref().is_none_or(|(kept, _)| kept[*row] != DROPPED));
+            let metas = (0..group.rows).filter(|row| is_kept(kept.as_ref(), *row));
             rows.builder.end_rows(metas.map(|row| row_meta(chunk, &group, row, times[row])));
         } else {
             let names = groups.index_names(file, number, group.rows)?;
             let mut documents = GroupDocuments::open(file, number)?;
-            let mut hit = Vec::new();
-            for row in (0..group.rows).filter(|row| kept.as_ref().is_none_or(|(kept, _)| kept[*row] != DROPPED)) {
-                hit.clear();
-                documents.write_hit(row, &mut hit)?;
-                let text = String::from_utf8_lossy(&hit);
-                // What could be written was decoded before.
-                _ = self.json.decode(&mut rows.builder, &text, None);
-                let first = names.partition_point(|(other, _)| (*other as usize) < row);
-                for (_, name) in names[first..].iter().take_while(|(other, _)| *other as usize == row) {
-                    rows.builder.push(rows.reserved.index, RawValue::Str(name));
-                }
+            for row in (0..group.rows).filter(|row| is_kept(kept.as_ref(), *row)) {
+                rows.decode_row(&mut documents, row, &mut self.json)?;
+                rows.add_index_names(&names, row);
                 rows.builder.end_row(row_meta(chunk, &group, row, times[row]));
             }
         }
@@ -278,6 +271,11 @@ impl<W: FnMut(&EventBatch)> Worker<'_, W> {
         });
         Ok(())
     }
+}
+
+/// Whether a row of a row group gets into the batch; see [`Rows::kept_rows`].
+fn is_kept(kept: Option<&(Vec<u32>, Vec<u32>)>, row: usize) -> bool {
+    kept.is_none_or(|(kept, _)| kept[row] != DROPPED)
 }
 
 fn row_meta(chunk: &Chunk, group: &Group, row: usize, time: Option<i64>) -> RowMeta {
@@ -420,6 +418,31 @@ impl<W: FnMut(&EventBatch)> Rows<'_, W> {
         tally.events += 1;
         tally.outside += u64::from(!inside);
         inside
+    }
+
+    /// Opens a row with the values of a row group's document.
+    fn decode_row(
+        &mut self,
+        documents: &mut GroupDocuments,
+        row: usize,
+        json: &mut Decoder,
+    ) -> Result<(), ParquetError> {
+        let mut hit = Vec::new();
+        documents.write_hit(row, &mut hit)?;
+        // What could be written was decoded before, so that it is an event.
+        _ = json.decode(&mut self.builder, &String::from_utf8_lossy(&hit), None);
+        Ok(())
+    }
+
+    /// Adds the names of a row's index that are not known from its document.
+    fn add_index_names(&mut self, names: &[(u32, Arc<str>)], row: usize) {
+        let row = row as u32;
+        let first = names.partition_point(|(other, _)| *other < row);
+        for (_, name) in names[first..].iter().take_while(|(other, _)| *other == row) {
+            if !self.builder.open_values(self.reserved.index).any(|known| known == ValueRef::Str(name)) {
+                self.builder.push(self.reserved.index, RawValue::Str(name));
+            }
+        }
     }
 
     /// What orders each row of a row group.

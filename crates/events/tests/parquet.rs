@@ -1,0 +1,312 @@
+//! Parquet files hold what the events were converted from, and damaged ones break nothing.
+
+mod common;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use common::{FIELDS, Row, options, read_rows, schema, skipped};
+use eqlipse_batch::{EventBatch, RowMeta, Schema};
+use eqlipse_ecs::FieldType;
+use eqlipse_events::{
+    AgainError, DiscoverOptions, Discovery, DocumentReader, InputProblem, OrderBy, Progress, ReadOptions, ReadReport,
+    Window, convert_to_parquet, discover, read, reserve,
+};
+use eqlipse_testkit::generate;
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// A row group is one batch.
+const ROWS: usize = 1 << 20;
+
+fn file(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+fn found(path: &Path) -> Discovery {
+    discover(&[path], DiscoverOptions::default())
+}
+
+/// The content as a Parquet file.
+fn converted(path: &Path) -> Vec<u8> {
+    let mut out = Vec::new();
+    convert_to_parquet(&found(path), &ReadOptions::default(), &Progress::default(), &mut out).unwrap();
+    out
+}
+
+/// What a batch says of an event; values of a field in any order.
+#[derive(Clone, Debug, PartialEq)]
+struct Facts {
+    meta: RowMeta,
+    values: Vec<Vec<String>>,
+    hit: String,
+}
+
+/// All events of a file, in their order in it.
+fn facts(path: &Path, schema: &Arc<Schema>, options: &ReadOptions<'_>) -> (Vec<Facts>, ReadReport) {
+    let all = Mutex::new(Vec::new());
+    let take = |batch: &EventBatch| {
+        for (row, meta) in batch.rows().iter().enumerate() {
+            let mut hit = Vec::new();
+            batch.write_source(row as u32, &mut hit);
+            let ids = schema.fields().iter().map(|field| schema.lookup(&field.name).unwrap());
+            let values = ids.map(|id| {
+                let mut values: Vec<String> =
+                    batch.column(id).values_of(row as u32).map(|value| format!("{value:?}")).collect();
+                values.sort();
+                values
+            });
+            let facts = Facts { meta: *meta, values: values.collect(), hit: String::from_utf8(hit).unwrap() };
+            all.lock().unwrap().push(facts);
+        }
+    };
+    let report = read(&found(path), schema, options, &Progress::default(), |_| take).unwrap();
+    let mut all = all.into_inner().unwrap();
+    all.sort_by_key(|facts| facts.meta.order.arrival);
+    // The place within the file is the byte in one and the row in the other.
+    for (row, facts) in all.iter_mut().enumerate() {
+        facts.meta.order.arrival.position = row as u64;
+    }
+    (all, report)
+}
+
+/// Checks that the Parquet file of these lines gives the same rows as the lines.
+fn check(lines: &str, schema: &Arc<Schema>) {
+    let folder = tempfile::tempdir().unwrap();
+    let json = file(folder.path(), "events.ndjson", lines);
+    let parquet = file(folder.path(), "events.parquet", converted(&json));
+    let (expected, _) = facts(&json, schema, &options(1, ROWS));
+    let (rows, report) = facts(&parquet, schema, &options(1, ROWS));
+    assert_eq!(report.inputs[0].first_skipped, []);
+    assert_same(&rows, &expected);
+}
+
+#[track_caller]
+fn assert_same(rows: &[Facts], expected: &[Facts]) {
+    for (row, expected) in rows.iter().zip(expected) {
+        assert_eq!(row, expected);
+    }
+    assert_eq!(rows.len(), expected.len());
+}
+
+fn every_field() -> Arc<Schema> {
+    let mut schema = Schema::builder();
+    generate::FIELDS.iter().for_each(|(name, ty)| _ = schema.add_typed(name, *ty));
+    FIELDS.iter().for_each(|name| _ = schema.add(name));
+    ["custom.never", "labels.a", "labels.b", "process.args_count", "_time", "_other", "x", "x.y"]
+        .iter()
+        .for_each(|name| _ = schema.add(name));
+    reserve(&mut schema);
+    schema.build()
+}
+
+const ODD: &str = r#"{"labels":{"a":1,"b":[1,2.5,"x",true,18446744073709551615]},"process":{"pid":[1,18446744073709551615,"7",4.9]}}
+{"labels":{"a":"x"},"source":{"ip":["10.0.0.1","::ffff:10.0.0.1","2001:DB8::1","-",5]},"_time":"mine","_other":[1,"x"]}
+{"labels":{"a":[true,null,[],{}]},"event":{"created":["2024-01-01","no date",1700000000000],"risk_score":[1,2.5,"3",1e300]}}
+{"_index":".ds-logs-x-default-2024.05.01-000003","_id":"7","_source":{"x":{"y":1},"_id":"no","_index":"inner","process.name":["a","\u00e4\"\n"]}}
+{"_id":"7","_source":{"x":[[1],[2,[3]]],"x.y":2}}
+{"index":{"_index":"i"}}
+{"@timestamp":["no","2024-01-01T00:00:00.123456789Z","2025-01-01"],"event":{"id":"e","sequence":5},"dll":{"code_signature":{"exists":["true",false,"no"]}}}
+{"data_stream":{"type":"logs","dataset":"d"},"process":{"name":"","args_count":-0.0}}
+{"a":"bad \ud800 half","n":1e999}
+{}
+"#;
+
+#[test]
+fn odd_values_come_back() {
+    check(ODD, &every_field());
+    check("", &every_field());
+    check("{}\n", &every_field());
+    let deep = format!("{{\"x\":{{\"y\":1}},\"d\":{}1{}}}\n", "{\"a\":".repeat(99), "}".repeat(99));
+    check(&deep, &every_field());
+    // More fields than there are columns.
+    let many: Vec<String> = (0..3_000).map(|number| format!("\"f{number:04}\":[{number},\"x\"]")).collect();
+    let lines = format!("{{{}}}\n{{\"x\":1}}\n{{{}}}\n", many.join(","), many.join(","));
+    check(&lines, &schema(&["f0001", "f2999", "x"]));
+    let bulk = "{\"index\":{\"_index\":\"logs-x\",\"_id\":\"9\"}}\n{\"x\":1}\n{\"create\":{}}\n{\"x\":2}\n";
+    check(bulk, &every_field());
+}
+
+#[test]
+fn a_field_of_another_type_is_read_from_the_documents() {
+    let mut schema = Schema::builder();
+    schema.add_typed("process.pid", FieldType::Keyword);
+    schema.add_typed("labels.a", FieldType::Long);
+    schema.add_typed("event.created", FieldType::Dynamic);
+    reserve(&mut schema);
+    check(ODD, &schema.build());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn generated_documents_come_back(events in generate::events()) {
+        let lines: String = events.iter().map(|event: &Value| format!("{event}\n")).collect();
+        check(&lines, &every_field());
+    }
+}
+
+fn many_lines(count: usize) -> String {
+    let line = |number: usize| {
+        let time = 1_700_000_000_000 + number as u64;
+        let text = "x".repeat(number % 300);
+        format!(
+            "{{\"@timestamp\":{time},\"process\":{{\"name\":\"p{}\",\"pid\":{number}}},\"t\":\"{text}\"}}\n",
+            number % 50
+        )
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn row_groups_are_read_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = file(folder.path(), "events.ndjson", many_lines(120_000));
+    let parquet = file(folder.path(), "events.parquet", converted(&json));
+    let schema = schema(&FIELDS);
+    let (expected, _) = facts(&json, &schema, &options(2, 1000));
+    let (rows, report) = facts(&parquet, &schema, &options(2, 1000));
+    assert_eq!(rows.len(), 120_000);
+    assert!(rows == expected);
+    assert_eq!(report.inputs[0].format, "parquet");
+    assert_eq!(report.inputs[0].events, 120_000);
+    assert!(fs::metadata(&parquet).unwrap().len() < fs::metadata(&json).unwrap().len() / 5);
+}
+
+#[test]
+fn a_window_leaves_rows_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = file(folder.path(), "events.ndjson", many_lines(3_000) + ODD);
+    let parquet = file(folder.path(), "events.parquet", converted(&json));
+    let schema = every_field();
+    let from = (1_700_000_000_000 + 100) * 1_000_000;
+    let window = Window { from: Some(from), to: Some(from + 50 * 1_000_000) };
+    let options = ReadOptions { window, ..options(1, ROWS) };
+    let (expected, before) = facts(&json, &schema, &options);
+    let (rows, report) = facts(&parquet, &schema, &options);
+    assert_eq!(rows.len(), 51);
+    assert_same(&rows, &expected);
+    assert_eq!((report.events, report.outside), (before.events, before.outside));
+    // Documents are read again from the rows of the file, not of the batch.
+    let (rows, _) = read_rows(&found(&parquet), &schema, &options);
+    assert_eq!(
+        rows.iter().map(|row: &Row| row.hit.clone()).collect::<Vec<_>>(),
+        expected.iter().map(|row| row.hit.clone()).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn windows_events_keep_the_order_of_their_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/story/ws01-sysmon.evtx");
+    let parquet = file(folder.path(), "sysmon.parquet", converted(&log));
+    let schema = schema(&FIELDS);
+    for order_by in [OrderBy::Log, OrderBy::Timestamp] {
+        let options = ReadOptions { order_by, ..options(1, ROWS) };
+        let (expected, _) = facts(&log, &schema, &options);
+        let (rows, _) = facts(&parquet, &schema, &options);
+        assert!(!rows.is_empty());
+        assert_same(&rows, &expected);
+    }
+}
+
+#[test]
+fn packed_files_are_held_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = file(folder.path(), "events.ndjson", ODD);
+    let parquet = converted(&json);
+    let mut packed = Vec::new();
+    flate2::read::GzEncoder::new(&parquet[..], flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
+    let packed = file(folder.path(), "events.parquet.gz", packed);
+    let schema = every_field();
+    let (rows, report) = facts(&packed, &schema, &options(1, ROWS));
+    assert_eq!(rows, facts(&json, &schema, &options(1, ROWS)).0);
+    assert_eq!(report.inputs[0].format, "parquet+gzip");
+}
+
+#[test]
+fn a_parquet_file_can_be_converted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = file(folder.path(), "events.ndjson", ODD);
+    let once = file(folder.path(), "once.parquet", converted(&json));
+    let twice = file(folder.path(), "twice.parquet", converted(&once));
+    assert!(fs::read(&once).unwrap() == fs::read(&twice).unwrap());
+}
+
+#[test]
+fn a_file_that_was_changed_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = file(folder.path(), "events.ndjson", many_lines(10));
+    let parquet = file(folder.path(), "events.parquet", converted(&json));
+    let other = file(folder.path(), "other.ndjson", many_lines(11));
+    let place = Mutex::new(None);
+    let inputs = found(&parquet);
+    read(&inputs, &schema(&FIELDS), &options(1, ROWS), &Progress::default(), |_| {
+        |batch: &EventBatch| *place.lock().unwrap() = batch.place(3)
+    })
+    .unwrap();
+    let place = place.into_inner().unwrap().unwrap();
+    assert!(DocumentReader::new(&inputs).read(&place).is_ok());
+    fs::write(&parquet, converted(&other)).unwrap();
+    assert!(matches!(DocumentReader::new(&inputs).read(&place), Err(AgainError::Changed { .. })));
+    fs::write(&parquet, b"PAR1").unwrap();
+    assert!(matches!(DocumentReader::new(&inputs).read(&place), Err(AgainError::Parquet { .. })));
+}
+
+/// Reads a damaged file in full, and checks that it comes to an end in good order.
+fn survive(folder: &Path, bytes: &[u8], schema: &Arc<Schema>) -> ReadReport {
+    let path = file(folder, "damaged.parquet", bytes);
+    let (_, report) = facts(&path, schema, &options(1, ROWS));
+    for input in &report.inputs {
+        for line in skipped(input) {
+            assert!(!line.contains("internal error"), "{line}");
+        }
+    }
+    report
+}
+
+#[test]
+fn damaged_files_are_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = file(folder.path(), "events.ndjson", format!("{ODD}{}", many_lines(200)));
+    let whole = converted(&json);
+    let schema = every_field();
+    assert_eq!(survive(folder.path(), &whole, &schema).inputs[0].skipped, 0);
+    for length in (4..whole.len()).step_by(whole.len() / 60) {
+        let report = survive(folder.path(), &whole[..length], &schema);
+        assert!(
+            matches!(&report.problems[..], [InputProblem::Unreadable { reason, .. }] if reason.contains("damaged"))
+        );
+    }
+    let mut state = 7u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for round in 0..3_000 {
+        let mut damaged = whole.clone();
+        for _ in 0..=round % 3 {
+            // The magic stays, so that it is read as Parquet.
+            let at = 4 + next(damaged.len() - 4);
+            damaged[at] ^= 1 << next(8);
+        }
+        survive(folder.path(), &damaged, &schema);
+    }
+}
+
+#[test]
+fn files_of_other_tools_are_refused_with_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = file(folder.path(), "events.ndjson", "{}\n");
+    let mut bytes = converted(&json);
+    let at = bytes.windows(14).rposition(|window| window == b"eqlipse.layout").unwrap();
+    bytes[at] = b'x';
+    let report = survive(folder.path(), &bytes, &schema(&FIELDS));
+    let reason = report.problems[0].to_string();
+    assert!(reason.contains("eqlipse did not write") && reason.contains("duckdb"), "{reason}");
+}
