@@ -125,7 +125,7 @@ pub(crate) struct GroupRows {
     pub(crate) source: Option<u32>,
     /// The number in the row group of each row, unless they are all of the row group's.
     pub(crate) rows: Option<Vec<u32>>,
-    pub(crate) documents: RefCell<Option<GroupDocuments>>,
+    pub(crate) documents: RefCell<Option<Box<GroupDocuments>>>,
 }
 
 impl GroupRows {
@@ -137,7 +137,7 @@ impl GroupRows {
         let mut documents = self.documents.borrow_mut();
         let documents = match &mut *documents {
             Some(documents) => documents,
-            none => none.insert(GroupDocuments::open(&self.file, self.group)?),
+            none => none.insert(Box::new(GroupDocuments::open(&self.file, self.group)?)),
         };
         documents.write_hit(self.number(row) as usize, out)
     }
