@@ -38,7 +38,21 @@ pub struct KeyTable {
     bytes: Vec<u8>,
     /// Where each key ends in `bytes`.
     ends: Vec<u64>,
-    ids: HashTable<u32>,
+    ids: HashTable<Id>,
+}
+
+/// A key's number, and its hash, so that the table grows without a look at the keys.
+#[derive(Clone, Copy, Debug)]
+struct Id {
+    number: u32,
+    hash: u32,
+}
+
+impl Id {
+    /// The hash for the table, which takes its place from the lowest bits and a mark from the highest.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
 }
 
 const NULL: u8 = 1;
@@ -164,7 +178,7 @@ fn array<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
 impl KeyTable {
     /// About how many bytes of memory it takes.
     pub(super) fn memory(&self) -> usize {
-        self.bytes.len() + self.ends.len() * size_of::<u64>() + self.ids.capacity() * (size_of::<u32>() + 1)
+        self.bytes.len() + self.ends.len() * size_of::<u64>() + self.ids.capacity() * (size_of::<Id>() + 1)
     }
 
     pub(super) fn bytes_of(&self, id: KeyId) -> &[u8] {
@@ -184,21 +198,16 @@ impl KeyTable {
     }
 
     pub(super) fn intern(&mut self, key: &[u8]) -> KeyId {
-        let hasher = FixedState::with_seed(0);
-        let hash = hasher.hash_one(key);
-        if let Some(id) = self.ids.find(hash, |id| self.bytes_of(KeyId(*id)) == key) {
-            return KeyId(*id);
+        let hash = FixedState::with_seed(0).hash_one(key) as u32;
+        let is_key = |id: &Id| id.hash == hash && self.bytes_of(KeyId(id.number)) == key;
+        if let Some(id) = self.ids.find(Id::spread(hash), is_key) {
+            return KeyId(id.number);
         }
-        let id = KeyId(self.ends.len() as u32);
+        let id = Id { number: self.ends.len() as u32, hash };
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len() as u64);
-        let (bytes, ends) = (&self.bytes, &self.ends);
-        self.ids.insert_unique(hash, id.0, |id| {
-            let index = *id as usize;
-            let start = if index == 0 { 0 } else { ends[index - 1] as usize };
-            hasher.hash_one(&bytes[start..ends[index] as usize])
-        });
-        id
+        self.ids.insert_unique(Id::spread(hash), id, |id| Id::spread(id.hash));
+        KeyId(id.number)
     }
 
     /// Takes over a key of another table.

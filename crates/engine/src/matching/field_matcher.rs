@@ -2,7 +2,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use eqlipse_batch::{FieldId, ValueRef};
 use eqlipse_ecs::FieldType;
 use foldhash::fast::RandomState;
@@ -152,7 +152,10 @@ impl FieldMatcher {
     }
 
     fn finder(&self) -> Option<&AhoCorasick> {
-        let build = || AhoCorasick::builder().match_kind(MatchKind::Standard).build(&self.fragments).ok();
+        let build = || {
+            let kind = Some(AhoCorasickKind::DFA);
+            AhoCorasick::builder().match_kind(MatchKind::Standard).kind(kind).build(&self.fragments).ok()
+        };
         self.finder.get_or_init(build).as_ref()
     }
 
