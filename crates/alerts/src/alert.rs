@@ -51,7 +51,7 @@ pub struct MatchedEvent {
     /// Where it was read from, for people; not part of any document.
     pub origin: Option<String>,
     /// The document.
-    pub source: Map<String, Value>,
+    pub source: Arc<Map<String, Value>>,
 }
 
 /// Which time an alert bears.
@@ -134,7 +134,7 @@ pub struct Alert {
 /// Makes the alert of a match.
 pub fn build(found: Match, options: &Arc<BuildOptions>) -> Alert {
     let Match { rule, kind, join_keys, events } = found;
-    let sources = events.iter().flatten().map(|event| &event.source);
+    let sources = events.iter().flatten().map(|event| &*event.source);
     let rating = match kind {
         MatchKind::Event => match sources.clone().next() {
             Some(source) => Rating::of_event(&rule, source),

@@ -132,7 +132,7 @@ fn block(alert: &Alert, position: usize, event: &MatchedEvent, id: &str) -> Map<
         severity: rating.severity.as_str(),
         risk_score: rating.risk_score,
         name: &rating.name,
-        reason: &reason::reason(std::iter::once(&event.source), &rating),
+        reason: &reason::reason(std::iter::once(&*event.source), &rating),
         ancestors: ancestors(event),
         time: alert_time(alert, alert.events.iter().flatten().last()),
         original_time: original_time(event),

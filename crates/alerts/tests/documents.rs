@@ -32,7 +32,7 @@ fn rule(changes: Value) -> Arc<Rule> {
 }
 
 fn event(id: &str, time_ns: i64, source: Value) -> Option<MatchedEvent> {
-    let source = map(source);
+    let source = Arc::new(map(source));
     Some(MatchedEvent { index: Some("logs-a".into()), id: id.into(), time_ns: Some(time_ns), source, origin: None })
 }
 
@@ -394,7 +394,7 @@ fn clock_space_run_and_address() {
 fn events_without_a_time() {
     let event = MatchedEvent {
         id: "e".into(),
-        source: map(json!({"@timestamp": 1_767_268_800_250_i64})),
+        source: Arc::new(map(json!({"@timestamp": 1_767_268_800_250_i64}))),
         ..Default::default()
     };
     let make = |event: MatchedEvent| alert(MatchKind::Event, rule(json!({})), vec![Some(event)]);

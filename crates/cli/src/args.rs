@@ -136,7 +136,7 @@ pub struct HuntArgs {
     #[arg(short, long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// Memory for matched events that wait for the rest of a sequence; what is beyond it goes to a temporary file
-    /// [default: 256M]; the result does not depend on it
+    /// [default: 64M]; the result does not depend on it
     #[arg(long, value_name = "SIZE", help_heading = "Run", value_parser = parse_size)]
     pub memory_limit: Option<usize>,
 }

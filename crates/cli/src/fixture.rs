@@ -51,7 +51,7 @@ pub fn event(millis: i64, source: Value) -> Option<MatchedEvent> {
         id: format!("event-{millis}"),
         time_ns: Some(NOON + millis * MILLI),
         origin: Some("logs/Sysmon.evtx".to_owned()),
-        source,
+        source: source.into(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::panic::resume_unwind;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use eqlipse_alerts::MatchedEvent;
 use eqlipse_engine::correlate::{Detection, KeyPart, Matched};
@@ -129,7 +129,7 @@ impl<'a> Documents<'a> {
         let order = self.matched.events()[event as usize].order;
         let source = self.inputs.sources.get(order.arrival.source as usize);
         let origin = source.map(|source| source.name.clone());
-        MatchedEvent { index: hit.index, id, time_ns: order.time, origin, source: hit.source }
+        MatchedEvent { index: hit.index, id, time_ns: order.time, origin, source: Arc::new(hit.source) }
     }
 
     /// An id for an event that has none: a hash of its content, with a number where several events have the same.

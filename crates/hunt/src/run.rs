@@ -41,7 +41,7 @@ pub struct HuntOptions {
 }
 
 /// [`HuntOptions::memory_limit`] where nothing is said.
-pub const DEFAULT_MEMORY_LIMIT: usize = 256 << 20;
+pub const DEFAULT_MEMORY_LIMIT: usize = 64 << 20;
 
 impl Default for HuntOptions {
     fn default() -> Self {

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use eqlipse_batch::{DocumentPart, DocumentPlace};
 
 /// Bytes kept in memory before they are written out.
-const MEMORY_LIMIT: usize = 32 << 20;
+const MEMORY_LIMIT: usize = 8 << 20;
 
 /// Documents, each found again by the offset that [`Spool::add`] gave.
 #[derive(Debug, Default)]

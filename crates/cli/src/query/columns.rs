@@ -158,7 +158,7 @@ mod tests {
             "process": {"name": "a", "args": ["x", "y"], "pid": 4, "gone": null},
             "process.thread": [{"id": 1}, {"id": 2}], "host.name": "h", "empty": []
         });
-        MatchedEvent { source: source.as_object().unwrap().clone(), ..MatchedEvent::default() }
+        MatchedEvent { source: source.as_object().unwrap().clone().into(), ..MatchedEvent::default() }
     }
 
     #[test]

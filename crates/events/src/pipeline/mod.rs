@@ -37,7 +37,7 @@ pub const UNIT_BYTES: usize = 1 << 20;
 /// Rows in a batch unless [`ReadOptions::batch_rows`] says otherwise.
 pub const DEFAULT_BATCH_ROWS: usize = 16_384;
 /// A batch is handed over early when the documents behind it take so many bytes.
-pub const MAX_BATCH_BYTES: usize = 32 << 20;
+pub const MAX_BATCH_BYTES: usize = 24 << 20;
 
 /// What orders the events of Windows event logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -126,7 +126,7 @@ pub fn events(inputs: &Discovery, windows: bool, order_by: OrderBy) -> Vec<(Deco
 pub fn found(alerts: &[Alert]) -> Found {
     let mut found = Found::new();
     for alert in alerts {
-        let source = |event: &eqlipse_alerts::MatchedEvent| Value::Object(event.source.clone()).to_string();
+        let source = |event: &eqlipse_alerts::MatchedEvent| Value::Object((*event.source).clone()).to_string();
         let documents = alert.events.iter().map(|event| event.as_ref().map(source));
         found.entry(alert.rule.rule_id.clone()).or_default().insert(documents.collect());
     }
