@@ -67,7 +67,7 @@ fn of_event_logs() {
     }
 }
 
-/// Neither events outside the window nor broken ones may fill the dictionaries without end.
+/// Neither events outside the window nor broken ones fill the dictionaries.
 #[test]
 fn what_gives_no_row_is_forgotten() {
     let name = "x".repeat(8_000);
@@ -94,8 +94,6 @@ fn what_gives_no_row_is_forgotten() {
             held.lock().unwrap().push((batch.len(), names.cardinality()));
         }
     });
-    assert_eq!(report.unwrap().outside, lines as u64 / 2);
-    let held = held.into_inner().unwrap();
-    assert_eq!(held.len(), 1);
-    assert!(held[0].0 == 1 && held[0].1 < lines / 2 + lines / 8, "{held:?} of {lines}");
+    assert_eq!(report.unwrap().outside, lines.div_ceil(2) as u64);
+    assert_eq!(held.into_inner().unwrap(), [(1, 1)]);
 }

@@ -25,7 +25,7 @@ pub use rule_set::{
     CompileError, CompileOptions, FieldTypes, JoinField, Plan, RuleIndex, RuleOrder, RulePlan, RuleSet, RuleSetBuilder,
     Scope, SequencePlan, Stage, StageId, Step,
 };
-pub(crate) use selections::SelectionId;
+pub(crate) use selections::{Selection, SelectionId};
 pub use test::{FieldPattern, Test};
 
 pub use index_pattern::{INDEX_FIELD, IndexPatterns};

@@ -11,7 +11,7 @@ use super::rule_set::{JoinField, Plan, RuleIndex, RulePlan, Stage, StageId};
 pub(crate) struct SelectionId(pub(crate) u32);
 
 /// What the stages of a selection have in common.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Selection {
     /// The place of its join key in [`Selections::keys`].
     pub(crate) key: usize,

@@ -9,7 +9,7 @@ use super::kept::{Carried, Kept, MatchedEvent, OwnOrder, StageRow};
 use super::key::{KeyId, encode};
 use super::matched::{Matched, Rows};
 use super::spill::Spill;
-use crate::compile::{JoinField, RuleIndex, RuleOrder, RuleSet, StageId};
+use crate::compile::{JoinField, RuleIndex, RuleOrder, RuleSet, Selection, StageId};
 use crate::matching::MAX_COMBINATIONS;
 use crate::script::Scalar;
 
@@ -32,8 +32,8 @@ pub struct Collector {
     pub(super) spill: Option<Spill>,
     /// Why rows could not be written out.
     failure: Option<io::Error>,
-    /// Rows in memory, of all selections.
-    rows: usize,
+    /// Rows in memory that may be written out.
+    movable: usize,
     /// By row of the current batch: its event, if it has one already.
     event_of_row: Vec<u32>,
     /// By selection: the last batch of which it has the rows.
@@ -57,7 +57,7 @@ impl Collector {
             kept: Kept::new(selections),
             spill: None,
             failure: None,
-            rows: 0,
+            movable: 0,
             event_of_row: Vec::new(),
             taken: vec![0; selections],
             batch: 0,
@@ -68,7 +68,8 @@ impl Collector {
 
     /// Begins a batch.
     pub fn start(&mut self, batch: &EventBatch) {
-        if self.failure.is_none() && self.kept.bytes(self.rows) > self.limit {
+        let is_over = self.movable > 0 && self.kept.bytes(self.movable) > self.limit;
+        if is_over && self.failure.is_none() {
             self.failure = self.write_out().err();
         }
         self.batch += 1;
@@ -84,7 +85,7 @@ impl Collector {
             none => none.insert(Spill::new()?),
         };
         spill.write(&self.rules, &mut self.kept)?;
-        self.rows = self.kept.rows.iter().map(Vec::len).sum();
+        self.movable = 0;
         Ok(())
     }
 
@@ -99,7 +100,7 @@ impl Collector {
         }
         let description = &rules.stages()[stage.0 as usize];
         let plan = &rules.plans()[description.rule.0 as usize];
-        let key = rules.selections.all[id.0 as usize].key;
+        let Selection { key, stays } = rules.selections.all[id.0 as usize];
         let fields = &rules.selections.keys[key];
         let Self { kept, event_of_row, row_keys, .. } = self;
         for row in rows {
@@ -130,7 +131,7 @@ impl Collector {
                 add_own_values(kept, batch, *row, description.rule, event, &rules);
             }
         }
-        self.rows += rows.len();
+        self.movable += if stays { 0 } else { rows.len() };
     }
 
     /// Puts together what all threads collected, rows that nothing can come of included.

@@ -1,6 +1,7 @@
 //! From what all threads collected to what all rules find.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -120,8 +121,7 @@ fn find_parts(rules: &Arc<RuleSet>, spills: Vec<Spill>, options: &CorrelateOptio
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let results =
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(io::Error::other("panicked"))));
+        let results = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
         results.collect::<io::Result<Vec<Vec<Part>>>>().map(|parts| parts.into_iter().flatten().collect())
     })
 }

@@ -64,7 +64,7 @@ impl Kept {
         Self { rows: vec![Vec::new(); selections], ..Self::default() }
     }
 
-    /// About how much memory the rows take, or will take when they are put together.
+    /// About how much memory events, keys and so many rows take, or will take when they are put together.
     pub(super) fn bytes(&self, rows: usize) -> usize {
         self.events.len() * size_of::<MatchedEvent>() + rows * ROW_BYTES + self.keys.memory()
     }

@@ -1,7 +1,7 @@
 //! JSON events: documents straight into columns, and the shapes that documents come wrapped in.
 //!
 //! A document is never built as a tree: the decoder walks it along the schema's paths and pushes the values that are
-//! asked for. Plain documents take a quick way ([`plain`]), serde_json takes the others. Text that serde_json refuses and Elasticsearch's shippers would let pass (bytes that are no UTF-8, lone
+//! asked for. Plain documents take a quick way (`plain`), serde_json takes the others. Text that serde_json refuses and Elasticsearch's shippers would let pass (bytes that are no UTF-8, lone
 //! surrogates, numbers beyond the range of a double) is repaired as they repair it, so that one bad byte in a command
 //! line does not hide an event from every rule.
 
