@@ -1,13 +1,13 @@
 //! From the rows that correlation found to the documents that alerts are built of.
 
 use std::collections::{HashMap, HashSet};
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eqlipse_alerts::MatchedEvent;
 use eqlipse_engine::correlate::{Detection, KeyPart, Matched};
 use eqlipse_engine::script::Scalar;
 use eqlipse_events::{Discovery, DocumentReader};
+use eqlipse_rules::on_threads;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -65,15 +65,12 @@ impl<'a> Documents<'a> {
         let mut seen = HashSet::new();
         let events = detections.iter().flat_map(|detection| detection.events.iter().copied().flatten());
         let events: Vec<u32> = events.filter(|event| seen.insert(*event)).collect();
-        let per_thread = events.len().div_ceil(jobs).max(1);
-        let fetch = |events: &[u32]| {
+        let fetch = |events: &&[u32]| {
             let mut again = DocumentReader::new(self.inputs);
             events.iter().map(|event| self.fetch(*event, &mut again)).collect::<Result<Vec<_>, _>>()
         };
-        let fetched: Vec<Result<Vec<Fetched>, HuntError>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = events.chunks(per_thread).map(|events| scope.spawn(move || fetch(events))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        });
+        let pieces: Vec<&[u32]> = events.chunks(events.len().div_ceil(jobs).max(1)).collect();
+        let fetched = on_threads(jobs, &pieces, fetch);
         // Ids are numbered in the order of the detections, however the threads were dealt the events.
         let fetched: Vec<Fetched> = fetched.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         for (event, fetched) in events.into_iter().zip(fetched) {

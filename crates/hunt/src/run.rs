@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZeroUsize;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use eqlipse_engine::Coverage;
 use eqlipse_engine::compile::Plan;
 use eqlipse_engine::correlate::{CorrelateOptions, Detection};
 use eqlipse_events::{AgainError, Discovery, OrderBy, Progress, ReadError, ReadOptions, Window};
+use eqlipse_rules::on_threads;
 use thiserror::Error;
 
 use crate::documents::Documents;
@@ -172,13 +172,7 @@ fn build_all(book: &RuleBook, detections: &[Detection], documents: &Documents<'_
         let (rule, join_keys) = (book.rule(detection.rule).clone(), documents.join_keys(detection));
         build(Match { rule, kind, join_keys, events: documents.fetched(detection) }, &options)
     };
-    let per_thread = detections.len().div_ceil(jobs).max(1);
-    std::thread::scope(|scope| {
-        let build_some = |detections: &[Detection]| detections.iter().map(build_one).collect::<Vec<Alert>>();
-        let threads: Vec<_> =
-            detections.chunks(per_thread).map(|detections| scope.spawn(move || build_some(detections))).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-    })
+    on_threads(jobs, detections, build_one)
 }
 
 /// What sort of match a plan gives.

@@ -14,7 +14,7 @@ mod validate;
 mod write;
 
 pub use binary::DecodeError;
-pub use cores::on_all_cores;
+pub use cores::{on_all_cores, on_threads};
 pub use load::*;
 pub use parts::*;
 pub use problem::{Problem, ProblemLevel};

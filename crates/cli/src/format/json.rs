@@ -1,9 +1,9 @@
 //! `--format ndjson` and `--format json`: alert documents as Kibana writes them.
 
 use std::io::{self, Write};
-use std::panic::resume_unwind;
 
 use eqlipse_alerts::Alert;
+use eqlipse_rules::on_all_cores;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
@@ -35,26 +35,22 @@ pub fn write_object(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     out.write_all(b"}\n")
 }
 
-/// Alerts that a thread turns into text at a time.
-const ALERTS_AT_A_TIME: usize = 64;
+/// Alerts whose text stands in memory at a time.
+const ALERTS_AT_A_TIME: usize = 256;
 
 /// Calls `write` with the JSON of each document of the alerts, in their order. The text is made on all cores.
 fn write_documents(alerts: &[Alert], mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    for alerts in alerts.chunks(ALERTS_AT_A_TIME * threads) {
-        let texts: io::Result<Vec<Vec<Vec<u8>>>> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                alerts.chunks(ALERTS_AT_A_TIME).map(|alerts| scope.spawn(move || documents(alerts))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        });
-        texts?.iter().flatten().try_for_each(|document| write(document))?;
+    for alerts in alerts.chunks(ALERTS_AT_A_TIME) {
+        for texts in on_all_cores(alerts, documents) {
+            texts?.iter().try_for_each(|text| write(text))?;
+        }
     }
     Ok(())
 }
 
-/// The JSON of each document.
-fn documents(alerts: &[Alert]) -> io::Result<Vec<Vec<u8>>> {
-    let documents = alerts.iter().flat_map(Alert::documents);
+/// The JSON of each of an alert's documents.
+fn documents(alert: &Alert) -> io::Result<Vec<Vec<u8>>> {
+    let documents = alert.documents().into_iter();
     documents
         .map(|document| {
             let mut text = Vec::new();

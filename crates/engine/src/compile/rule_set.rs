@@ -154,6 +154,12 @@ impl RulePlan {
     pub(crate) fn has_own_values(&self) -> bool {
         self.order != RuleOrder::default() || !self.pipes.carried.is_empty()
     }
+
+    /// Whether what its stages match must stay in memory: its events are detections themselves, or it asks for more of
+    /// them than their places in time, or for events of other keys.
+    pub(crate) fn stays_in_memory(&self) -> bool {
+        self.has_own_values() || self.relations.is_some() || matches!(self.plan, Plan::Event(_))
+    }
 }
 
 /// The kinds of correlation.

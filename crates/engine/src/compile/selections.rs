@@ -4,7 +4,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::graph::NodeId;
-use super::rule_set::{JoinField, Plan, RuleIndex, RulePlan, Stage, StageId};
+use super::rule_set::{JoinField, RuleIndex, RulePlan, Stage, StageId};
 
 /// A selection's number in its [`Selections`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,8 +15,7 @@ pub(crate) struct SelectionId(pub(crate) u32);
 pub(crate) struct Selection {
     /// The place of its join key in [`Selections::keys`].
     pub(crate) key: usize,
-    /// Whether its rows must stay in memory: they are detections themselves, or their rule asks for more of an event
-    /// than its place in time.
+    /// Whether its rows must stay in memory; see [`RulePlan::stays_in_memory`].
     pub(crate) stays: bool,
 }
 
@@ -40,7 +39,7 @@ impl Selections {
         for stage in stages {
             let plan = &plans[stage.rule.0 as usize];
             let is_own = plan.has_own_values() || plan.relations.is_some();
-            let stays = is_own || matches!(plan.plan, Plan::Event(_));
+            let stays = plan.stays_in_memory();
             let key = selections.key(&stage.keys);
             let sameness = (stage.node, key, stage.shown, is_own.then_some(stage.rule), stays);
             let id = *known.entry(sameness).or_insert_with(|| {

@@ -54,10 +54,9 @@ pub fn correlate(
     let Correlated { matched, detections, found } = whole.pipe(rules, |rule| stays(rules, rule));
     let mut findings = Findings { found, ..Findings::default() };
     findings.add(&matched, detections);
-    let parts = find_parts(rules, spills, options)?;
-    for Part { matched, found } in &parts {
+    for Part { matched, found } in find_parts(rules, spills, options)? {
         found.iter().for_each(|detection| findings.found[detection.rule.0 as usize] += 1);
-        findings.add(matched, found.clone());
+        findings.add(&matched, found);
     }
     Ok(findings.finish(rules))
 }
@@ -191,8 +190,7 @@ impl Findings {
 
 /// Whether the rule's rows all stayed in memory, so that its detections are in order and went through its pipes.
 fn stays(rules: &RuleSet, rule: RuleIndex) -> bool {
-    let plan = &rules.plans()[rule.0 as usize];
-    plan.relations.is_some() || plan.has_own_values() || matches!(plan.plan, Plan::Event(_))
+    rules.plans()[rule.0 as usize].stays_in_memory()
 }
 
 /// Sorts each rule's detections out of several parts.

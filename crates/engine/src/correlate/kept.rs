@@ -69,3 +69,14 @@ impl Kept {
         self.events.len() * size_of::<MatchedEvent>() + rows * ROW_BYTES + self.keys.memory()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the documentation says that a matched event costs.
+    #[test]
+    fn sizes_are_as_stated() {
+        assert_eq!((size_of::<MatchedEvent>(), size_of::<StageRow>()), (96, 8));
+    }
+}

@@ -189,3 +189,69 @@ fn take_record(bytes: &mut &[u8], kept: &mut Kept) -> Option<()> {
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{CompileOptions, RuleSetBuilder, Scope};
+
+    fn rules() -> RuleSet {
+        let mut builder = RuleSetBuilder::new(CompileOptions::default());
+        for query in ["sequence by process.pid [any where a == 1] [any where a == 2]", "any where a == 3"] {
+            builder.add(&eqlipse_eql::parse(query).unwrap(), &Scope::default()).unwrap();
+        }
+        builder.build()
+    }
+
+    fn event(number: u64) -> MatchedEvent {
+        let has = |bit: u64| number & bit != 0;
+        let order = OrderKey {
+            time: has(1).then_some(-5),
+            tiebreaker: has(2).then_some(7),
+            arrival: Arrival { source: 3, position: number },
+        };
+        MatchedEvent { order, identity: has(4).then_some(u128::MAX - 1), handle: number << 40 }
+    }
+
+    /// Rows as comparable texts: event, selection, key.
+    fn rows(kept: &Kept) -> Vec<String> {
+        let mut rows = Vec::new();
+        for (selection, of_selection) in kept.rows.iter().enumerate() {
+            for row in of_selection {
+                let event = &kept.events[row.event as usize];
+                rows.push(format!("{event:?} {selection} {:?}", kept.keys.bytes_of(row.key)));
+            }
+        }
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn rows_come_back_and_those_that_stay_are_left() {
+        let rules = rules();
+        let mut kept = Kept::new(rules.selections.all.len());
+        kept.events = (0..8).map(event).collect();
+        for number in 0..8u32 {
+            // Every event has a key of its own, and one that it shares with others.
+            for key in [vec![b'k', number as u8], vec![(number % 2) as u8]] {
+                let key = kept.keys.intern(&key);
+                let stage = usize::from(number % 3 == 0);
+                kept.rows[stage].push(StageRow { event: number, key });
+            }
+        }
+        let key = kept.keys.intern(b"");
+        kept.rows[2].extend([StageRow { event: 2, key }, StageRow { event: 5, key }]);
+        let before = rows(&kept);
+
+        let mut spill = Spill::new().unwrap();
+        spill.write(&rules, &mut kept).unwrap();
+        assert_eq!((kept.events.len(), kept.keys.len()), (2, 1));
+        assert_eq!(kept.rows.iter().map(Vec::len).collect::<Vec<_>>(), [0, 0, 2]);
+        let mut after = rows(&kept);
+        let parts = spill.read_all(&rules).unwrap();
+        assert!(parts.iter().filter(|part| !part.events.is_empty()).count() > 1);
+        after.extend(parts.iter().flat_map(rows));
+        after.sort();
+        assert_eq!(after, before);
+    }
+}

@@ -671,6 +671,15 @@ mod tests {
         })
     }
 
+    fn decoder() -> (Arc<Schema>, Decoder, BatchBuilder) {
+        let mut schema = Schema::builder();
+        FIELDS.iter().for_each(|field| _ = schema.add(field));
+        crate::reserved::reserve(&mut schema);
+        let schema = schema.build();
+        let decoder = Decoder::new(schema.clone(), Reserved::find(&schema).unwrap());
+        (schema.clone(), decoder, BatchBuilder::new(schema))
+    }
+
     fn row(builder: &mut BatchBuilder) -> EventBatch {
         let order = OrderKey { time: None, tiebreaker: None, arrival: Default::default() };
         builder.end_row(RowMeta { order, identity: None });
@@ -692,12 +701,7 @@ mod tests {
         ) {
             let members: Vec<String> = members.iter().map(|(key, value)| format!("{key}:{value}")).collect();
             let text = format!("{{{}}}{end}", members.join(","));
-            let mut schema = Schema::builder();
-            FIELDS.iter().for_each(|field| _ = schema.add(field));
-            crate::reserved::reserve(&mut schema);
-            let schema = schema.build();
-            let mut decoder = Decoder::new(schema.clone(), Reserved::find(&schema).unwrap());
-            let mut builder = BatchBuilder::new(schema.clone());
+            let (schema, mut decoder, mut builder) = decoder();
             if decoder.walk_plain(&mut builder, &text) {
                 let (quick, time) = (row(&mut builder), decoder.row.time);
                 prop_assert!(decoder.walk(&mut builder, &text).is_ok(), "{text}");
@@ -709,12 +713,7 @@ mod tests {
 
     #[test]
     fn an_ordinary_document_takes_the_quick_way() {
-        let mut schema = Schema::builder();
-        FIELDS.iter().for_each(|field| _ = schema.add(field));
-        crate::reserved::reserve(&mut schema);
-        let schema = schema.build();
-        let mut decoder = Decoder::new(schema.clone(), Reserved::find(&schema).unwrap());
-        let mut builder = BatchBuilder::new(schema.clone());
+        let (schema, mut decoder, mut builder) = decoder();
         let text = r#" { "@timestamp" : "2024-01-02T03:04:05Z", "process": {"pid": 7, "args": ["C:\\a", "\u00e9"]}, "x": -1.5e3,
             "host.name": "A\tB", "tags": [], "n": [1, 2.5, null, true], "a": {} } "#;
         assert!(decoder.walk_plain(&mut builder, text));
