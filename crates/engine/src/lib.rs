@@ -18,5 +18,7 @@ pub mod script;
 pub mod text;
 
 pub use compile::{CompileError, CompileOptions, RuleIndex, RuleSet, RuleSetBuilder, Scope, StageId};
-pub use correlate::{Collector, CorrelateOptions, Correlated, Detection, Matched, correlate};
+pub use correlate::{
+    Collector, CorrelateOptions, Correlated, Detection, MatchList, Matched, correlate, correlate_lists,
+};
 pub use matching::{Coverage, FieldNeed, Lack, MatchPlan, Matcher, Needs, PlanStats, Purpose};

@@ -25,8 +25,9 @@ proptest! {
         batch_rows in 1usize..40,
         collectors in 1usize..4,
         memory_limit in prop_oneof![Just(usize::MAX), Just(0), 200usize..4_000],
+        lists: bool,
     ) {
-        let setup = Setup { batch_rows, collectors, memory_limit, ..Setup::default() };
+        let setup = Setup { batch_rows, collectors, memory_limit, lists, ..Setup::default() };
         agree(&case, setup).map_err(TestCaseError::fail)?;
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
 use thiserror::Error;
@@ -30,6 +31,18 @@ pub struct Discovery {
 }
 
 impl Discovery {
+    /// Adds an input that is in memory, behind all others.
+    pub fn add_memory(&mut self, name: &str, bytes: Arc<[u8]>) {
+        self.sources.push(Source {
+            path: None,
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            explicit: true,
+            folders: Vec::new(),
+            memory: Some(bytes),
+        });
+    }
+
     /// Bytes of all inputs as they lie on disk; standard input counts nothing.
     pub fn total_bytes(&self) -> u64 {
         self.sources.iter().map(|source| source.bytes).sum()
@@ -39,7 +52,7 @@ impl Discovery {
 /// A file or standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Where to read; `None` for standard input.
+    /// Where to read; `None` for standard input and for what is in memory.
     pub path: Option<PathBuf>,
     /// The path as it was given, or as it was found below a folder as that was given; `-` for standard input.
     pub name: String,
@@ -49,6 +62,8 @@ pub struct Source {
     pub explicit: bool,
     /// The [`Discovery::folders`] it was found in.
     pub folders: Vec<usize>,
+    /// What is read, where it is in memory already.
+    pub memory: Option<Arc<[u8]>>,
 }
 
 /// Something that was given as input and gives no events.
@@ -154,7 +169,8 @@ impl Search {
     }
 
     fn add_stdin(&mut self) {
-        let source = Source { path: None, name: STDIN.to_owned(), bytes: 0, explicit: true, folders: Vec::new() };
+        let name = STDIN.to_owned();
+        let source = Source { path: None, name, bytes: 0, explicit: true, folders: Vec::new(), memory: None };
         self.found.insert(PathBuf::new(), Found { source, folders: Vec::new() });
     }
 
@@ -163,8 +179,8 @@ impl Search {
         let name = path.display().to_string();
         let bytes = if metadata.is_file() { metadata.len() } else { 0 };
         let entry = self.found.entry(canonical).or_insert_with(|| {
-            let source =
-                Source { path: Some(path.to_path_buf()), name: name.clone(), bytes, explicit, folders: Vec::new() };
+            let (path, name) = (Some(path.to_path_buf()), name.clone());
+            let source = Source { path, name, bytes, explicit, folders: Vec::new(), memory: None };
             Found { source, folders: Vec::new() }
         });
         entry.source.explicit |= explicit;

@@ -12,6 +12,7 @@ pub mod document;
 pub mod evtx;
 mod format;
 mod inputs;
+mod intake;
 pub mod json;
 mod parquet;
 mod pipeline;
@@ -24,9 +25,10 @@ pub use container::{
 };
 pub use convert::{ConvertError, convert};
 pub use inputs::{DiscoverOptions, Discovery, InputProblem, STDIN, Source, discover};
+pub use intake::{Admitted, Identity, IncomingEvent, Intake, IntakeError, clean_document, stamp_ingested};
 pub use parquet::{
     MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
-    convert_to_parquet,
+    Segment, SegmentError, SegmentEvent, convert_to_parquet, write_segment,
 };
 pub use pipeline::{
     DEFAULT_BATCH_ROWS, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,

@@ -62,19 +62,19 @@ pub fn correlate(
 }
 
 /// The rows of some keys, and what rules find in them.
-struct Part {
+pub(super) struct Part {
     matched: Matched,
     found: Vec<Detection>,
 }
 
 impl Part {
-    fn find(rules: &Arc<RuleSet>, kept: Vec<Kept>, options: &CorrelateOptions) -> Self {
+    pub(super) fn find(rules: &Arc<RuleSet>, kept: Vec<Kept>, options: &CorrelateOptions) -> Self {
         let (matched, may_fire) = Matched::merge(rules, kept, Rows::Needed);
         let found = may_fire.into_iter().flat_map(|rule| find_rule(rules, rule, &matched, options)).collect();
         Self { matched, found }
     }
 
-    fn pipe(self, rules: &RuleSet, which: impl Fn(RuleIndex) -> bool) -> Correlated {
+    pub(super) fn pipe(self, rules: &RuleSet, which: impl Fn(RuleIndex) -> bool) -> Correlated {
         let mut found = vec![0; rules.plans().len()];
         self.found.iter().for_each(|detection| found[detection.rule.0 as usize] += 1);
         let detections = pipe(rules, &self.matched, self.found, which);

@@ -9,6 +9,7 @@ mod collector;
 mod find;
 mod kept;
 mod key;
+mod list;
 mod matched;
 mod needed;
 mod pipes;
@@ -25,6 +26,7 @@ pub use collector::Collector;
 pub use find::{Correlated, correlate};
 pub use kept::{MatchedEvent, StageRow};
 pub use key::{KeyId, KeyPart, KeyTable};
+pub use list::{MatchList, correlate_lists};
 pub use matched::Matched;
 
 /// What correlation must know beside the rows.

@@ -133,16 +133,16 @@ const HAS_TIME: u8 = 1;
 const HAS_TIEBREAKER: u8 = 2;
 const HAS_IDENTITY: u8 = 4;
 
-fn put_u32(number: u32, out: &mut Vec<u8>) {
+pub(super) fn put_u32(number: u32, out: &mut Vec<u8>) {
     out.extend(number.to_le_bytes());
 }
 
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     put_u32(bytes.len() as u32, out);
     out.extend_from_slice(bytes);
 }
 
-fn put_event(event: &MatchedEvent, out: &mut Vec<u8>) {
+pub(super) fn put_event(event: &MatchedEvent, out: &mut Vec<u8>) {
     let OrderKey { time, tiebreaker, arrival } = event.order;
     let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
     let has_number = flag(time.is_some(), HAS_TIME) | flag(tiebreaker.is_some(), HAS_TIEBREAKER);
@@ -154,13 +154,13 @@ fn put_event(event: &MatchedEvent, out: &mut Vec<u8>) {
     out.extend(event.handle.to_le_bytes());
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(*taken)
 }
 
-fn take_event(bytes: &mut &[u8]) -> Option<MatchedEvent> {
+pub(super) fn take_event(bytes: &mut &[u8]) -> Option<MatchedEvent> {
     let [flags] = take(bytes)?;
     // What is there is read; what is not costs nothing.
     let mut number = |flag| if flags & flag == 0 { Some(None) } else { take(bytes).map(i64::from_le_bytes).map(Some) };

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use eqlipse_batch::{Arrival, BatchBuilder, OrderKey, PathNode, RawValue, RowMeta, Schema, ValueRef, coerce_date};
 use eqlipse_ecs::FieldType;
 use eqlipse_engine::compile::{CompileOptions, FieldTypes, ProcessEvents, Scope};
-use eqlipse_engine::correlate::{Collector, CorrelateOptions, Correlated, KeyPart, correlate};
+use eqlipse_engine::correlate::{
+    Collector, CorrelateOptions, Correlated, KeyPart, MatchList, correlate, correlate_lists,
+};
 use eqlipse_engine::script::Scalar;
-use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleSet, RuleSetBuilder};
-use eqlipse_eql::ast::Query;
+use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleIndex, RuleSet, RuleSetBuilder};
+use eqlipse_eql::ast::{PipeKind, Query};
 use eqlipse_testkit::generate::Case;
 use eqlipse_testkit::interpreter::{Counted, Event, Interpreter, Match, Options};
 use serde_json::Value;
@@ -22,6 +24,8 @@ pub struct Setup {
     pub batch_rows: usize,
     pub collectors: usize,
     pub memory_limit: usize,
+    /// Keep what matched as bytes, and correlate that, where the queries allow it.
+    pub lists: bool,
     pub correlate: CorrelateOptions,
     pub processes: ProcessEvents,
 }
@@ -36,6 +40,7 @@ impl Default for Setup {
             batch_rows: 16_384,
             collectors: 1,
             memory_limit: usize::MAX,
+            lists: false,
             correlate: CorrelateOptions::default(),
             processes: ProcessEvents::default(),
         }
@@ -90,7 +95,12 @@ pub fn run(
         });
         builder.clear();
     }
-    let Correlated { matched, detections, .. } = correlate(&rules, collectors, &setup.correlate).unwrap();
+    let cuts =
+        |query: &&Query| query.pipes.iter().all(|pipe| matches!(pipe.kind, PipeKind::Head(_) | PipeKind::Tail(_)));
+    let Correlated { matched, detections, .. } = match setup.lists && queries.iter().all(cuts) {
+        true => correlate_as_lists(&rules, collectors, &setup.correlate),
+        false => correlate(&rules, collectors, &setup.correlate).unwrap(),
+    };
     let mut found: Vec<Vec<Match>> = vec![Vec::new(); queries.len()];
     for detection in detections {
         let index = |event: &Option<u32>| event.map(|event| matched.events()[event as usize].handle as usize);
@@ -106,6 +116,27 @@ pub fn run(
         });
     }
     found
+}
+
+/// Takes everything out of the collectors, into bytes and back.
+fn correlate_as_lists(rules: &Arc<RuleSet>, collectors: Vec<Collector>, options: &CorrelateOptions) -> Correlated {
+    let fingerprints: Vec<u128> = (0..rules.plans().len() as u128).map(|rule| rule << 64 | 7).collect();
+    let lists = collectors.into_iter().map(|collector| {
+        let list = collector.into_list(rules, &fingerprints).unwrap();
+        assert!(fingerprints.iter().all(|fingerprint| list.has(*fingerprint)));
+        let mut bytes = Vec::new();
+        list.encode(&mut bytes);
+        for end in [0, bytes.len() / 2, bytes.len() - 1] {
+            assert!(MatchList::decode(&bytes[..end]).is_none());
+        }
+        MatchList::decode(&bytes).unwrap()
+    });
+    let lists: Vec<MatchList> = lists.collect();
+    let lists: Vec<&MatchList> = lists.iter().collect();
+    let which: Vec<RuleIndex> = (0..rules.plans().len() as u32).map(RuleIndex).collect();
+    let joined = MatchList::join(&lists, |_, _, event| Some(event.handle));
+    let lists = if lists.len() % 2 == 0 { vec![&joined] } else { lists };
+    correlate_lists(rules, &fingerprints, &which, &lists, |_, _, event| Some(event.handle), options)
 }
 
 fn order_key(

@@ -131,6 +131,11 @@ impl Decoder {
         Self { schema, reserved, row: OpenRow::default(), repaired: Vec::new(), scratch: String::new() }
     }
 
+    /// Whether the last text was a hit around a document.
+    pub(crate) fn is_hit(&self) -> bool {
+        self.row.is_hit
+    }
+
     /// Decodes a document or a hit, with the bulk action in front of it where there is one. A text that is refused
     /// leaves no trace in the batch.
     pub(crate) fn decode(

@@ -16,6 +16,7 @@ mod file;
 mod group;
 mod layout;
 mod page;
+mod segment;
 mod spool;
 mod value;
 mod write;
@@ -29,6 +30,7 @@ pub(crate) use documents::{GroupDocuments, GroupRows};
 pub(crate) use file::ParquetFile;
 pub(crate) use group::{DROPPED, Group, GroupReader};
 pub(crate) use layout::MAGIC;
+pub use segment::{Segment, SegmentError, SegmentEvent, write_segment};
 
 /// The most columns for fields. Values of further fields, those that fewest documents have, stand in `_other`.
 pub const MAX_FIELD_COLUMNS: usize = 2_000;

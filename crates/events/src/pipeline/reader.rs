@@ -127,9 +127,10 @@ impl<'a> Reader<'a> {
         let discovery = self.discovery;
         let source = &discovery.sources[number];
         let leaf = Leaf { name: source.name.clone(), explicit: source.explicit, layers: Vec::new() };
-        let opened: io::Result<Box<dyn Read>> = match &source.path {
-            Some(path) => File::open(path).map(|file| Box::new(file) as _),
-            None => Ok(Box::new(io::stdin().lock())),
+        let opened: io::Result<Box<dyn Read>> = match (&source.path, &source.memory) {
+            (_, Some(bytes)) => Ok(Box::new(&bytes[..])),
+            (Some(path), None) => File::open(path).map(|file| Box::new(file) as _),
+            (None, None) => Ok(Box::new(io::stdin().lock())),
         };
         let file = match opened {
             Ok(file) => file,

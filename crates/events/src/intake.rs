@@ -1,0 +1,402 @@
+//! Events that come one by one and are in memory already: a service's way in.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use eqlipse_batch::{Arrival, BatchBuilder, EventBatch, OrderKey, RowMeta, Schema};
+use thiserror::Error;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::ReadError;
+use crate::json::{Action, Decoded, Decoder, Operation, Refusal};
+use crate::reserved::Reserved;
+
+/// Why a document is no event.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum IntakeError {
+    /// It is no JSON object, too deep, or an alert.
+    #[error("{0}")]
+    Refused(String),
+    /// A hit or a search response around events.
+    #[error("{0} around a document, not a document: send what is in its _source")]
+    Wrapped(&'static str),
+}
+
+impl From<Refusal> for IntakeError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal.to_string())
+    }
+}
+
+/// A document on its way in.
+#[derive(Clone, Copy, Debug)]
+pub struct IncomingEvent<'a> {
+    /// The document, a JSON object.
+    pub document: &'a str,
+    /// The index or data stream it goes to.
+    pub index: &'a str,
+    /// The id that its sender gave it.
+    pub id: Option<&'a str>,
+    /// What tells it from copies of itself.
+    pub identity: Identity<'a>,
+    /// Where it stands among all events.
+    pub arrival: Arrival,
+}
+
+/// Where an event's identity comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Identity<'a> {
+    /// It was found before.
+    Known(Option<u128>),
+    /// The document as it was sent, before anything was added that differs from copy to copy.
+    Of(&'a str),
+}
+
+/// What was learnt of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Its place in time, and its identity.
+    pub meta: RowMeta,
+    /// Its text is only nearly JSON; see [`clean_document`].
+    pub needs_cleaning: bool,
+}
+
+/// Decodes documents into a batch.
+pub struct Intake {
+    decoder: Decoder,
+    builder: BatchBuilder,
+    action: Action,
+}
+
+impl Intake {
+    /// An intake for batches of this schema.
+    ///
+    /// # Errors
+    /// If the schema was built without [`reserve`](crate::reserve).
+    pub fn new(schema: &Arc<Schema>) -> Result<Self, ReadError> {
+        let reserved = Reserved::find(schema).map_err(ReadError::Schema)?;
+        Ok(Self {
+            decoder: Decoder::new(schema.clone(), reserved),
+            builder: BatchBuilder::new(schema.clone()),
+            action: Action { operation: Operation::Document, index: None, id: None },
+        })
+    }
+
+    /// Adds an event to the batch under way.
+    ///
+    /// # Errors
+    /// If the document is no event; the batch is then as before.
+    pub fn add(&mut self, event: &IncomingEvent<'_>) -> Result<Admitted, IntakeError> {
+        set(&mut self.action.index, Some(event.index));
+        set(&mut self.action.id, event.id);
+        let facts = match self.decoder.decode(&mut self.builder, event.document, Some(&self.action))? {
+            Decoded::SearchResponse => return Err(IntakeError::Wrapped("a search response")),
+            Decoded::Event(_) if self.decoder.is_hit() => {
+                self.builder.abort_row();
+                return Err(IntakeError::Wrapped("a hit"));
+            }
+            Decoded::Event(facts) => facts,
+        };
+        let identity = match event.identity {
+            Identity::Known(identity) => identity,
+            Identity::Of(text) => facts.identity.map(|_| identity(text, event.id)),
+        };
+        let order = OrderKey { time: facts.time, tiebreaker: facts.sequence, arrival: event.arrival };
+        let meta = RowMeta { order, identity };
+        self.builder.end_row(meta);
+        Ok(Admitted { meta, needs_cleaning: facts.repaired || event.document.contains(['\n', '\r']) })
+    }
+
+    /// How many events the batch has.
+    pub fn len(&self) -> usize {
+        self.builder.len()
+    }
+
+    /// Whether the batch has no event.
+    pub fn is_empty(&self) -> bool {
+        self.builder.is_empty()
+    }
+
+    /// The batch. Its documents cannot be asked for.
+    pub fn batch(&mut self) -> &EventBatch {
+        self.builder.batch()
+    }
+
+    /// Begins a new batch.
+    pub fn clear(&mut self) {
+        self.builder.clear();
+    }
+}
+
+fn set(place: &mut Option<String>, text: Option<&str>) {
+    match (text, place) {
+        (Some(text), Some(known)) => {
+            known.clear();
+            known.push_str(text);
+        }
+        (text, place) => *place = text.map(str::to_owned),
+    }
+}
+
+/// As the decoder makes it.
+fn identity(text: &str, id: Option<&str>) -> u128 {
+    let mut hasher = Xxh3::new();
+    hasher.update(text.as_bytes());
+    hasher.update(id.unwrap_or_default().as_bytes());
+    hasher.digest128()
+}
+
+/// The document as sound JSON without line breaks.
+pub fn clean_document(document: &str) -> String {
+    let mut clean = Vec::with_capacity(document.len());
+    crate::json::write_source(document.as_bytes(), &mut clean);
+    String::from_utf8_lossy(&clean).into_owned()
+}
+
+/// The document with `event.ingested` set to `time`, in place of any that it has; `None` if it is no JSON object.
+pub fn stamp_ingested(document: &str, time: &str) -> Option<String> {
+    let (place, text) = stamp_place(document.as_bytes(), time)?;
+    let mut stamped = String::with_capacity(document.len() + text.len());
+    stamped.push_str(document.get(..place.start)?);
+    stamped.push_str(&text);
+    stamped.push_str(document.get(place.end..)?);
+    Some(stamped)
+}
+
+/// Which bytes to replace, and by what.
+fn stamp_place(bytes: &[u8], time: &str) -> Option<(Range<usize>, String)> {
+    let mut root = Members::open(bytes, 0)?;
+    let first = root.at;
+    let mut event = None;
+    while let Some((key, value)) = root.next()? {
+        match &bytes[key] {
+            b"event.ingested" => return Some((value, format!("\"{time}\""))),
+            b"event" if bytes[value.start] == b'{' => event = Some(value.start),
+            _ => {}
+        }
+    }
+    let Some(event) = event else {
+        let comma = if root.is_first { "" } else { "," };
+        return Some((first..first, format!("\"event\":{{\"ingested\":\"{time}\"}}{comma}")));
+    };
+    let mut members = Members::open(bytes, event)?;
+    let first = members.at;
+    while let Some((key, value)) = members.next()? {
+        if &bytes[key] == b"ingested" {
+            return Some((value, format!("\"{time}\"")));
+        }
+    }
+    let comma = if members.is_first { "" } else { "," };
+    Some((first..first, format!("\"ingested\":\"{time}\"{comma}")))
+}
+
+/// The members of an object, by their places in the text.
+struct Members<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    is_first: bool,
+}
+
+impl<'a> Members<'a> {
+    /// Begins with the object at `at`, or after the blanks there.
+    fn open(bytes: &'a [u8], at: usize) -> Option<Self> {
+        let mut members = Self { bytes, at, is_first: true };
+        members.skip_blanks();
+        (*bytes.get(members.at)? == b'{').then(|| {
+            members.at += 1;
+            members
+        })
+    }
+
+    /// The places of the next key, without its quotes, and of its value; `Some(None)` at the end.
+    #[allow(clippy::type_complexity, reason = "two places, and whether there are any")]
+    fn next(&mut self) -> Option<Option<(Range<usize>, Range<usize>)>> {
+        self.skip_blanks();
+        match (*self.bytes.get(self.at)?, self.is_first) {
+            (b'}', _) => return Some(None),
+            (b',', false) => {
+                self.at += 1;
+                self.skip_blanks();
+            }
+            (_, true) => {}
+            _ => return None,
+        }
+        self.is_first = false;
+        let key = self.string()?;
+        self.skip_blanks();
+        if *self.bytes.get(self.at)? != b':' {
+            return None;
+        }
+        self.at += 1;
+        self.skip_blanks();
+        let start = self.at;
+        self.skip_value()?;
+        Some(Some((key, start..self.at)))
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
+            self.at += 1;
+        }
+    }
+
+    /// Passes over a string, and says where its inside is.
+    fn string(&mut self) -> Option<Range<usize>> {
+        if *self.bytes.get(self.at)? != b'"' {
+            return None;
+        }
+        let start = self.at + 1;
+        let mut at = start;
+        loop {
+            at += memchr::memchr2(b'"', b'\\', self.bytes.get(at..)?)?;
+            if self.bytes[at] == b'"' {
+                self.at = at + 1;
+                return Some(start..at);
+            }
+            at += 2;
+        }
+    }
+
+    fn skip_value(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            match *self.bytes.get(self.at)? {
+                b'"' => _ = self.string()?,
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                }
+                _ if depth == 0 => {
+                    let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace();
+                    self.at += self.bytes[self.at..].iter().position(ends)?;
+                }
+                _ => self.at += 1,
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eqlipse_batch::SchemaBuilder;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn ingested_is_set_once() {
+        let cases = [
+            (r#"{}"#, r#"{"event":{"ingested":"T"}}"#),
+            (r#" {"a":1}"#, r#" {"event":{"ingested":"T"},"a":1}"#),
+            (r#"{"event":{}}"#, r#"{"event":{"ingested":"T"}}"#),
+            (r#"{"a":{"event":{}},"event":{"kind":"x"}}"#, r#"{"a":{"event":{}},"event":{"ingested":"T","kind":"x"}}"#),
+            (r#"{"event":{"a":"}\"","ingested":17,"b":[{}]}}"#, r#"{"event":{"a":"}\"","ingested":"T","b":[{}]}}"#),
+            (r#"{"event.ingested":"then","b":null}"#, r#"{"event.ingested":"T","b":null}"#),
+            (r#"{"event":"odd","n":-1.5e3}"#, r#"{"event":{"ingested":"T"},"event":"odd","n":-1.5e3}"#),
+        ];
+        for (document, stamped) in cases {
+            assert_eq!(stamp_ingested(document, "T").as_deref(), Some(stamped), "{document}");
+        }
+        for odd in ["", "[]", "1", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":\"\\", "{a:1}", "{\"a\":1 \"b\":2}"] {
+            assert_eq!(stamp_ingested(odd, "T"), None, "{odd}");
+        }
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[ -~é\\n]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::vec(("event|ingested|event.ingested|[a-z\"{}]{0,3}", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_else_is_changed(document in values(), pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
+            let stamped = stamp_ingested(&text.unwrap(), "T");
+            let Value::Object(mut before) = document else {
+                prop_assert_eq!(stamped, None);
+                return Ok(());
+            };
+            let mut after: serde_json::Map<String, Value> = serde_json::from_str(&stamped.unwrap()).unwrap();
+            if after.remove("event.ingested") == Some(json!("T")) {
+                before.remove("event.ingested");
+            } else if before.get("event").is_some_and(Value::is_object) {
+                prop_assert_eq!(after["event"].as_object_mut().unwrap().remove("ingested"), Some(json!("T")));
+                before["event"].as_object_mut().unwrap().remove("ingested");
+            } else if !before.contains_key("event") {
+                prop_assert_eq!(after.remove("event"), Some(json!({"ingested": "T"})));
+            }
+            before.remove("event.ingested");
+            after.remove("event.ingested");
+            prop_assert_eq!(Value::Object(after), Value::Object(before));
+        }
+
+        #[test]
+        fn any_text_will_do(text in "[{}\\[\\]\",:\\\\a-c0 ]{0,40}") {
+            stamp_ingested(&text, "T");
+        }
+    }
+
+    #[test]
+    fn documents_become_rows() {
+        let mut schema = SchemaBuilder::default();
+        let name = schema.add("process.name");
+        crate::reserve(&mut schema);
+        let schema = schema.build();
+        let mut intake = Intake::new(&schema).unwrap();
+        let event = |document, id| IncomingEvent {
+            document,
+            index: "logs-x-default",
+            id,
+            identity: Identity::Of("original"),
+            arrival: Arrival { source: 0, position: 7 },
+        };
+        let document = r#"{"@timestamp":"1970-01-01T00:00:01Z","event":{"id":"1"},"process":{"name":"a"}}"#;
+        let admitted = intake.add(&event(document, None)).unwrap();
+        assert_eq!(admitted.meta.order.time, Some(1_000_000_000));
+        assert_eq!(admitted.meta.identity, Some(identity("original", None)));
+        assert!(!admitted.needs_cleaning);
+        // Without an id of its own, two texts that look alike may be two events.
+        assert_eq!(intake.add(&event("{\"a\":\n1}", None)).unwrap().meta.identity, None);
+        assert!(intake.add(&event("{}", Some("x"))).unwrap().meta.identity.is_some());
+        for (odd, message) in [
+            ("[1]", "not a JSON object"),
+            (r#"{"kibana.alert.uuid":"x"}"#, "an alert"),
+            (r#"{"_index":"x","_source":{"a":1}}"#, "a hit around"),
+            (r#"{"hits":{"hits":[]}}"#, "a search response around"),
+            ("{", "EOF"),
+        ] {
+            let error = intake.add(&event(odd, None)).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        assert_eq!(intake.len(), 3);
+        let batch = intake.batch();
+        assert_eq!(batch.column(name).rows(), [0]);
+        assert_eq!(batch.rows()[0], admitted.meta);
+        intake.clear();
+        assert!(intake.is_empty());
+    }
+
+    #[test]
+    fn cleaning() {
+        assert_eq!(clean_document("{\n \"a\": \"\\ud800\"}"), "{\"a\":\"\\ufffd\"}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Events of a store as a file, and its documents by row.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use eqlipse_batch::RowMeta;
+use thiserror::Error;
+
+use super::census::Census;
+use super::spool::Entry;
+use super::write::FileWriter;
+use super::{GroupDocuments, ParquetError, ParquetFile};
+use crate::json::logical_index;
+
+/// An event to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentEvent<'a> {
+    /// The index or data stream it belongs to.
+    pub index: &'a str,
+    /// Its id there.
+    pub id: &'a str,
+    /// The document, a sound JSON object without line breaks.
+    pub document: &'a str,
+    /// Its place in time, and its identity.
+    pub meta: RowMeta,
+}
+
+impl SegmentEvent<'_> {
+    /// Appends it as a hit.
+    pub fn write_hit(&self, out: &mut Vec<u8>) {
+        let text = |text: &str| serde_json::Value::from(text).to_string();
+        out.extend_from_slice(b"{\"_index\":");
+        out.extend_from_slice(text(self.index).as_bytes());
+        out.extend_from_slice(b",\"_id\":");
+        out.extend_from_slice(text(self.id).as_bytes());
+        out.extend_from_slice(b",\"_source\":");
+        out.extend_from_slice(self.document.as_bytes());
+        out.push(b'}');
+    }
+}
+
+/// Writes events to a Parquet file, row by row in this order. They are gone through twice: the columns must be known
+/// before the first row is written.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_segment<'a>(
+    events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut census = Census::default();
+    events.clone().for_each(|event| census.add(event.document));
+    let mut file = FileWriter::new(census.layout(), out)?;
+    let mut entry = Entry::default();
+    for event in events {
+        entry.hit.clear();
+        event.write_hit(&mut entry.hit);
+        entry.index_names.clear();
+        entry.index_names.push(logical_index(event.index).to_owned());
+        entry.set_meta(&event.meta);
+        file.add(&entry)?;
+    }
+    file.finish()
+}
+
+/// Why a segment cannot be read.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct SegmentError(String);
+
+impl From<ParquetError> for SegmentError {
+    fn from(error: ParquetError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Row groups that are kept open at most.
+const MAX_OPEN_GROUPS: usize = 16;
+
+/// A file that [`write_segment`] wrote, to read its documents.
+pub struct Segment {
+    file: Arc<ParquetFile>,
+    /// The first row of each row group, and behind them how many rows there are.
+    starts: Vec<usize>,
+    open: Vec<(usize, GroupDocuments)>,
+}
+
+impl Segment {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or eqlipse did not write it.
+    pub fn open(path: &Path) -> Result<Self, SegmentError> {
+        let file = ParquetFile::open(path)?;
+        let mut starts = vec![0];
+        for group in 0..file.groups() {
+            starts.push(starts[group] + file.rows(group)?);
+        }
+        Ok(Self { file: Arc::new(file), starts, open: Vec::new() })
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.starts.last().copied().unwrap_or_default()
+    }
+
+    /// Appends the document of a row in the shape of a hit, with `_index`, `_id` and `_source`.
+    ///
+    /// # Errors
+    /// If there is no such row, or its page is damaged.
+    pub fn write_hit(&mut self, row: usize, out: &mut Vec<u8>) -> Result<(), SegmentError> {
+        if row >= self.rows() {
+            return Err(SegmentError(format!("no row {row}: there are {}", self.rows())));
+        }
+        let group = self.starts.partition_point(|start| *start <= row) - 1;
+        let place = match self.open.iter().position(|(number, _)| *number == group) {
+            Some(place) => place,
+            None => {
+                if self.open.len() == MAX_OPEN_GROUPS {
+                    self.open.remove(0);
+                }
+                self.open.push((group, GroupDocuments::open(&self.file, group)?));
+                self.open.len() - 1
+            }
+        };
+        Ok(self.open[place].1.write_hit(row - self.starts[group], out)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eqlipse_batch::{Arrival, OrderKey};
+
+    use super::*;
+
+    #[test]
+    fn documents_come_back_by_row() {
+        let documents: Vec<String> =
+            (0..300).map(|row| format!("{{\"n\":{row},\"process\":{{\"pid\":{row}}}}}")).collect();
+        let events = documents.iter().zip(0..).map(|(document, row)| SegmentEvent {
+            index: "logs-x-default",
+            id: "i\"d",
+            document,
+            meta: RowMeta {
+                order: OrderKey { time: Some(row), tiebreaker: None, arrival: Arrival::default() },
+                identity: None,
+            },
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        write_segment(events, &mut &*file.as_file()).unwrap();
+        let mut segment = Segment::open(file.path()).unwrap();
+        assert_eq!(segment.rows(), 300);
+        for row in [299, 0, 7] {
+            let mut hit = Vec::new();
+            segment.write_hit(row, &mut hit).unwrap();
+            let expected = format!(r#"{{"_index":"logs-x-default","_id":"i\"d","_source":{}}}"#, documents[row]);
+            assert_eq!(String::from_utf8(hit).unwrap(), expected);
+        }
+        assert!(segment.write_hit(300, &mut Vec::new()).is_err());
+        assert!(Segment::open(Path::new("/dev/null")).is_err());
+    }
+}
