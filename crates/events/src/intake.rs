@@ -153,41 +153,68 @@ pub fn clean_document(document: &str) -> String {
     String::from_utf8_lossy(&clean).into_owned()
 }
 
-/// The document with `event.ingested` set to `time`, in place of any that it has; `None` if it is no JSON object.
-pub fn stamp_ingested(document: &str, time: &str) -> Option<String> {
-    let (place, text) = stamp_place(document.as_bytes(), time)?;
-    let mut stamped = String::with_capacity(document.len() + text.len());
-    stamped.push_str(document.get(..place.start)?);
-    stamped.push_str(&text);
-    stamped.push_str(document.get(place.end..)?);
+/// The document with `event.ingested` set to `time`, in place of any that it has, and `@timestamp` too if it has none;
+/// `None` if it is no JSON object.
+pub fn stamp_arrival(document: &str, time: &str) -> Option<String> {
+    let stamp = Stamp::find(document.as_bytes(), time)?;
+    let mut stamped = String::with_capacity(document.len() + stamp.text.len() + time.len() + 20);
+    stamped.push_str(document.get(..stamp.first)?);
+    if !stamp.has_timestamp {
+        // `event` stands behind it in any case.
+        stamped.push_str(&format!("\"@timestamp\":\"{time}\","));
+    }
+    stamped.push_str(document.get(stamp.first..stamp.place.start)?);
+    stamped.push_str(&stamp.text);
+    stamped.push_str(document.get(stamp.place.end..)?);
     Some(stamped)
 }
 
-/// Which bytes to replace, and by what.
-fn stamp_place(bytes: &[u8], time: &str) -> Option<(Range<usize>, String)> {
-    let mut root = Members::open(bytes, 0)?;
-    let first = root.at;
-    let mut event = None;
-    while let Some((key, value)) = root.next()? {
-        match &bytes[key] {
-            b"event.ingested" => return Some((value, format!("\"{time}\""))),
-            b"event" if bytes[value.start] == b'{' => event = Some(value.start),
-            _ => {}
+/// Where `event.ingested` goes.
+struct Stamp {
+    /// Which bytes to replace.
+    place: Range<usize>,
+    text: String,
+    /// Where the document's members begin.
+    first: usize,
+    has_timestamp: bool,
+}
+
+impl Stamp {
+    fn find(bytes: &[u8], time: &str) -> Option<Self> {
+        let mut root = Members::open(bytes, 0)?;
+        let first = root.at;
+        let (mut event, mut dotted, mut has_timestamp) = (None, None, false);
+        while let Some((key, value)) = root.next()? {
+            match &bytes[key] {
+                b"event.ingested" => dotted = Some(value),
+                b"event" if bytes[value.start] == b'{' => event = Some(value.start),
+                b"@timestamp" => has_timestamp = true,
+                _ => {}
+            }
         }
+        let (place, text) = match (dotted, event) {
+            (Some(value), _) => (value, format!("\"{time}\"")),
+            (None, Some(event)) => Self::within(bytes, event, time)?,
+            (None, None) => {
+                let comma = if root.is_first { "" } else { "," };
+                (first..first, format!("\"event\":{{\"ingested\":\"{time}\"}}{comma}"))
+            }
+        };
+        Some(Self { place, text, first, has_timestamp })
     }
-    let Some(event) = event else {
-        let comma = if root.is_first { "" } else { "," };
-        return Some((first..first, format!("\"event\":{{\"ingested\":\"{time}\"}}{comma}")));
-    };
-    let mut members = Members::open(bytes, event)?;
-    let first = members.at;
-    while let Some((key, value)) = members.next()? {
-        if &bytes[key] == b"ingested" {
-            return Some((value, format!("\"{time}\"")));
+
+    /// Within the object `event`.
+    fn within(bytes: &[u8], event: usize, time: &str) -> Option<(Range<usize>, String)> {
+        let mut members = Members::open(bytes, event)?;
+        let first = members.at;
+        while let Some((key, value)) = members.next()? {
+            if &bytes[key] == b"ingested" {
+                return Some((value, format!("\"{time}\"")));
+            }
         }
+        let comma = if members.is_first { "" } else { "," };
+        Some((first..first, format!("\"ingested\":\"{time}\"{comma}")))
     }
-    let comma = if members.is_first { "" } else { "," };
-    Some((first..first, format!("\"ingested\":\"{time}\"{comma}")))
 }
 
 /// The members of an object, by their places in the text.
@@ -292,21 +319,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ingested_is_set_once() {
+    fn arrival_is_set_once() {
         let cases = [
-            (r#"{}"#, r#"{"event":{"ingested":"T"}}"#),
-            (r#" {"a":1}"#, r#" {"event":{"ingested":"T"},"a":1}"#),
-            (r#"{"event":{}}"#, r#"{"event":{"ingested":"T"}}"#),
-            (r#"{"a":{"event":{}},"event":{"kind":"x"}}"#, r#"{"a":{"event":{}},"event":{"ingested":"T","kind":"x"}}"#),
-            (r#"{"event":{"a":"}\"","ingested":17,"b":[{}]}}"#, r#"{"event":{"a":"}\"","ingested":"T","b":[{}]}}"#),
-            (r#"{"event.ingested":"then","b":null}"#, r#"{"event.ingested":"T","b":null}"#),
-            (r#"{"event":"odd","n":-1.5e3}"#, r#"{"event":{"ingested":"T"},"event":"odd","n":-1.5e3}"#),
+            (r#"{}"#, r#"{"@timestamp":"T","event":{"ingested":"T"}}"#),
+            (r#" {"@timestamp":1}"#, r#" {"event":{"ingested":"T"},"@timestamp":1}"#),
+            (r#"{"event":{}}"#, r#"{"@timestamp":"T","event":{"ingested":"T"}}"#),
+            (
+                r#"{"a":{"event":{}},"@timestamp":1,"event":{"kind":"x"}}"#,
+                r#"{"a":{"event":{}},"@timestamp":1,"event":{"ingested":"T","kind":"x"}}"#,
+            ),
+            (
+                r#"{"event":{"a":"}\"","ingested":17,"b":[{}]}}"#,
+                r#"{"@timestamp":"T","event":{"a":"}\"","ingested":"T","b":[{}]}}"#,
+            ),
+            (r#"{"event.ingested":"then","@timestamp":2}"#, r#"{"event.ingested":"T","@timestamp":2}"#),
+            (
+                r#"{"event":"odd","n":-1.5e3}"#,
+                r#"{"@timestamp":"T","event":{"ingested":"T"},"event":"odd","n":-1.5e3}"#,
+            ),
         ];
         for (document, stamped) in cases {
-            assert_eq!(stamp_ingested(document, "T").as_deref(), Some(stamped), "{document}");
+            assert_eq!(stamp_arrival(document, "T").as_deref(), Some(stamped), "{document}");
         }
         for odd in ["", "[]", "1", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":\"\\", "{a:1}", "{\"a\":1 \"b\":2}"] {
-            assert_eq!(stamp_ingested(odd, "T"), None, "{odd}");
+            assert_eq!(stamp_arrival(odd, "T"), None, "{odd}");
         }
     }
 
@@ -320,7 +356,7 @@ mod tests {
         leaf.prop_recursive(3, 24, 4, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                proptest::collection::vec(("event|ingested|event.ingested|[a-z\"{}]{0,3}", inner), 0..4)
+                proptest::collection::vec(("event|ingested|event.ingested|@timestamp|[a-z\"{}]{0,3}", inner), 0..4)
                     .prop_map(|members| Value::Object(members.into_iter().collect())),
             ]
         })
@@ -330,12 +366,15 @@ mod tests {
         #[test]
         fn nothing_else_is_changed(document in values(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
-            let stamped = stamp_ingested(&text.unwrap(), "T");
+            let stamped = stamp_arrival(&text.unwrap(), "T");
             let Value::Object(mut before) = document else {
                 prop_assert_eq!(stamped, None);
                 return Ok(());
             };
             let mut after: serde_json::Map<String, Value> = serde_json::from_str(&stamped.unwrap()).unwrap();
+            if !before.contains_key("@timestamp") {
+                prop_assert_eq!(after.remove("@timestamp"), Some(json!("T")));
+            }
             if after.remove("event.ingested") == Some(json!("T")) {
                 before.remove("event.ingested");
             } else if before.get("event").is_some_and(Value::is_object) {
@@ -351,7 +390,7 @@ mod tests {
 
         #[test]
         fn any_text_will_do(text in "[{}\\[\\]\",:\\\\a-c0 ]{0,40}") {
-            stamp_ingested(&text, "T");
+            stamp_arrival(&text, "T");
         }
     }
 

@@ -25,7 +25,7 @@ pub use container::{
 };
 pub use convert::{ConvertError, convert};
 pub use inputs::{DiscoverOptions, Discovery, InputProblem, STDIN, Source, discover};
-pub use intake::{Admitted, Identity, IncomingEvent, Intake, IntakeError, clean_document, stamp_ingested};
+pub use intake::{Admitted, Identity, IncomingEvent, Intake, IntakeError, clean_document, stamp_arrival};
 pub use parquet::{
     MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
     Segment, SegmentError, SegmentEvent, convert_to_parquet, write_segment,

@@ -87,6 +87,11 @@ impl MatchList {
         &self.kept.events
     }
 
+    /// The same, to be given other places and handles.
+    pub fn events_mut(&mut self) -> &mut [MatchedEvent] {
+        &mut self.kept.events
+    }
+
     /// About how many bytes of memory it takes.
     pub fn memory(&self) -> usize {
         let rows = self.kept.rows.iter().map(Vec::len).sum::<usize>() * size_of::<StageRow>();

@@ -1,0 +1,1 @@
+//! The scheduler: which rule runs over which window, and what it finds.

@@ -1,0 +1,1 @@
+//! The service: HTTP APIs, inputs, security, metrics.

@@ -1,0 +1,166 @@
+//! Recent events, in memory.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use eqlipse_batch::RowMeta;
+use eqlipse_engine::MatchList;
+use eqlipse_events::SegmentEvent;
+
+/// Events that came in together, or after each other.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// The sequence number of the first event.
+    pub(crate) first: u64,
+    /// From which row on, events arrived when.
+    pub(crate) arrivals: Vec<(u32, i64)>,
+    /// Indices, ids and documents.
+    texts: String,
+    pub(crate) events: Vec<ChunkEvent>,
+    /// What matched, with rows as handles.
+    lists: RwLock<Vec<Listed>>,
+    /// The documents as NDJSON hits, made when a query asks.
+    hits: OnceLock<Arc<[u8]>>,
+}
+
+/// What the rules of one generation matched.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    /// Lists of one generation are of the same rules, so that they can be joined.
+    pub(crate) generation: u64,
+    pub(crate) list: Arc<MatchList>,
+}
+
+/// Where an event stands in its chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkEvent {
+    index: Range<u32>,
+    id: Range<u32>,
+    document: Range<u32>,
+    pub(crate) meta: RowMeta,
+    /// Hash of an id that its sender gave it.
+    pub(crate) own_id: Option<u64>,
+}
+
+/// Puts events together.
+#[derive(Debug, Default)]
+pub(crate) struct ChunkBuilder {
+    texts: String,
+    events: Vec<ChunkEvent>,
+}
+
+impl ChunkBuilder {
+    pub(crate) fn add(&mut self, index: &str, id: &str, document: &str, meta: RowMeta, own_id: Option<u64>) {
+        let [index, id, document] = [index, id, document].map(|text| {
+            let start = self.texts.len() as u32;
+            self.texts.push_str(text);
+            start..self.texts.len() as u32
+        });
+        self.events.push(ChunkEvent { index, id, document, meta, own_id });
+    }
+
+    /// The sequence number of the first event.
+    pub(crate) fn first_sequence(&self) -> Option<u64> {
+        self.events.first().map(|event| event.meta.order.arrival.position)
+    }
+
+    /// Bytes of text so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.texts.len()
+    }
+
+    pub(crate) fn finish(mut self, first: u64, arrivals: Vec<(u32, i64)>, lists: Vec<Listed>) -> Chunk {
+        self.texts.shrink_to_fit();
+        let (lists, hits) = (RwLock::new(lists), OnceLock::new());
+        Chunk { first, arrivals, texts: self.texts, events: self.events, lists, hits }
+    }
+}
+
+impl Chunk {
+    fn text(&self, range: &Range<u32>) -> &str {
+        self.texts.get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+
+    pub(crate) fn event(&self, row: u32) -> Option<SegmentEvent<'_>> {
+        let event = self.events.get(row as usize)?;
+        let (index, id, document) = (self.text(&event.index), self.text(&event.id), self.text(&event.document));
+        Some(SegmentEvent { index, id, document, meta: event.meta })
+    }
+
+    /// When the event of a row arrived.
+    pub(crate) fn ingested(&self, row: u32) -> i64 {
+        let place = self.arrivals.partition_point(|(first, _)| *first <= row);
+        self.arrivals[..place].last().map_or(0, |(_, time)| *time)
+    }
+
+    /// The sequence number behind its last event.
+    pub(crate) fn end(&self) -> u64 {
+        self.events.last().map_or(self.first, |event| event.meta.order.arrival.position + 1)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let hits = self.hits.get().map_or(0, |hits| hits.len());
+        let lists = self.lists().iter().map(|listed| listed.list.memory()).sum::<usize>();
+        self.texts.len() + self.events.len() * size_of::<ChunkEvent>() + lists + hits
+    }
+
+    /// What was matched so far.
+    pub(crate) fn lists(&self) -> Vec<Listed> {
+        self.lists.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds what was matched later.
+    pub(crate) fn add_list(&self, listed: Listed) {
+        self.lists.write().unwrap_or_else(PoisonError::into_inner).push(listed);
+    }
+
+    /// The generations of its lists.
+    pub(crate) fn generations(&self) -> Vec<u64> {
+        self.lists().iter().map(|listed| listed.generation).collect()
+    }
+
+    /// The events as NDJSON.
+    pub(crate) fn hits(&self) -> &Arc<[u8]> {
+        self.hits.get_or_init(|| {
+            let mut bytes = Vec::with_capacity(self.texts.len() + self.events.len() * 64);
+            for row in 0..self.events.len() as u32 {
+                if let Some(event) = self.event(row) {
+                    event.write_hit(&mut bytes);
+                    bytes.push(b'\n');
+                }
+            }
+            bytes.into()
+        })
+    }
+
+    /// One chunk of several that follow each other and have lists of the same [generations](Self::generations).
+    pub(crate) fn join(chunks: &[&Chunk]) -> Chunk {
+        let mut joined = ChunkBuilder::default();
+        let (mut arrivals, mut starts) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            let start = joined.events.len() as u32;
+            starts.push(u64::from(start));
+            arrivals.extend(chunk.arrivals.iter().map(|(row, time)| (row + start, *time)));
+            for (event, row) in chunk.events.iter().zip(0..) {
+                if let Some(SegmentEvent { index, id, document, meta }) = chunk.event(row) {
+                    joined.add(index, id, document, meta, event.own_id);
+                }
+            }
+        }
+        let lists = join_lists(chunks, |chunk, row| Some(starts[chunk] + row));
+        joined.finish(chunks.first().map_or(0, |chunk| chunk.first), arrivals, lists)
+    }
+}
+
+/// The lists of several chunks of the same generations, joined. `handle` is given the number of a chunk and a row in it.
+pub(crate) fn join_lists(chunks: &[&Chunk], handle: impl Fn(usize, u64) -> Option<u64>) -> Vec<Listed> {
+    let all: Vec<Vec<Listed>> = chunks.iter().map(|chunk| chunk.lists()).collect();
+    let generations = all.first().map(|lists| lists.iter().map(|listed| listed.generation).collect::<Vec<_>>());
+    let joined = generations.into_iter().flatten().enumerate().map(|(place, generation)| {
+        let lists: Vec<&MatchList> = all.iter().map(|lists| &*lists[place].list).collect();
+        let list = MatchList::join(&lists, |chunk, _, event| handle(chunk, event.handle));
+        Listed { generation, list: Arc::new(list) }
+    });
+    joined.collect()
+}

@@ -1,0 +1,86 @@
+//! What can go wrong.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why the store as a whole cannot do something.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A file or folder.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// The catalogue of segments.
+    #[error("catalogue of segments: {0}")]
+    Catalogue(#[from] rusqlite::Error),
+    /// A segment that cannot be read.
+    #[error("segment {path}: {reason}")]
+    Segment {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another process has the folder open.
+    #[error("{0}: another eqlipse has this data folder open")]
+    Locked(PathBuf),
+    /// The rules were compiled without what the reader needs.
+    #[error("internal error, please report it: {0}")]
+    Rules(String),
+}
+
+impl StoreError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |error| Self::Io { path, error }
+    }
+}
+
+/// Why a document was not taken.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Refused {
+    /// It is no event.
+    #[error("{0}")]
+    NotAnEvent(String),
+    /// An event with this id is there already.
+    #[error("[{id}]: version conflict, document already exists")]
+    Conflict {
+        /// The id.
+        id: String,
+    },
+    /// It is longer than the store takes.
+    #[error("document of {bytes} bytes is longer than the limit of {limit} bytes (max_document_bytes)")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Its index has no name that the store takes.
+    #[error("invalid index name [{0}]: lower case letters, digits and . _ - only, at most 255 bytes")]
+    IndexName(String),
+}
+
+/// Why nothing of a request was taken. It can be sent again.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// More is under way than memory allows.
+    #[error("too many events are under way (max_memory); try again later")]
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The log could not be written: most often, no space is left.
+    #[error("events cannot be written: {0}")]
+    Log(String),
+    /// The store is being closed.
+    #[error("the service is stopping")]
+    Closed,
+}

@@ -1,0 +1,552 @@
+//! The background work: recent chunks into segments, small segments into larger ones, old ones away, and new rules over
+//! what is there.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eqlipse_batch::EventBatch;
+use eqlipse_engine::{Collector, Coverage, MatchList, Matcher};
+use eqlipse_events::{Discovery, Identity, Progress, ReadOptions, Segment, SegmentEvent, Source, write_segment};
+use jiff::Timestamp;
+use walkdir::WalkDir;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::StoreError;
+use crate::chunk::{Chunk, Listed, join_lists};
+use crate::matching::StoreRules;
+use crate::part::{Part, PartKind, Span};
+use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
+use crate::store::{Inner, lock};
+
+/// How often the background looks around.
+const PERIOD: Duration = Duration::from_millis(500);
+/// Neighbouring chunks are put together up to this size: requests may be small, and every part costs each rule a look.
+const JOINED_BYTES: usize = 8 << 20;
+/// The most events of a segment.
+const MAX_SEGMENT_ROWS: usize = 1_000_000;
+/// Segments of a data stream and day are put together while they have no more events than this in all.
+const COMPACTED_ROWS: u32 = 200_000;
+/// And when there are so many of them.
+const COMPACTED_SEGMENTS: usize = 8;
+
+/// Runs until the store is closed.
+pub(crate) fn maintain(inner: &Inner) {
+    while !inner.is_closing() {
+        inner.rest(PERIOD);
+        let now = Timestamp::now().as_nanosecond() as i64;
+        join_chunks(inner);
+        let done = (|| {
+            if is_due(inner, now) {
+                flush(inner)?;
+                compact(inner)?;
+            }
+            prune(inner, now)
+        })();
+        inner.set_problem(done.err().map(|error| error.to_string()));
+        if inner.cache.is_nearly_full() {
+            release_rows(inner);
+        }
+    }
+}
+
+fn recent_chunks(parts: &[Arc<Part>]) -> impl Iterator<Item = &Chunk> {
+    parts.iter().filter_map(|part| match &part.kind {
+        PartKind::Recent(chunk) => Some(chunk),
+        PartKind::Segment(_) => None,
+    })
+}
+
+fn is_due(inner: &Inner, now: i64) -> bool {
+    let snapshot = inner.snapshot();
+    let oldest = recent_chunks(&snapshot.parts).filter_map(|chunk| chunk.arrivals.first()).map(|(_, time)| *time).min();
+    let age = oldest.map_or(0, |oldest| now.saturating_sub(oldest));
+    inner.recent_bytes() > inner.options.flush_bytes || age > inner.options.flush_age.as_nanos() as i64
+}
+
+/// Puts neighbouring small chunks together.
+fn join_chunks(inner: &Inner) {
+    let snapshot = inner.snapshot();
+    let complete = inner.tickets.complete_below();
+    let recent: Vec<&Arc<Part>> = snapshot.recent().collect();
+    let mut run: Vec<&Arc<Part>> = Vec::new();
+    let mut bytes = 0;
+    for part in recent {
+        let PartKind::Recent(chunk) = &part.kind else { continue };
+        let size = chunk.memory();
+        let fits = chunk.end() <= complete
+            && bytes + size <= JOINED_BYTES
+            && run.last().is_none_or(|last| generations(last) == chunk.generations());
+        if !fits {
+            join_run(inner, &run);
+            (run, bytes) = (Vec::new(), 0);
+        }
+        if chunk.end() <= complete {
+            run.push(part);
+            bytes += size;
+        }
+    }
+    join_run(inner, &run);
+}
+
+fn generations(part: &Part) -> Vec<u64> {
+    match &part.kind {
+        PartKind::Recent(chunk) => chunk.generations(),
+        PartKind::Segment(_) => Vec::new(),
+    }
+}
+
+fn join_run(inner: &Inner, run: &[&Arc<Part>]) {
+    // Joining costs a copy: a few at a time are left until there are more.
+    if run.len() < 4 {
+        return;
+    }
+    let _flushing = lock(&inner.flushing);
+    let chunks: Vec<&Chunk> = run.iter().flat_map(|part| recent_chunks(std::slice::from_ref(*part))).collect();
+    let joined = Arc::new(Part::recent(Chunk::join(&chunks)));
+    inner.change(|parts| {
+        let place = parts.iter().position(|part| Arc::ptr_eq(part, run[0]));
+        let is_there = place.is_some_and(|place| {
+            parts[place..].iter().zip(run).filter(|(part, old)| Arc::ptr_eq(part, old)).count() == run.len()
+        });
+        // A rule that came in the meantime has left its list with the old ones.
+        let is_same = generations(&joined) == generations(run[0])
+            && run.iter().all(|old| generations(old) == generations(&joined));
+        if let (Some(place), true, true) = (place, is_there, is_same) {
+            parts.splice(place..place + run.len(), [joined]);
+        }
+    });
+}
+
+/// Writes all complete recent chunks to segments.
+pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
+    let _flushing = lock(&inner.flushing);
+    let complete = inner.tickets.complete_below();
+    let snapshot = inner.snapshot();
+    let taken: Vec<&Arc<Part>> = snapshot
+        .recent()
+        .take_while(|part| recent_chunks(std::slice::from_ref(*part)).all(|chunk| chunk.end() <= complete))
+        .collect();
+    let Some(end) = taken.last().and_then(|part| recent_chunks(std::slice::from_ref(*part)).map(Chunk::end).next())
+    else {
+        return Ok(());
+    };
+    let mut written = Vec::new();
+    let made = (|| {
+        for group in taken.chunk_by(|a, b| generations(a) == generations(b)) {
+            let chunks: Vec<&Chunk> =
+                group.iter().flat_map(|part| recent_chunks(std::slice::from_ref(*part))).collect();
+            write_chunks(inner, &chunks, &mut written)?;
+        }
+        inner.catalogue.replace(&[], &written, Some(end))
+    })();
+    if let Err(error) = made {
+        written.iter().for_each(|entry| remove_files(&segments_folder(inner).join(&entry.path)));
+        return Err(error);
+    }
+    let folder = segments_folder(inner);
+    let segments =
+        written.into_iter().map(|entry| Arc::new(Part::segment(SegmentPart::new(&folder, entry, inner.cache.clone()))));
+    let segments: Vec<Arc<Part>> = segments.collect();
+    inner.change(|parts| {
+        parts.retain(|part| !taken.iter().any(|old| Arc::ptr_eq(part, old)));
+        let behind = parts.iter().take_while(|part| matches!(part.kind, PartKind::Segment(_))).count();
+        parts.splice(behind..behind, segments);
+    });
+    inner.log.forget_below(end)
+}
+
+fn segments_folder(inner: &Inner) -> PathBuf {
+    inner.folder.join("segments")
+}
+
+fn remove_files(parquet: &Path) {
+    _ = fs::remove_file(parquet);
+    _ = fs::remove_file(rows_path(parquet));
+}
+
+/// Writes the events of chunks with lists of the same generations, a segment for each data stream.
+fn write_chunks(inner: &Inner, chunks: &[&Chunk], written: &mut Vec<SegmentEntry>) -> Result<(), StoreError> {
+    // By data stream: the events, by chunk and row.
+    let mut streams: BTreeMap<&str, Vec<(usize, u32)>> = BTreeMap::new();
+    for (number, chunk) in chunks.iter().enumerate() {
+        for row in 0..chunk.events.len() as u32 {
+            if let Some(event) = chunk.event(row) {
+                streams.entry(event.index).or_default().push((number, row));
+            }
+        }
+    }
+    for (index, places) in streams {
+        for places in places.chunks(MAX_SEGMENT_ROWS) {
+            let rows_of: BTreeMap<(usize, u32), u64> = places.iter().copied().zip(0..).collect();
+            let handle = |chunk: usize, row: u64| rows_of.get(&(chunk, row as u32)).copied();
+            let lists: Vec<Listed> = join_lists(chunks, handle);
+            let rows = Rows {
+                sequences: Vec::with_capacity(places.len()),
+                ingested: places.iter().map(|(chunk, row)| chunks[*chunk].ingested(*row)).collect(),
+                own_ids: places.iter().filter_map(|(chunk, row)| chunks[*chunk].events[*row as usize].own_id).collect(),
+                lists: lists.into_iter().map(|listed| listed.list).collect(),
+            };
+            let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
+            written.push(write_one(inner, index, events, rows)?);
+        }
+    }
+    Ok(())
+}
+
+/// Writes one segment. `rows` gets its sequence numbers from the events.
+fn write_one<'a>(
+    inner: &Inner,
+    index: &str,
+    events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
+    mut rows: Rows,
+) -> Result<SegmentEntry, StoreError> {
+    rows.sequences = events.clone().map(|event| event.meta.order.arrival.position).collect();
+    let (mut times, mut ingested) = (Span::default(), Span::default());
+    events.clone().for_each(|event| times.add(event.meta.order.time));
+    rows.ingested.iter().for_each(|time| ingested.add(Some(*time)));
+    let first_sequence = rows.sequences.iter().min().copied().unwrap_or_default();
+    let last_sequence = rows.sequences.iter().max().copied().unwrap_or_default();
+    let day =
+        Timestamp::from_nanosecond(i128::from(ingested.first.unwrap_or_default())).unwrap_or(Timestamp::UNIX_EPOCH);
+    let day = day.strftime("%Y-%m-%d").to_string();
+    let name = format!("{index}/{day}/{first_sequence:016}-{:08}.parquet", rows.sequences.len());
+    let path = segments_folder(inner).join(&name);
+    let folder = path.parent().unwrap_or(&path).to_owned();
+    fs::create_dir_all(&folder).map_err(StoreError::io(&folder))?;
+    let (bytes, checksum) = write_parquet(&path, events).map_err(|error| {
+        remove_files(&path);
+        StoreError::io(&path)(error)
+    })?;
+    let packed = rows.encode().map_err(StoreError::io(&path))?;
+    if let Err(error) = write_lasting(&rows_path(&path), &packed) {
+        remove_files(&path);
+        return Err(error);
+    }
+    let count = rows.sequences.len() as u32;
+    let index = index.to_owned();
+    Ok(SegmentEntry { path: name, index, rows: count, bytes, checksum, first_sequence, last_sequence, times, ingested })
+}
+
+/// Writes the Parquet file, and says how long it is and what its checksum is.
+fn write_parquet<'a>(path: &Path, events: impl Iterator<Item = SegmentEvent<'a>> + Clone) -> io::Result<(u64, u128)> {
+    let mut out = Hashing { file: BufWriter::new(File::create(path)?), hasher: Xxh3::new(), bytes: 0 };
+    write_segment(events, &mut out)?;
+    let file = out.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    Ok((out.bytes, out.hasher.digest128()))
+}
+
+struct Hashing {
+    file: BufWriter<File>,
+    hasher: Xxh3,
+    bytes: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Puts small segments of one data stream and day together.
+fn compact(inner: &Inner) -> Result<(), StoreError> {
+    let snapshot = inner.snapshot();
+    let mut small: BTreeMap<&Path, Vec<&SegmentPart>> = BTreeMap::new();
+    for part in &snapshot.parts {
+        if let PartKind::Segment(segment) = &part.kind
+            && segment.entry.rows < COMPACTED_ROWS / 2
+        {
+            small.entry(Path::new(&segment.entry.path).parent().unwrap_or(Path::new(""))).or_default().push(segment);
+        }
+    }
+    for segments in small.into_values().filter(|segments| segments.len() >= COMPACTED_SEGMENTS) {
+        let mut rows = 0;
+        let fits = |segment: &&&SegmentPart| {
+            rows += segment.entry.rows;
+            rows <= COMPACTED_ROWS
+        };
+        let segments: Vec<&SegmentPart> = segments.iter().take_while(fits).copied().collect();
+        if segments.len() > 1 {
+            compact_segments(inner, &segments)?;
+        }
+    }
+    Ok(())
+}
+
+/// A document that was read back.
+struct ReadBack {
+    hit: Hit,
+    meta: eqlipse_batch::RowMeta,
+}
+
+#[derive(serde::Deserialize)]
+struct Hit {
+    #[serde(rename = "_index")]
+    index: String,
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(rename = "_source")]
+    source: Box<serde_json::value::RawValue>,
+}
+
+fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), StoreError> {
+    let _flushing = lock(&inner.flushing);
+    let all: Vec<Arc<Rows>> = segments.iter().map(|segment| segment.rows()).collect::<Result<_, _>>()?;
+    let lists = |rows: &Rows| rows.lists.iter().map(|list| list.fingerprints().collect()).collect::<Vec<Vec<u128>>>();
+    // What was matched with other rules is not joined: it ages out.
+    if all.iter().any(|rows| lists(rows) != lists(&all[0])) {
+        return Ok(());
+    }
+    let mut events = Vec::new();
+    for (segment, rows) in segments.iter().zip(&all) {
+        events.extend(read_back(segment, rows)?);
+    }
+    let starts: Vec<u64> = all
+        .iter()
+        .scan(0, |start, rows| Some(std::mem::replace(start, *start + rows.sequences.len() as u64)))
+        .collect();
+    let joined = (0..all[0].lists.len()).map(|place| {
+        let lists: Vec<&MatchList> = all.iter().map(|rows| &*rows.lists[place]).collect();
+        Arc::new(MatchList::join(&lists, |list, _, event| Some(starts[list] + event.handle)))
+    });
+    let rows = Rows {
+        sequences: Vec::new(),
+        ingested: all.iter().flat_map(|rows| rows.ingested.iter().copied()).collect(),
+        own_ids: all.iter().flat_map(|rows| rows.own_ids.iter().copied()).collect(),
+        lists: joined.collect(),
+    };
+    let views = events.iter().map(|event| SegmentEvent {
+        index: &event.hit.index,
+        id: &event.hit.id,
+        document: event.hit.source.get(),
+        meta: event.meta,
+    });
+    let entry = write_one(inner, &segments[0].entry.index, views, rows)?;
+    let gone: Vec<&str> = segments.iter().map(|segment| segment.entry.path.as_str()).collect();
+    if let Err(error) = inner.catalogue.replace(&gone, std::slice::from_ref(&entry), None) {
+        remove_files(&segments_folder(inner).join(&entry.path));
+        return Err(error);
+    }
+    let part = Arc::new(Part::segment(SegmentPart::new(&segments_folder(inner), entry, inner.cache.clone())));
+    inner.change(|parts| {
+        let is_gone = |part: &Arc<Part>| match &part.kind {
+            PartKind::Segment(segment) => gone.contains(&segment.entry.path.as_str()),
+            PartKind::Recent(_) => false,
+        };
+        let place = parts.iter().position(is_gone).unwrap_or_default();
+        parts.retain(|part| !is_gone(part));
+        parts.insert(place.min(parts.len()), part);
+    });
+    segments.iter().for_each(|segment| segment.doom());
+    Ok(())
+}
+
+/// All events of a segment: their documents, and what its columns say of their place in time.
+fn read_back(segment: &SegmentPart, rows: &Rows) -> Result<Vec<ReadBack>, StoreError> {
+    let failed = |reason: String| StoreError::Segment { path: segment.path.clone(), reason };
+    let mut metas = Vec::with_capacity(rows.sequences.len());
+    let mut schema = eqlipse_batch::Schema::builder();
+    eqlipse_events::reserve(&mut schema);
+    read_segment(segment, &schema.build(), &mut |batch| metas.extend_from_slice(batch.rows()))?;
+    metas.sort_by_key(|meta| meta.order.arrival.position);
+    let mut file = Segment::open(&segment.path).map_err(|error| failed(error.to_string()))?;
+    let events = metas.into_iter().zip(&rows.sequences).zip(0..).map(|((mut meta, sequence), row)| {
+        let mut text = Vec::new();
+        file.write_hit(row, &mut text).map_err(|error| failed(error.to_string()))?;
+        let hit = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+        meta.order.arrival = eqlipse_batch::Arrival { source: 0, position: *sequence };
+        Ok(ReadBack { hit, meta })
+    });
+    let events: Vec<ReadBack> = events.collect::<Result<_, StoreError>>()?;
+    match events.len() == rows.sequences.len() {
+        true => Ok(events),
+        false => Err(failed("it has not as many events as the catalogue says".to_owned())),
+    }
+}
+
+/// Reads a segment's columns; the position of each row's arrival is its row.
+fn read_segment(
+    segment: &SegmentPart,
+    schema: &Arc<eqlipse_batch::Schema>,
+    take: &mut (dyn FnMut(&EventBatch) + Send),
+) -> Result<(), StoreError> {
+    let failed = |reason: String| StoreError::Segment { path: segment.path.clone(), reason };
+    let source = Source {
+        path: Some(segment.path.clone()),
+        name: segment.entry.path.clone(),
+        bytes: segment.entry.bytes,
+        explicit: true,
+        folders: Vec::new(),
+        memory: None,
+    };
+    let inputs = Discovery { sources: vec![source], ..Discovery::default() };
+    let options = ReadOptions { jobs: std::num::NonZeroUsize::MIN, ..ReadOptions::default() };
+    let take = std::sync::Mutex::new(take);
+    let report = eqlipse_events::read(&inputs, schema, &options, &Progress::default(), |_| {
+        |batch: &EventBatch| lock(&take)(batch)
+    });
+    let report = report.map_err(|error| failed(error.to_string()))?;
+    if let Some(skipped) = report.inputs.iter().find(|input| input.skipped > 0) {
+        return Err(failed(format!("{} of its records cannot be read", skipped.skipped)));
+    }
+    match report.problems.first() {
+        Some(problem) => Err(failed(problem.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// Removes segments beyond the limits of age and size, oldest first.
+pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
+    let snapshot = inner.snapshot();
+    let mut segments: Vec<&SegmentPart> = Vec::new();
+    for part in &snapshot.parts {
+        if let PartKind::Segment(segment) = &part.kind {
+            segments.push(segment);
+        }
+    }
+    segments.sort_by_key(|segment| segment.entry.ingested.last);
+    let mut bytes: u64 = segments.iter().map(|segment| segment.entry.bytes).sum();
+    let before =
+        inner.options.retention_age.map(|age| now.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
+    let gone: Vec<&SegmentPart> = segments
+        .into_iter()
+        .take_while(|segment| {
+            let is_old = before.is_some_and(|before| segment.entry.ingested.last.is_some_and(|last| last < before));
+            let is_over = inner.options.retention_bytes.is_some_and(|limit| bytes > limit);
+            bytes -= if is_old || is_over { segment.entry.bytes } else { 0 };
+            is_old || is_over
+        })
+        .collect();
+    if gone.is_empty() {
+        return Ok(0);
+    }
+    let paths: HashSet<&str> = gone.iter().map(|segment| segment.entry.path.as_str()).collect();
+    inner.catalogue.replace(&paths.iter().copied().collect::<Vec<_>>(), &[], None)?;
+    inner.change(|parts| {
+        parts.retain(|part| match &part.kind {
+            PartKind::Segment(segment) => !paths.contains(segment.entry.path.as_str()),
+            PartKind::Recent(_) => true,
+        });
+    });
+    gone.iter().for_each(|segment| segment.doom());
+    Ok(gone.len() as u64)
+}
+
+/// Lets go of the oldest half of what matched in segments.
+fn release_rows(inner: &Inner) {
+    let snapshot = inner.snapshot();
+    let segments: Vec<&SegmentPart> = snapshot
+        .parts
+        .iter()
+        .filter_map(|part| match &part.kind {
+            PartKind::Segment(segment) => Some(segment),
+            PartKind::Recent(_) => None,
+        })
+        .collect();
+    segments.iter().take(segments.len() / 2 + 1).for_each(|segment| _ = segment.release_rows());
+}
+
+/// Removes the files that no catalogued segment has.
+pub(crate) fn remove_orphans(folder: &Path, parts: &[Arc<Part>]) -> Result<(), StoreError> {
+    let known: HashSet<PathBuf> = parts
+        .iter()
+        .filter_map(|part| match &part.kind {
+            PartKind::Segment(segment) => Some(segment.path.clone()),
+            PartKind::Recent(_) => None,
+        })
+        .flat_map(|path| [rows_path(&path), path])
+        .collect();
+    for entry in WalkDir::new(folder).into_iter().flatten() {
+        let is_ours = entry.path().extension().is_some_and(|end| end == "parquet" || end == "rows" || end == "tmp");
+        if entry.file_type().is_file() && is_ours && !known.contains(entry.path()) {
+            fs::remove_file(entry.path()).map_err(StoreError::io(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks through what arrived since `since` for rules that came later.
+pub(crate) fn match_again(
+    inner: &Inner,
+    added: &Arc<StoreRules>,
+    generation: u64,
+    since: i64,
+) -> Result<(), StoreError> {
+    if added.fingerprints.is_empty() {
+        return Ok(());
+    }
+    // Requests that began with the old rules end first.
+    let begun = inner.tickets.next();
+    while inner.tickets.complete_below() < begun {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let _flushing = lock(&inner.flushing);
+    let snapshot = inner.snapshot();
+    let mut problem = None;
+    for part in snapshot.parts.iter().filter(|part| part.ingested.last.is_some_and(|last| last >= since)) {
+        let matched = match &part.kind {
+            PartKind::Recent(chunk) => match_chunk(chunk, added, generation),
+            PartKind::Segment(segment) => match_segment(segment, added),
+        };
+        problem = matched.err().or(problem);
+    }
+    inner.set_problem(problem.map(|error: StoreError| error.to_string()));
+    Ok(())
+}
+
+/// Whether no list has some of the rules.
+fn lacks<'l>(mut lists: impl Iterator<Item = &'l Arc<MatchList>> + Clone, rules: &StoreRules) -> bool {
+    rules.fingerprints.iter().any(|fingerprint| !lists.clone().any(|list| list.has(*fingerprint)))
+        || lists.next().is_none()
+}
+
+fn match_chunk(chunk: &Chunk, added: &Arc<StoreRules>, generation: u64) -> Result<(), StoreError> {
+    let lists = chunk.lists();
+    if !lacks(lists.iter().map(|listed| &listed.list), added) {
+        return Ok(());
+    }
+    let mut worker = crate::matching::Worker::new(added)?;
+    for (event, row) in chunk.events.iter().zip(0..) {
+        let Some(SegmentEvent { index, id, document, meta }) = chunk.event(row) else { continue };
+        let own = event.own_id.map(|_| id);
+        // It was taken once, with these very bytes.
+        _ = worker.add(document, index, own, Identity::Known(meta.identity), meta.order.arrival.position);
+    }
+    chunk.add_list(Listed { generation, list: Arc::new(worker.matches()?) });
+    Ok(())
+}
+
+fn match_segment(segment: &SegmentPart, added: &Arc<StoreRules>) -> Result<(), StoreError> {
+    let rows = segment.rows()?;
+    if !lacks(rows.lists.iter(), added) {
+        return Ok(());
+    }
+    let rules = added.plan.rules();
+    let (mut matcher, mut coverage) = (Matcher::new(added.plan.clone()), Coverage::new(rules));
+    let mut collector = Collector::new(rules.clone());
+    read_segment(segment, rules.schema(), &mut |batch| {
+        collector.start(batch);
+        matcher.run(batch, &mut coverage, |stage, rows| {
+            collector.add(batch, stage, rows, |row| batch.rows()[row as usize].order.arrival.position);
+        });
+    })?;
+    let mut list = collector.into_list(rules, &added.fingerprints).map_err(StoreError::io(&segment.path))?;
+    for event in list.events_mut() {
+        let row = event.order.arrival.position;
+        let sequence = rows.sequences.get(row as usize).copied().unwrap_or_default();
+        event.order.arrival = eqlipse_batch::Arrival { source: 0, position: sequence };
+        event.handle = row;
+    }
+    segment.add_list(list)
+}

@@ -1,0 +1,34 @@
+//! The event store of the service: what came in is on disk before its sender is told so, matched once, and found again.
+//!
+//! ```text
+//!             decode, match        fsync, then             beyond a size or an age
+//! documents ───────────────> log ───────────────> recent ─────────────────────────> segments
+//!            [`Store::ingest`]  [`log`]            chunks    [`mod@flush`]            Parquet, one a data stream
+//! ```
+//!
+//! * An event's **sequence number** is its place among all events that ever came in.
+//! * A [`Part`] is a stretch of events that rules and queries look at as one: a recent chunk or a segment. Beside the
+//!   events it has the match lists: which rows passed which stage of which rule.
+//! * A [`Snapshot`] is all parts at one moment. It stays as it is while events come in and segments are written.
+//!
+//! What was acknowledged survives a killed process: it is in the log until it is in a segment that the catalogue names.
+
+mod catalogue;
+mod chunk;
+mod error;
+mod flush;
+mod ids;
+mod log;
+mod matching;
+mod part;
+mod record;
+mod segment;
+mod snapshot;
+mod store;
+mod tickets;
+
+pub use error::{IngestError, Refused, StoreError};
+pub use matching::StoreRules;
+pub use part::{Part, TimeRange};
+pub use snapshot::Snapshot;
+pub use store::{CheckReport, NewDocument, RecoveryReport, Store, StoreOptions, StoreStats, Stored};

@@ -1,0 +1,373 @@
+//! The write-ahead log: what came in, in frames, until it is in segments.
+//!
+//! One thread writes. It takes all frames that wait, writes them and makes one `fsync` for all of them: the more senders
+//! there are, the fewer syncs each of them costs. When the disk fails, the file is cut back to where it was sound and
+//! every sender of that group is told; the next group tries again.
+//!
+//! A frame is `magic (4) | length of the rest (4) | crc32 of the rest (4) | first sequence number (8) | arrival (8) |
+//! events (4) | records, zstd`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::StoreError;
+use crate::record::{Record, take_array};
+
+const MAGIC: &[u8; 4] = b"eqL1";
+/// Magic, length, checksum.
+const PREFIX: usize = 12;
+/// Behind the prefix: first sequence number, arrival, number of events.
+const HEADER: usize = 20;
+const COMPRESSION_LEVEL: i32 = 1;
+/// A new file begins when one is longer than this.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+/// The most bytes of frames that share one sync.
+const MAX_GROUP_BYTES: usize = 32 << 20;
+/// The longest frame that is read, and the most that its records become.
+const MAX_FRAME_BYTES: usize = 1 << 30;
+
+/// Events that came in together.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    /// The sequence number of the first event.
+    pub(crate) first: u64,
+    /// When they arrived.
+    pub(crate) ingested: i64,
+    pub(crate) count: u32,
+    /// Their records, one after the other.
+    pub(crate) records: Vec<u8>,
+}
+
+impl Frame {
+    /// The records, if the frame is sound.
+    pub(crate) fn records(&self) -> Option<Vec<Record<'_>>> {
+        let mut bytes = &self.records[..];
+        let records: Vec<Record<'_>> = (0..self.count).map(|_| Record::take(&mut bytes)).collect::<Option<_>>()?;
+        bytes.is_empty().then_some(records)
+    }
+
+    /// The frame as it is written.
+    pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {
+        let packed = zstd::bulk::compress(&self.records, COMPRESSION_LEVEL)?;
+        let mut bytes = Vec::with_capacity(PREFIX + HEADER + packed.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend(((HEADER + packed.len()) as u32).to_le_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(self.first.to_le_bytes());
+        bytes.extend(self.ingested.to_le_bytes());
+        bytes.extend(self.count.to_le_bytes());
+        bytes.extend(packed);
+        let checksum = crc32fast::hash(&bytes[PREFIX..]);
+        bytes[8..PREFIX].copy_from_slice(&checksum.to_le_bytes());
+        Ok(bytes)
+    }
+
+    /// The frame at the beginning of these bytes, and its length; `None` if none is there whole and sound.
+    fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
+        let rest = &mut &bytes[..];
+        if take_array(rest)? != *MAGIC {
+            return None;
+        }
+        let length = u32::from_le_bytes(take_array(rest)?) as usize;
+        let checksum = u32::from_le_bytes(take_array(rest)?);
+        let body = rest.get(..length)?;
+        if crc32fast::hash(body) != checksum {
+            return None;
+        }
+        let body = &mut &body[..];
+        let first = u64::from_le_bytes(take_array(body)?);
+        let ingested = i64::from_le_bytes(take_array(body)?);
+        let count = u32::from_le_bytes(take_array(body)?);
+        let records = zstd::stream::decode_all(*body).ok().filter(|records| records.len() <= MAX_FRAME_BYTES)?;
+        Some((Self { first, ingested, count, records }, PREFIX + length))
+    }
+}
+
+/// What was found in a log at the start.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
+    /// The sound frames, by sequence number.
+    pub(crate) frames: BTreeMap<u64, Frame>,
+    /// Bytes at the end of files that were no whole frame: their senders were never told that they were taken.
+    pub(crate) cut: u64,
+    /// Copies of files with damage in the middle.
+    pub(crate) quarantined: Vec<PathBuf>,
+}
+
+/// A frame that waits to be written.
+struct Waiting {
+    bytes: Vec<u8>,
+    /// The highest sequence number in it.
+    last: u64,
+    reply: SyncSender<Result<(), String>>,
+}
+
+/// The log of a store.
+#[derive(Debug)]
+pub(crate) struct Log {
+    sender: Mutex<Option<Sender<Waiting>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    files: Arc<Mutex<Files>>,
+}
+
+/// Closed files, and the highest sequence number in each.
+#[derive(Debug, Default)]
+struct Files {
+    closed: Vec<(PathBuf, u64)>,
+    /// Of the open file.
+    last: Option<u64>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Log {
+    /// Opens the log in a folder and reads what is in it.
+    pub(crate) fn open(folder: &Path, quarantine: &Path) -> Result<(Self, Recovered), StoreError> {
+        fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
+        let mut recovered = Recovered::default();
+        let mut files = Files::default();
+        let mut number = 0;
+        for path in log_files(folder)? {
+            let last = recover(&path, quarantine, &mut recovered)?;
+            number = number.max(file_number(&path).unwrap_or_default() + 1);
+            files.closed.push((path, last));
+        }
+        let files = Arc::new(Mutex::new(files));
+        let writer = Writer { folder: folder.to_owned(), number, open: None, files: files.clone() };
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new().name("eqlipse-log".to_owned()).spawn(move || writer.run(&receiver));
+        let thread = thread.map_err(StoreError::io(folder))?;
+        Ok((Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), files }, recovered))
+    }
+
+    /// Writes a frame, and returns when it is on disk.
+    pub(crate) fn append(&self, bytes: Vec<u8>, last: u64) -> Result<(), String> {
+        let (reply, answer) = sync_channel(1);
+        let closed = || "the log is closed".to_owned();
+        let sender = lock(&self.sender).clone().ok_or_else(closed)?;
+        sender.send(Waiting { bytes, last, reply }).map_err(|_| closed())?;
+        answer.recv().map_err(|_| closed())?
+    }
+
+    /// Deletes the files all of whose events are below this sequence number.
+    pub(crate) fn forget_below(&self, sequence: u64) -> Result<(), StoreError> {
+        let mut files = lock(&self.files);
+        let (gone, kept) = std::mem::take(&mut files.closed).into_iter().partition(|(_, last)| *last < sequence);
+        files.closed = kept;
+        for (path, _) in gone {
+            fs::remove_file(&path).map_err(StoreError::io(path))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn bytes(folder: &Path) -> u64 {
+        let sizes = fs::read_dir(folder).into_iter().flatten().flatten();
+        sizes.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+    }
+
+    /// Waits until what was handed over is written, and takes nothing more.
+    pub(crate) fn close(&self) {
+        lock(&self.sender).take();
+        if let Some(thread) = lock(&self.thread).take() {
+            // A panic was told to those who waited.
+            _ = thread.join();
+        }
+    }
+}
+
+fn file_number(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+fn log_files(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = fs::read_dir(folder).map_err(StoreError::io(folder))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    paths.sort_by_key(|path| file_number(path));
+    Ok(paths)
+}
+
+/// Reads a file's frames, and cuts off what was being written when the process ended. Returns the highest sequence
+/// number in it.
+fn recover(path: &Path, quarantine: &Path, recovered: &mut Recovered) -> Result<u64, StoreError> {
+    let bytes = fs::read(path).map_err(StoreError::io(path))?;
+    let (mut at, mut last, mut is_damaged) = (0, 0, false);
+    // Where the last sound frame ends.
+    let mut sound = 0;
+    while at < bytes.len() {
+        let Some((frame, length)) = Frame::decode(&bytes[at..]) else {
+            at += next_magic(&bytes[at..]);
+            continue;
+        };
+        is_damaged |= at != sound;
+        at += length;
+        sound = at;
+        last = last.max(frame.first + u64::from(frame.count.saturating_sub(1)));
+        recovered.frames.insert(frame.first, frame);
+    }
+    if is_damaged {
+        fs::create_dir_all(quarantine).map_err(StoreError::io(quarantine))?;
+        let copy = quarantine.join(path.file_name().unwrap_or_default());
+        fs::copy(path, &copy).map_err(StoreError::io(&copy))?;
+        recovered.quarantined.push(copy);
+    }
+    if sound < bytes.len() {
+        recovered.cut += (bytes.len() - sound) as u64;
+        let file = OpenOptions::new().write(true).open(path).map_err(StoreError::io(path))?;
+        file.set_len(sound as u64).and_then(|()| file.sync_all()).map_err(StoreError::io(path))?;
+    }
+    Ok(last)
+}
+
+/// How far it is to where a frame may begin, beyond the first byte.
+fn next_magic(bytes: &[u8]) -> usize {
+    let rest = bytes.get(1..).unwrap_or_default();
+    rest.windows(MAGIC.len()).position(|window| window == MAGIC).map_or(bytes.len(), |place| place + 1)
+}
+
+/// The thread that writes.
+struct Writer {
+    folder: PathBuf,
+    /// Of the next file.
+    number: u64,
+    open: Option<OpenFile>,
+    files: Arc<Mutex<Files>>,
+}
+
+struct OpenFile {
+    file: File,
+    path: PathBuf,
+    length: u64,
+}
+
+impl Writer {
+    fn run(mut self, receiver: &Receiver<Waiting>) {
+        while let Ok(first) = receiver.recv() {
+            let mut group = vec![first];
+            let mut bytes = group[0].bytes.len();
+            while bytes < MAX_GROUP_BYTES
+                && let Ok(next) = receiver.try_recv()
+            {
+                bytes += next.bytes.len();
+                group.push(next);
+            }
+            let written = self.write(&group).map_err(|error| error.to_string());
+            for waiting in group {
+                // Who does not wait any more has gone away.
+                _ = waiting.reply.send(written.clone());
+            }
+        }
+    }
+
+    fn write(&mut self, group: &[Waiting]) -> io::Result<()> {
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(create(&self.folder, &mut self.number)?),
+        };
+        let written = group.iter().try_for_each(|waiting| open.file.write_all(&waiting.bytes));
+        if let Err(error) = written.and_then(|()| open.file.sync_data()) {
+            // What was half written must not stand before the next group.
+            let cut = open.file.set_len(open.length).and_then(|()| open.file.seek(SeekFrom::Start(open.length)));
+            if cut.is_err() {
+                self.close_file();
+            }
+            return Err(error);
+        }
+        open.length += group.iter().map(|waiting| waiting.bytes.len() as u64).sum::<u64>();
+        let is_full = open.length >= MAX_FILE_BYTES;
+        let last = group.iter().map(|waiting| waiting.last).max();
+        {
+            let mut files = lock(&self.files);
+            files.last = files.last.max(last);
+        }
+        if is_full {
+            self.close_file();
+        }
+        Ok(())
+    }
+
+    fn close_file(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let mut files = lock(&self.files);
+        let last = files.last.take().unwrap_or_default();
+        files.closed.push((open.path, last));
+    }
+}
+
+fn create(folder: &Path, number: &mut u64) -> io::Result<OpenFile> {
+    let path = folder.join(format!("{number:012}.log"));
+    *number += 1;
+    let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+    // The file's name must be as lasting as what is in it.
+    File::open(folder)?.sync_all()?;
+    Ok(OpenFile { file, path, length: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn frame(first: u64) -> Frame {
+        let mut records = Vec::new();
+        for id in ["a", "b"] {
+            let (index, document) = (Cow::Borrowed("logs-x"), Cow::Owned(format!("{{\"n\":{first}}}")));
+            Record { index, id: id.into(), is_own_id: true, identity: None, document }.write(&mut records);
+        }
+        Frame { first, ingested: 5, count: 2, records }
+    }
+
+    fn firsts(recovered: &Recovered) -> Vec<u64> {
+        recovered.frames.keys().copied().collect()
+    }
+
+    #[test]
+    fn frames_survive_and_a_torn_end_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (at, quarantine) = (folder.path().join("log"), folder.path().join("quarantine"));
+        let (log, recovered) = Log::open(&at, &quarantine).unwrap();
+        assert!(recovered.frames.is_empty());
+        for first in [0, 2, 4] {
+            log.append(frame(first).encode().unwrap(), first + 1).unwrap();
+        }
+        log.close();
+        assert!(log.append(Vec::new(), 0).is_err());
+        let path = at.join("000000000000.log");
+        let mut bytes = fs::read(&path).unwrap();
+        let whole = bytes.len();
+        bytes.extend_from_slice(&frame(6).encode().unwrap()[..20]);
+        fs::write(&path, &bytes).unwrap();
+        let (log, recovered) = Log::open(&at, &quarantine).unwrap();
+        assert_eq!((firsts(&recovered), recovered.cut, recovered.quarantined.len()), (vec![0, 2, 4], 20, 0));
+        assert_eq!(recovered.frames[&2].records().unwrap()[1].document, "{\"n\":2}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), whole as u64);
+        log.forget_below(5).unwrap();
+        assert!(path.exists());
+        log.forget_below(6).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn damage_in_the_middle_costs_its_frame_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let quarantine = folder.path().join("quarantine");
+        let frames: Vec<Vec<u8>> = [0, 2, 4].map(|first| frame(first).encode().unwrap()).into();
+        let mut bytes = frames.concat();
+        bytes[frames[0].len() + 30] ^= 1;
+        fs::write(folder.path().join("000000000007.log"), bytes).unwrap();
+        let (log, recovered) = Log::open(folder.path(), &quarantine).unwrap();
+        assert_eq!((firsts(&recovered), recovered.cut), (vec![0, 4], 0));
+        assert_eq!(recovered.quarantined, [quarantine.join("000000000007.log")]);
+        log.append(frame(6).encode().unwrap(), 7).unwrap();
+        assert!(folder.path().join("000000000008.log").exists());
+    }
+}

@@ -1,0 +1,80 @@
+//! From documents to match lists.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eqlipse_batch::Arrival;
+use eqlipse_engine::{Collector, Coverage, MatchList, MatchPlan, Matcher};
+use eqlipse_events::{Admitted, Identity, IncomingEvent, Intake, IntakeError};
+
+use crate::StoreError;
+
+/// Rules that were compiled together.
+#[derive(Clone)]
+pub struct StoreRules {
+    /// The rules. Their schema has what the reader needs ([`eqlipse_events::reserve`]).
+    pub plan: Arc<MatchPlan>,
+    /// By rule: a number that is another whenever the rule would match otherwise.
+    pub fingerprints: Vec<u128>,
+}
+
+/// Decodes and matches, keeping its memory from one request to the next.
+pub(crate) struct Worker {
+    rules: Arc<StoreRules>,
+    intake: Intake,
+    matcher: Matcher,
+    coverage: Coverage,
+}
+
+impl Worker {
+    pub(crate) fn new(rules: &Arc<StoreRules>) -> Result<Self, StoreError> {
+        let set = rules.plan.rules();
+        let intake = Intake::new(set.schema()).map_err(|error| StoreError::Rules(error.to_string()))?;
+        let (matcher, coverage) = (Matcher::new(rules.plan.clone()), Coverage::new(set));
+        Ok(Self { rules: rules.clone(), intake, matcher, coverage })
+    }
+
+    /// Adds an event; its row is the number of those before it.
+    pub(crate) fn add(
+        &mut self,
+        document: &str,
+        index: &str,
+        id: Option<&str>,
+        identity: Identity<'_>,
+        sequence: u64,
+    ) -> Result<Admitted, IntakeError> {
+        let arrival = Arrival { source: 0, position: sequence };
+        self.intake.add(&IncomingEvent { document, index, id, identity, arrival })
+    }
+
+    /// What matches of the events since the last time, by row.
+    pub(crate) fn matches(&mut self) -> Result<MatchList, StoreError> {
+        let Self { rules, intake, matcher, coverage } = self;
+        let set = rules.plan.rules();
+        let mut collector = Collector::new(set.clone());
+        let batch = intake.batch();
+        collector.start(batch);
+        matcher.run(batch, coverage, |stage, rows| collector.add(batch, stage, rows, u64::from));
+        let list = collector.into_list(set, &rules.fingerprints);
+        intake.clear();
+        list.map_err(StoreError::io("matched rows"))
+    }
+}
+
+/// Workers that wait for the next request.
+#[derive(Default)]
+pub(crate) struct Workers(Mutex<Vec<Worker>>);
+
+impl Workers {
+    /// A worker with these rules.
+    pub(crate) fn take(&self, rules: &Arc<StoreRules>) -> Result<Worker, StoreError> {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those with older rules are of no use any more.
+        idle.retain(|worker| Arc::ptr_eq(&worker.rules, rules));
+        idle.pop().map_or_else(|| Worker::new(rules), Ok)
+    }
+
+    /// Takes a worker back. One whose request was broken off is left to go.
+    pub(crate) fn give_back(&self, worker: Worker) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+    }
+}

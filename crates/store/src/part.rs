@@ -1,0 +1,134 @@
+//! What rules and queries look at as one: a recent chunk or a segment.
+
+use std::sync::Arc;
+
+use eqlipse_engine::MatchList;
+use eqlipse_events::Window;
+
+use crate::StoreError;
+use crate::chunk::Chunk;
+use crate::segment::SegmentPart;
+
+/// The span of some times, in nanoseconds since the Unix epoch; `None` where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: Option<i64>,
+    pub(crate) last: Option<i64>,
+}
+
+impl Span {
+    pub(crate) fn add(&mut self, time: Option<i64>) {
+        if let Some(time) = time {
+            self.first = Some(self.first.map_or(time, |first| first.min(time)));
+            self.last = Some(self.last.map_or(time, |last| last.max(time)));
+        }
+    }
+
+    fn meets(&self, window: &Window) -> bool {
+        match (self.first, self.last) {
+            (Some(first), Some(last)) => {
+                window.to.is_none_or(|to| first <= to) && window.from.is_none_or(|from| last >= from)
+            }
+            // Events without a time lie in the window that is open at both ends only.
+            _ => window.from.is_none() && window.to.is_none(),
+        }
+    }
+}
+
+/// Which events are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TimeRange {
+    /// By `@timestamp`.
+    pub timestamp: Window,
+    /// By `event.ingested`, which every event of the store has.
+    pub ingested: Window,
+}
+
+/// Events with what matched of them.
+#[derive(Debug)]
+pub struct Part {
+    pub(crate) kind: PartKind,
+    /// The times of its events by `@timestamp`.
+    pub(crate) times: Span,
+    /// By arrival.
+    pub(crate) ingested: Span,
+}
+
+#[derive(Debug)]
+pub(crate) enum PartKind {
+    Recent(Chunk),
+    Segment(SegmentPart),
+}
+
+impl Part {
+    pub(crate) fn recent(chunk: Chunk) -> Self {
+        let mut times = Span::default();
+        chunk.events.iter().for_each(|event| times.add(event.meta.order.time));
+        let mut ingested = Span::default();
+        chunk.arrivals.iter().for_each(|(_, time)| ingested.add(Some(*time)));
+        Self { kind: PartKind::Recent(chunk), times, ingested }
+    }
+
+    pub(crate) fn segment(segment: SegmentPart) -> Self {
+        let (times, ingested) = (segment.entry.times, segment.entry.ingested);
+        Self { kind: PartKind::Segment(segment), times, ingested }
+    }
+
+    /// How many events it has.
+    pub fn rows(&self) -> u32 {
+        match &self.kind {
+            PartKind::Recent(chunk) => chunk.events.len() as u32,
+            PartKind::Segment(segment) => segment.entry.rows,
+        }
+    }
+
+    /// The data stream of all its events; `None` where they are of several.
+    pub fn data_stream(&self) -> Option<&str> {
+        match &self.kind {
+            PartKind::Recent(_) => None,
+            PartKind::Segment(segment) => Some(&segment.entry.index),
+        }
+    }
+
+    /// When the event of a row arrived.
+    ///
+    /// # Errors
+    /// If the segment's file of rows cannot be read.
+    pub fn ingested(&self, row: u32) -> Result<i64, StoreError> {
+        match &self.kind {
+            PartKind::Recent(chunk) => Ok(chunk.ingested(row)),
+            PartKind::Segment(segment) => Ok(segment.rows()?.ingested(row)),
+        }
+    }
+
+    /// What was matched so far, with rows as handles. A rule that no list [has](MatchList::has) was not looked for yet.
+    ///
+    /// # Errors
+    /// If the segment's file of rows cannot be read.
+    pub fn lists(&self) -> Result<Vec<Arc<MatchList>>, StoreError> {
+        match &self.kind {
+            PartKind::Recent(chunk) => Ok(chunk.lists().into_iter().map(|listed| listed.list).collect()),
+            PartKind::Segment(segment) => Ok(segment.rows()?.lists.clone()),
+        }
+    }
+
+    /// The document of a row as a hit: `_index`, `_id`, `_source`.
+    ///
+    /// # Errors
+    /// If there is no such row, or the segment cannot be read.
+    pub fn hit(&self, row: u32) -> Result<Vec<u8>, StoreError> {
+        let mut hit = Vec::new();
+        match &self.kind {
+            PartKind::Recent(chunk) => match chunk.event(row) {
+                Some(event) => event.write_hit(&mut hit),
+                None => return Err(StoreError::Rules(format!("no row {row} in a recent chunk"))),
+            },
+            PartKind::Segment(segment) => segment.write_hit(row, &mut hit)?,
+        }
+        Ok(hit)
+    }
+
+    pub(crate) fn meets(&self, range: &TimeRange) -> bool {
+        self.times.meets(&range.timestamp) && self.ingested.meets(&range.ingested)
+    }
+}

@@ -1,0 +1,330 @@
+//! Segments: a Parquet file with the events, and beside it a file of rows with what a plain Parquet file has no place
+//! for: sequence numbers, times of arrival, and what matched.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use eqlipse_engine::MatchList;
+use eqlipse_events::Segment;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::StoreError;
+use crate::part::Span;
+use crate::record::take_array;
+
+/// What a file of rows begins with.
+const MAGIC: &[u8; 8] = b"eqrows01";
+const COMPRESSION_LEVEL: i32 = 1;
+
+/// What the catalogue knows of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentEntry {
+    /// The Parquet file, below the folder of segments.
+    pub(crate) path: String,
+    /// The data stream of all its events.
+    pub(crate) index: String,
+    pub(crate) rows: u32,
+    pub(crate) bytes: u64,
+    /// XXH3 of the Parquet file.
+    pub(crate) checksum: u128,
+    pub(crate) first_sequence: u64,
+    pub(crate) last_sequence: u64,
+    /// By `@timestamp`.
+    pub(crate) times: Span,
+    /// By arrival.
+    pub(crate) ingested: Span,
+}
+
+/// What stands in a file of rows.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// By row.
+    pub(crate) sequences: Vec<u64>,
+    /// By row.
+    pub(crate) ingested: Vec<i64>,
+    /// Hashes of the ids that senders gave.
+    pub(crate) own_ids: Vec<u64>,
+    /// What was matched so far, with rows as handles.
+    pub(crate) lists: Vec<Arc<MatchList>>,
+}
+
+impl Rows {
+    pub(crate) fn ingested(&self, row: u32) -> i64 {
+        self.ingested.get(row as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        (self.sequences.len() + self.ingested.len() + self.own_ids.len()) * 8
+            + self.lists.iter().map(|list| list.memory()).sum::<usize>()
+    }
+
+    /// The file's bytes.
+    pub(crate) fn encode(&self) -> std::io::Result<Vec<u8>> {
+        let mut plain = Vec::new();
+        plain.extend((self.sequences.len() as u32).to_le_bytes());
+        // Differences are small numbers, of which little is left once they are packed.
+        let mut last = 0;
+        for sequence in &self.sequences {
+            plain.extend(sequence.wrapping_sub(last).to_le_bytes());
+            last = *sequence;
+        }
+        let mut last = 0;
+        for time in &self.ingested {
+            plain.extend(time.wrapping_sub(last).to_le_bytes());
+            last = *time;
+        }
+        plain.extend((self.own_ids.len() as u32).to_le_bytes());
+        plain.extend(self.own_ids.iter().flat_map(|id| id.to_le_bytes()));
+        for list in &self.lists {
+            let start = plain.len();
+            plain.extend([0; 8]);
+            list.encode(&mut plain);
+            let length = (plain.len() - start - 8) as u64;
+            plain[start..start + 8].copy_from_slice(&length.to_le_bytes());
+        }
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(xxh3_128(&plain).to_le_bytes());
+        bytes.extend(zstd::bulk::compress(&plain, COMPRESSION_LEVEL)?);
+        Ok(bytes)
+    }
+
+    /// What stands in a file's bytes; `None` if they are damaged.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut &bytes[..];
+        if take_array(bytes)? != *MAGIC {
+            return None;
+        }
+        let checksum = u128::from_le_bytes(take_array(bytes)?);
+        let plain = zstd::stream::decode_all(*bytes).ok()?;
+        if xxh3_128(&plain) != checksum {
+            return None;
+        }
+        let rest = &mut &plain[..];
+        let count = u32::from_le_bytes(take_array(rest)?);
+        let mut last = 0u64;
+        let sequences = (0..count).map(|_| {
+            last = last.wrapping_add(u64::from_le_bytes(take_array(rest)?));
+            Some(last)
+        });
+        let sequences = sequences.collect::<Option<_>>()?;
+        let mut last = 0i64;
+        let ingested = (0..count).map(|_| {
+            last = last.wrapping_add(i64::from_le_bytes(take_array(rest)?));
+            Some(last)
+        });
+        let ingested = ingested.collect::<Option<_>>()?;
+        let own_ids = (0..u32::from_le_bytes(take_array(rest)?)).map(|_| take_array(rest).map(u64::from_le_bytes));
+        let own_ids = own_ids.collect::<Option<_>>()?;
+        let mut lists = Vec::new();
+        while !rest.is_empty() {
+            let length = usize::try_from(u64::from_le_bytes(take_array(rest)?)).ok()?;
+            let (list, behind) = rest.split_at_checked(length)?;
+            lists.push(Arc::new(MatchList::decode(list)?));
+            *rest = behind;
+        }
+        Some(Self { sequences, ingested, own_ids, lists })
+    }
+}
+
+/// The file of rows of a Parquet file.
+pub(crate) fn rows_path(parquet: &Path) -> PathBuf {
+    parquet.with_extension("rows")
+}
+
+/// A segment that can be read.
+#[derive(Debug)]
+pub(crate) struct SegmentPart {
+    pub(crate) entry: SegmentEntry,
+    /// The Parquet file.
+    pub(crate) path: PathBuf,
+    cache: Arc<RowsCache>,
+    rows: Mutex<Option<Arc<Rows>>>,
+    documents: Mutex<Option<OpenSegment>>,
+    is_doomed: AtomicBool,
+}
+
+impl Drop for SegmentPart {
+    fn drop(&mut self) {
+        if *self.is_doomed.get_mut() {
+            // What cannot be removed now is an orphan at the next start.
+            _ = fs::remove_file(&self.path);
+            _ = fs::remove_file(rows_path(&self.path));
+        }
+        self.release_rows();
+    }
+}
+
+/// Writes a file so that it is either there as a whole or not at all, and on disk.
+pub(crate) fn write_lasting(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let unfinished = path.with_extension("tmp");
+    let write = || {
+        let mut file = fs::File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    };
+    let written = write();
+    if written.is_err() {
+        _ = fs::remove_file(&unfinished);
+    }
+    written.map_err(StoreError::io(path))
+}
+
+/// An open file, which has nothing to show.
+struct OpenSegment(Segment);
+
+impl std::fmt::Debug for OpenSegment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenSegment").field("rows", &self.0.rows()).finish()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SegmentPart {
+    pub(crate) fn new(folder: &Path, entry: SegmentEntry, cache: Arc<RowsCache>) -> Self {
+        let path = folder.join(&entry.path);
+        Self {
+            entry,
+            path,
+            cache,
+            rows: Mutex::default(),
+            documents: Mutex::default(),
+            is_doomed: AtomicBool::new(false),
+        }
+    }
+
+    /// The file of rows, read when it is first asked for, and again when it had to go for others.
+    pub(crate) fn rows(&self) -> Result<Arc<Rows>, StoreError> {
+        let mut rows = lock(&self.rows);
+        if let Some(rows) = &*rows {
+            return Ok(rows.clone());
+        }
+        let path = rows_path(&self.path);
+        let bytes = fs::read(&path).map_err(StoreError::io(&path))?;
+        let read = Rows::decode(&bytes).filter(|read| read.sequences.len() == self.entry.rows as usize);
+        let damaged = || StoreError::Segment { path, reason: "its file of rows is damaged".to_owned() };
+        let read = Arc::new(read.ok_or_else(damaged)?);
+        if self.cache.admit(read.memory()) {
+            *rows = Some(read.clone());
+        }
+        Ok(read)
+    }
+
+    /// Adds what was matched later, on disk too.
+    pub(crate) fn add_list(&self, list: MatchList) -> Result<(), StoreError> {
+        let known = self.rows()?;
+        let lists = known.lists.iter().cloned().chain([Arc::new(list)]).collect();
+        let (sequences, ingested) = (known.sequences.clone(), known.ingested.clone());
+        let rows = Rows { sequences, ingested, own_ids: known.own_ids.clone(), lists };
+        let path = rows_path(&self.path);
+        let bytes = rows.encode().map_err(StoreError::io(&path))?;
+        write_lasting(&path, &bytes)?;
+        self.release_rows();
+        Ok(())
+    }
+
+    /// Its files are to go as soon as nobody has them any more.
+    pub(crate) fn doom(&self) {
+        self.is_doomed.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets go of the file of rows, and says how much memory that frees.
+    pub(crate) fn release_rows(&self) -> usize {
+        lock(&self.documents).take();
+        let freed = lock(&self.rows).take().map_or(0, |rows| rows.memory());
+        self.cache.release(freed);
+        freed
+    }
+
+    pub(crate) fn write_hit(&self, row: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        let failed = |reason: eqlipse_events::SegmentError| StoreError::Segment {
+            path: self.path.clone(),
+            reason: reason.to_string(),
+        };
+        let mut documents = lock(&self.documents);
+        let open = match &mut *documents {
+            Some(open) => open,
+            none => none.insert(OpenSegment(Segment::open(&self.path).map_err(failed)?)),
+        };
+        open.0.write_hit(row as usize, out).map_err(failed)
+    }
+
+    /// What is wrong with its files.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let bytes = fs::read(&self.path).map_err(StoreError::io(&self.path))?;
+        if xxh3_128(&bytes) != self.entry.checksum {
+            return Err(StoreError::Segment { path: self.path.clone(), reason: "its checksum is another".to_owned() });
+        }
+        let path = rows_path(&self.path);
+        let bytes = fs::read(&path).map_err(StoreError::io(&path))?;
+        match Rows::decode(&bytes) {
+            Some(_) => Ok(()),
+            None => Err(StoreError::Segment { path, reason: "its file of rows is damaged".to_owned() }),
+        }
+    }
+}
+
+/// How much memory files of rows take together.
+#[derive(Debug)]
+pub(crate) struct RowsCache {
+    limit: usize,
+    used: Mutex<usize>,
+}
+
+impl RowsCache {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, used: Mutex::default() }
+    }
+
+    /// Whether there is room for so many bytes, which then count.
+    fn admit(&self, bytes: usize) -> bool {
+        let mut used = lock(&self.used);
+        let fits = *used + bytes <= self.limit;
+        *used += if fits { bytes } else { 0 };
+        fits
+    }
+
+    fn release(&self, bytes: usize) {
+        let mut used = lock(&self.used);
+        *used = used.saturating_sub(bytes);
+    }
+
+    /// Whether more than nine tenths are taken.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        *lock(&self.used) > self.limit / 10 * 9
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back() {
+        let rows = Rows {
+            sequences: vec![3, 4, 900],
+            ingested: vec![7, 7, -2],
+            own_ids: vec![u64::MAX],
+            lists: vec![Arc::default(), Arc::default()],
+        };
+        let bytes = rows.encode().unwrap();
+        let read = Rows::decode(&bytes).unwrap();
+        assert_eq!((&read.sequences, &read.ingested, &read.own_ids), (&rows.sequences, &rows.ingested, &rows.own_ids));
+        assert_eq!(read.lists.len(), 2);
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 0x10;
+            if let Some(read) = Rows::decode(&damaged) {
+                // Zstd has bits of no meaning.
+                assert_eq!(read.sequences, rows.sequences);
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! All events at one moment.
+
+use std::fs;
+use std::sync::Arc;
+
+use eqlipse_events::{Discovery, Source};
+
+use crate::part::{Part, PartKind, TimeRange};
+
+/// The parts at one moment, segments before recent chunks, by sequence number.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub(crate) parts: Vec<Arc<Part>>,
+}
+
+impl Snapshot {
+    /// The parts that may have events in a range.
+    pub fn parts<'s>(&'s self, range: &'s TimeRange) -> impl Iterator<Item = &'s Arc<Part>> {
+        self.parts.iter().filter(|part| part.meets(range))
+    }
+
+    /// How many events there are.
+    pub fn events(&self) -> u64 {
+        self.parts.iter().map(|part| u64::from(part.rows())).sum()
+    }
+
+    /// The events as inputs of a hunt or a query. Parts without an event in the range are left out, and segments of data
+    /// streams that `wants` says no to; events of other times and indices may still be among what is left.
+    pub fn discovery(&self, range: &TimeRange, wants: impl Fn(&str) -> bool) -> Discovery {
+        let mut discovery = Discovery::default();
+        let parts = self.parts(range).filter(|part| part.data_stream().is_none_or(&wants));
+        for part in parts {
+            match &part.kind {
+                PartKind::Segment(segment) => discovery.sources.push(Source {
+                    path: Some(segment.path.clone()),
+                    name: segment.entry.path.clone(),
+                    bytes: fs::metadata(&segment.path).map_or(0, |metadata| metadata.len()),
+                    explicit: true,
+                    folders: Vec::new(),
+                    memory: None,
+                }),
+                PartKind::Recent(chunk) => {
+                    discovery.add_memory(&format!("recent events from {}", chunk.first), chunk.hits().clone());
+                }
+            }
+        }
+        discovery
+    }
+
+    pub(crate) fn recent(&self) -> impl Iterator<Item = &Arc<Part>> {
+        self.parts.iter().filter(|part| matches!(part.kind, PartKind::Recent(_)))
+    }
+}

@@ -1,0 +1,652 @@
+//! The store as its callers see it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use eqlipse_events::{Identity, clean_document, stamp_arrival};
+use jiff::Timestamp;
+
+use crate::catalogue::Catalogue;
+use crate::chunk::{Chunk, ChunkBuilder, Listed};
+use crate::flush;
+use crate::ids::{RecentIds, id_hash};
+use crate::log::{Frame, Log, Recovered};
+use crate::matching::{StoreRules, Workers};
+use crate::part::{Part, PartKind};
+use crate::record::Record;
+use crate::segment::{RowsCache, SegmentPart};
+use crate::snapshot::Snapshot;
+use crate::tickets::Tickets;
+use crate::{IngestError, Refused, StoreError};
+
+/// How a store works.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// The most bytes of recent events and of events under way; beyond it, events are turned away for a moment.
+    pub max_memory: usize,
+    /// Recent events are written to segments when they take so many bytes.
+    pub flush_bytes: usize,
+    /// And at the latest when the oldest is so old.
+    pub flush_age: Duration,
+    /// The longest document, in bytes.
+    pub max_document_bytes: usize,
+    /// Memory for what matched in segments.
+    pub cache_bytes: usize,
+    /// Segments whose events all arrived before that are removed; `None` keeps all.
+    pub retention_age: Option<Duration>,
+    /// The oldest segments are removed while all together are larger; `None` keeps all.
+    pub retention_bytes: Option<u64>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            max_memory: 512 << 20,
+            flush_bytes: 128 << 20,
+            flush_age: Duration::from_secs(300),
+            max_document_bytes: 16 << 20,
+            cache_bytes: 256 << 20,
+            retention_age: None,
+            retention_bytes: None,
+        }
+    }
+}
+
+/// A document on its way in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDocument {
+    /// Index or data stream.
+    pub index: String,
+    /// The id that its sender gives it.
+    pub id: Option<String>,
+    /// A JSON object.
+    pub document: String,
+}
+
+/// An event that is on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its id, its sender's or a new one.
+    pub id: String,
+    /// Its place among all events that ever came in.
+    pub sequence: u64,
+}
+
+/// What was found when a store was opened.
+#[derive(Debug, Default)]
+pub struct RecoveryReport {
+    /// Events that were in the log and in no segment yet.
+    pub replayed: u64,
+    /// Bytes at the end of the log that were being written when the process ended. Nobody was told that they were taken.
+    pub cut_bytes: u64,
+    /// Files with damage, moved or copied there.
+    pub quarantined: Vec<PathBuf>,
+    /// Segments that the catalogue names and that are not there.
+    pub missing: Vec<PathBuf>,
+}
+
+/// Numbers for those who watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Events accepted since the start.
+    pub accepted: u64,
+    /// Events refused one by one since the start.
+    pub refused: u64,
+    /// Requests turned away since the start because memory was short.
+    pub overloaded: u64,
+    /// Requests since the start that could not be written.
+    pub failed: u64,
+    /// Events in recent chunks.
+    pub recent_events: u64,
+    /// Bytes of memory of recent chunks.
+    pub recent_bytes: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Events in segments.
+    pub segment_events: u64,
+    /// Bytes of segments on disk.
+    pub segment_bytes: u64,
+    /// Bytes of the log on disk.
+    pub log_bytes: u64,
+    /// Data streams that have segments.
+    pub data_streams: u64,
+    /// What went wrong in the background last, until it works again.
+    pub problem: Option<String>,
+}
+
+/// What a check of all segments found.
+#[derive(Debug, Default)]
+pub struct CheckReport {
+    /// Segments looked at.
+    pub segments: u64,
+    /// What is wrong with some of them.
+    pub problems: Vec<StoreError>,
+}
+
+/// The event store. Clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) folder: PathBuf,
+    pub(crate) options: StoreOptions,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) log: Log,
+    pub(crate) tickets: Tickets,
+    pub(crate) cache: Arc<RowsCache>,
+    rules: RwLock<(u64, Arc<StoreRules>)>,
+    workers: Workers,
+    snapshot: RwLock<Arc<Snapshot>>,
+    /// Held by who changes the snapshot.
+    changing: Mutex<()>,
+    /// Held by who writes segments.
+    pub(crate) flushing: Mutex<()>,
+    ids: Mutex<RecentIds>,
+    under_way: AtomicUsize,
+    recent_bytes: AtomicUsize,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    overloaded: AtomicU64,
+    failed: AtomicU64,
+    problem: Mutex<Option<String>>,
+    closing: AtomicBool,
+    wake: (Mutex<bool>, Condvar),
+    maintenance: Mutex<Option<JoinHandle<()>>>,
+    /// Keeps others out of the folder.
+    _lock: File,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// Opens the store in a folder, or begins one. Events that were in the log are matched again.
+    ///
+    /// # Errors
+    /// If the folder cannot be used, or another process uses it.
+    pub fn open(
+        folder: &Path,
+        options: StoreOptions,
+        rules: Arc<StoreRules>,
+    ) -> Result<(Self, RecoveryReport), StoreError> {
+        fs::create_dir_all(folder.join("segments")).map_err(StoreError::io(folder))?;
+        let lock_path = folder.join("lock");
+        let lock_file = File::create(&lock_path).map_err(StoreError::io(&lock_path))?;
+        if lock_file.try_lock().is_err() {
+            return Err(StoreError::Locked(folder.to_owned()));
+        }
+        let catalogue = Catalogue::open(&folder.join("catalogue.sqlite"))?;
+        let (log, recovered) = Log::open(&folder.join("log"), &folder.join("quarantine"))?;
+        let mut report = RecoveryReport {
+            cut_bytes: recovered.cut,
+            quarantined: recovered.quarantined.clone(),
+            ..RecoveryReport::default()
+        };
+        let inner = Inner {
+            folder: folder.to_owned(),
+            cache: Arc::new(RowsCache::new(options.cache_bytes)),
+            options,
+            catalogue,
+            log,
+            tickets: Tickets::default(),
+            rules: RwLock::new((0, rules)),
+            workers: Workers::default(),
+            snapshot: RwLock::default(),
+            changing: Mutex::default(),
+            flushing: Mutex::default(),
+            ids: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            recent_bytes: AtomicUsize::new(0),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            overloaded: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            problem: Mutex::default(),
+            closing: AtomicBool::new(false),
+            wake: Default::default(),
+            maintenance: Mutex::default(),
+            _lock: lock_file,
+        };
+        inner.open_segments(&mut report)?;
+        inner.replay(recovered, &mut report)?;
+        let inner = Arc::new(inner);
+        let thread = std::thread::Builder::new().name("eqlipse-store".to_owned());
+        let maintained = inner.clone();
+        let thread = thread.spawn(move || maintained.maintain()).map_err(StoreError::io(folder))?;
+        *lock(&inner.maintenance) = Some(thread);
+        Ok((Self(inner), report))
+    }
+
+    /// Accepts documents that arrive `now`, in nanoseconds since the Unix epoch. When it returns, those that were taken
+    /// are on disk and in snapshots. Each gets `event.ingested`, and `@timestamp` too if it has none.
+    ///
+    /// # Errors
+    /// If none was taken; the request can then be made again.
+    pub fn ingest(&self, documents: Vec<NewDocument>, now: i64) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
+        let taken = self.0.ingest(&documents, now);
+        match &taken {
+            Ok(results) => {
+                let accepted = results.iter().filter(|result| result.is_ok()).count() as u64;
+                self.0.accepted.fetch_add(accepted, Ordering::Relaxed);
+                self.0.refused.fetch_add(results.len() as u64 - accepted, Ordering::Relaxed);
+            }
+            Err(IngestError::Overloaded { .. }) => _ = self.0.overloaded.fetch_add(1, Ordering::Relaxed),
+            Err(_) => _ = self.0.failed.fetch_add(1, Ordering::Relaxed),
+        }
+        taken
+    }
+
+    /// Matches what comes in from now on with these rules. What arrived since `since` and is in the store is looked
+    /// through for `added`, the rules among them that were not there before, compiled by themselves. Returns when that is
+    /// done; a part whose files are damaged is left out and named in [`StoreStats::problem`].
+    ///
+    /// # Errors
+    /// If the rules lack what the reader needs.
+    pub fn set_rules(&self, rules: Arc<StoreRules>, added: &Arc<StoreRules>, since: i64) -> Result<(), StoreError> {
+        let generation = {
+            let mut current = self.0.rules.write().unwrap_or_else(PoisonError::into_inner);
+            *current = (current.0 + 2, rules);
+            current.0
+        };
+        // Lists of added rules alone are a generation of their own.
+        flush::match_again(&self.0, added, generation - 1, since)
+    }
+
+    /// All events that are there now. It stays as it is.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.snapshot()
+    }
+
+    /// The time up to which all that arrived is in snapshots taken from now on: `now`, or a little earlier while events
+    /// are under way. Nothing arrives at or before it any more.
+    pub fn watermark(&self, now: i64) -> i64 {
+        self.0.tickets.watermark(now)
+    }
+
+    /// Writes all recent events to segments.
+    ///
+    /// # Errors
+    /// If they cannot be written. They stay where they are.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        flush::flush(&self.0)
+    }
+
+    /// Removes what is beyond the limits of age and size. Returns how many segments that were.
+    ///
+    /// # Errors
+    /// If the catalogue cannot be written.
+    pub fn prune(&self, now: i64) -> Result<u64, StoreError> {
+        flush::prune(&self.0, now)
+    }
+
+    /// Reads every segment and compares it with its checksum.
+    pub fn check(&self) -> CheckReport {
+        let snapshot = self.snapshot();
+        let mut report = CheckReport::default();
+        for part in &snapshot.parts {
+            if let PartKind::Segment(segment) = &part.kind {
+                report.segments += 1;
+                report.problems.extend(segment.check().err());
+            }
+        }
+        report
+    }
+
+    /// Numbers for those who watch.
+    pub fn stats(&self) -> StoreStats {
+        let inner = &self.0;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut stats = StoreStats {
+            accepted: load(&inner.accepted),
+            refused: load(&inner.refused),
+            overloaded: load(&inner.overloaded),
+            failed: load(&inner.failed),
+            recent_bytes: inner.recent_bytes.load(Ordering::Relaxed) as u64,
+            log_bytes: Log::bytes(&inner.folder.join("log")),
+            problem: lock(&inner.problem).clone(),
+            ..StoreStats::default()
+        };
+        let mut streams = BTreeSet::new();
+        let snapshot = self.snapshot();
+        for part in &snapshot.parts {
+            match &part.kind {
+                PartKind::Recent(_) => stats.recent_events += u64::from(part.rows()),
+                PartKind::Segment(segment) => {
+                    stats.segments += 1;
+                    stats.segment_events += u64::from(part.rows());
+                    stats.segment_bytes += segment.entry.bytes;
+                    streams.insert(segment.entry.index.as_str());
+                }
+            }
+        }
+        stats.data_streams = streams.len() as u64;
+        stats
+    }
+
+    /// Writes out what is recent and ends the background work. What is under way is finished; nothing more is taken.
+    ///
+    /// # Errors
+    /// If recent events could not be written to segments: they are in the log and come back at the next start.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.0.closing.store(true, Ordering::SeqCst);
+        self.0.wake();
+        if let Some(thread) = lock(&self.0.maintenance).take() {
+            _ = thread.join();
+        }
+        let flushed = flush::flush(&self.0);
+        self.0.log.close();
+        flushed
+    }
+}
+
+/// Room for the bytes of a request, which is given back when it is dropped.
+struct Room<'a> {
+    inner: &'a Inner,
+    bytes: usize,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.inner.under_way.fetch_sub(self.bytes, Ordering::SeqCst);
+    }
+}
+
+impl Inner {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the snapshot by a changed one.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Vec<Arc<Part>>)) {
+        let _changing = lock(&self.changing);
+        let mut parts = self.snapshot().parts.clone();
+        change(&mut parts);
+        let recent = parts.iter().filter_map(|part| match &part.kind {
+            PartKind::Recent(chunk) => Some(chunk.memory()),
+            PartKind::Segment(_) => None,
+        });
+        self.recent_bytes.store(recent.sum(), Ordering::Relaxed);
+        let old = {
+            let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *snapshot, Arc::new(Snapshot { parts }))
+        };
+        // Its segments may be the last of their kind: files are removed without the lock.
+        drop(old);
+    }
+
+    pub(crate) fn rules(&self) -> (u64, Arc<StoreRules>) {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn recent_bytes(&self) -> usize {
+        self.recent_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_problem(&self, problem: Option<String>) {
+        *lock(&self.problem) = problem;
+    }
+
+    pub(crate) fn wake(&self) {
+        *lock(&self.wake.0) = true;
+        self.wake.1.notify_all();
+    }
+
+    /// Waits until somebody wakes, or for so long.
+    pub(crate) fn rest(&self, time: Duration) {
+        let woken = lock(&self.wake.0);
+        let waited = self.wake.1.wait_timeout_while(woken, time, |woken| !*woken);
+        *waited.map_or_else(|error| error.into_inner().0, |(woken, _)| woken) = false;
+    }
+
+    fn maintain(&self) {
+        flush::maintain(self);
+    }
+
+    fn room(&self, bytes: usize) -> Result<Room<'_>, IngestError> {
+        let under_way = self.under_way.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        let room = Room { inner: self, bytes };
+        // A request is never too large for an idle store.
+        let is_alone = under_way == bytes && self.recent_bytes() < self.options.flush_bytes;
+        // Decoded, matched and packed, an event takes about twice its text for a moment.
+        if !is_alone && self.recent_bytes().saturating_add(under_way.saturating_mul(2)) > self.options.max_memory {
+            self.wake();
+            return Err(IngestError::Overloaded { retry_after: Duration::from_secs(1) });
+        }
+        Ok(room)
+    }
+
+    fn ingest(&self, documents: &[NewDocument], now: i64) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
+        if self.is_closing() {
+            return Err(IngestError::Closed);
+        }
+        let _room = self.room(documents.iter().map(|new| new.document.len()).sum())?;
+        let (generation, rules) = self.rules();
+        let ticket = self.tickets.open(documents.len() as u64, now);
+        let failed = |error: StoreError| IngestError::Log(error.to_string());
+        let mut worker = self.workers.take(&rules).map_err(failed)?;
+        let time = time_text(ticket.ingested);
+        let mut intake =
+            Intake { inner: self, chunk: ChunkBuilder::default(), records: Vec::new(), own_ids: Vec::new() };
+        let mut next = ticket.first;
+        let results: Vec<Result<Stored, Refused>> = documents
+            .iter()
+            .map(|new| {
+                let stored = intake.add(new, &time, next, &mut worker)?;
+                next += 1;
+                Ok(stored)
+            })
+            .collect();
+        let matched = worker.matches().map_err(failed)?;
+        self.workers.give_back(worker);
+        let Intake { chunk, records, own_ids, .. } = intake;
+        let count = (next - ticket.first) as u32;
+        if count == 0 {
+            return Ok(results);
+        }
+        let frame = Frame { first: ticket.first, ingested: ticket.ingested, count, records };
+        let written = frame.encode().map_err(|error| error.to_string());
+        drop(frame);
+        if let Err(error) = written.and_then(|bytes| self.log.append(bytes, next - 1)) {
+            let mut ids = lock(&self.ids);
+            own_ids.into_iter().for_each(|id| ids.remove(id));
+            return Err(IngestError::Log(error));
+        }
+        let listed = Listed { generation, list: Arc::new(matched) };
+        self.publish(chunk.finish(ticket.first, vec![(0, ticket.ingested)], vec![listed]));
+        Ok(results)
+    }
+
+    /// Puts a chunk into the snapshot, by its sequence number.
+    fn publish(&self, chunk: Chunk) {
+        let first = chunk.first;
+        let part = Arc::new(Part::recent(chunk));
+        self.change(|parts| {
+            let is_before = |part: &&Arc<Part>| match &part.kind {
+                PartKind::Segment(_) => true,
+                PartKind::Recent(chunk) => chunk.first < first,
+            };
+            let behind = parts.iter().rev().take_while(|part| !is_before(part)).count();
+            parts.insert(parts.len() - behind, part);
+        });
+        if self.recent_bytes() > self.options.flush_bytes {
+            self.wake();
+        }
+    }
+
+    fn open_segments(&self, report: &mut RecoveryReport) -> Result<(), StoreError> {
+        let folder = self.folder.join("segments");
+        let mut parts = Vec::new();
+        let mut next = self.catalogue.flushed_below()?;
+        let mut latest = 0;
+        for entry in self.catalogue.segments()? {
+            next = next.max(entry.last_sequence + 1);
+            latest = latest.max(entry.ingested.last.unwrap_or_default());
+            let segment = SegmentPart::new(&folder, entry, self.cache.clone());
+            match segment.path.exists() {
+                true => parts.push(Arc::new(Part::segment(segment))),
+                false => report.missing.push(segment.path.clone()),
+            }
+        }
+        flush::remove_orphans(&folder, &parts)?;
+        self.tickets.start_from(next, latest);
+        let mut ids = Vec::new();
+        for part in parts.iter().rev() {
+            if let PartKind::Segment(segment) = &part.kind
+                && ids.len() < crate::ids::MAX_IDS
+            {
+                // One whose file of rows is damaged is found out when a rule looks at it.
+                let rows = segment.rows();
+                ids.extend(rows.iter().flat_map(|rows| rows.own_ids.iter().rev().copied()));
+                drop(rows);
+                segment.release_rows();
+            }
+        }
+        let mut known = lock(&self.ids);
+        ids.into_iter().rev().for_each(|id| _ = known.insert(id));
+        drop(known);
+        self.change(|known| *known = parts);
+        Ok(())
+    }
+
+    /// Brings back the events that are in the log only.
+    fn replay(&self, recovered: Recovered, report: &mut RecoveryReport) -> Result<(), StoreError> {
+        let flushed = self.catalogue.flushed_below()?;
+        let (generation, rules) = self.rules();
+        let mut worker = self.workers.take(&rules)?;
+        let frames: Vec<Frame> = recovered.frames.into_values().filter(|frame| frame.first >= flushed).collect();
+        let mut pending = Replay::default();
+        for frame in &frames {
+            let Some(records) = frame.records() else { continue };
+            pending.arrivals.push((pending.rows, frame.ingested));
+            for (record, sequence) in records.iter().zip(frame.first..) {
+                let (index, id) = (&*record.index, &*record.id);
+                let own = record.is_own_id.then_some(id);
+                // It was taken once, with these very bytes.
+                let Ok(admitted) = worker.add(&record.document, index, own, Identity::Known(record.identity), sequence)
+                else {
+                    continue;
+                };
+                let hash = own.map(|id| id_hash(index, id));
+                hash.into_iter().for_each(|hash| _ = lock(&self.ids).insert(hash));
+                pending.chunk.add(index, id, &record.document, admitted.meta, hash);
+                pending.rows += 1;
+                report.replayed += 1;
+            }
+            self.tickets.start_from(frame.first + u64::from(frame.count), frame.ingested);
+            if pending.chunk.bytes() > 16 << 20 {
+                self.publish(std::mem::take(&mut pending).finish(generation, worker.matches()?));
+            }
+        }
+        if pending.rows > 0 {
+            self.publish(pending.finish(generation, worker.matches()?));
+        }
+        self.workers.give_back(worker);
+        Ok(())
+    }
+}
+
+/// Events out of the log that become one chunk.
+#[derive(Default)]
+struct Replay {
+    chunk: ChunkBuilder,
+    arrivals: Vec<(u32, i64)>,
+    rows: u32,
+}
+
+impl Replay {
+    fn finish(self, generation: u64, matched: eqlipse_engine::MatchList) -> Chunk {
+        let first = self.chunk.first_sequence().unwrap_or_default();
+        self.chunk.finish(first, self.arrivals, vec![Listed { generation, list: Arc::new(matched) }])
+    }
+}
+
+/// The events of one request.
+struct Intake<'a> {
+    inner: &'a Inner,
+    chunk: ChunkBuilder,
+    records: Vec<u8>,
+    own_ids: Vec<u64>,
+}
+
+impl Intake<'_> {
+    fn add(
+        &mut self,
+        new: &NewDocument,
+        time: &str,
+        sequence: u64,
+        worker: &mut crate::matching::Worker,
+    ) -> Result<Stored, Refused> {
+        let limit = self.inner.options.max_document_bytes;
+        if new.document.len() > limit {
+            return Err(Refused::TooLarge { bytes: new.document.len(), limit });
+        }
+        if !is_index_name(&new.index) {
+            return Err(Refused::IndexName(new.index.clone()));
+        }
+        let own = new.id.as_deref();
+        let hash = own.map(|id| id_hash(&new.index, id));
+        if let (Some(hash), Some(id)) = (hash, own)
+            && !lock(&self.inner.ids).insert(hash)
+        {
+            return Err(Refused::Conflict { id: id.to_owned() });
+        }
+        // What is no object is refused with the reader's words.
+        let stamped = stamp_arrival(&new.document, time).map_or(Cow::Borrowed(&*new.document), Cow::Owned);
+        let admitted = match worker.add(&stamped, &new.index, own, Identity::Of(&new.document), sequence) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                hash.into_iter().for_each(|hash| lock(&self.inner.ids).remove(hash));
+                return Err(Refused::NotAnEvent(error.to_string()));
+            }
+        };
+        self.own_ids.extend(hash);
+        let document = if admitted.needs_cleaning { Cow::Owned(clean_document(&stamped)) } else { stamped };
+        let id = new.id.clone().unwrap_or_else(new_id);
+        self.chunk.add(&new.index, &id, &document, admitted.meta, hash);
+        Record {
+            index: Cow::Borrowed(&new.index),
+            id: Cow::Borrowed(&id),
+            is_own_id: own.is_some(),
+            identity: admitted.meta.identity,
+            document,
+        }
+        .write(&mut self.records);
+        Ok(Stored { id, sequence })
+    }
+}
+
+/// As Elasticsearch has it, and safe as the name of a folder.
+fn is_index_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    !name.is_empty()
+        && name.len() <= 255
+        && name.bytes().all(is_plain)
+        && !name.starts_with(['-', '_'])
+        && name.bytes().any(|byte| byte != b'.')
+}
+
+/// Twenty characters of 120 random bits.
+fn new_id() -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0; 20];
+    // Without the system's source of chance nothing else works either.
+    getrandom::fill(&mut bytes).expect("the system gives random bytes");
+    bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)])).collect()
+}
+
+/// A time as it stands in documents, with milliseconds.
+fn time_text(nanos: i64) -> String {
+    let time = Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH);
+    format!("{time:.3}")
+}

@@ -1,0 +1,282 @@
+//! The store from outside: what was acknowledged is there, once, whatever happens, and matched.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eqlipse_engine::{CompileOptions, CorrelateOptions, MatchPlan, RuleIndex, RuleSetBuilder, Scope, correlate_lists};
+use eqlipse_store::{IngestError, NewDocument, Refused, Snapshot, Store, StoreOptions, StoreRules, TimeRange};
+
+const SECOND: i64 = 1_000_000_000;
+const EVENTS: &str = "process where process.name == \"a\"";
+const SEQUENCE: &str =
+    "sequence by process.pid [process where process.name == \"a\"] [process where process.name == \"b\"]";
+
+fn rules(queries: &[&str]) -> Arc<StoreRules> {
+    let mut builder = RuleSetBuilder::new(CompileOptions::default());
+    eqlipse_events::reserve(builder.schema_mut());
+    for query in queries {
+        builder.add(&eqlipse_eql::parse(query).unwrap(), &Scope::default()).unwrap();
+    }
+    let fingerprint = |query: &&str| query.bytes().fold(7u128, |hash, byte| hash.wrapping_mul(257) + u128::from(byte));
+    let fingerprints = queries.iter().map(fingerprint).collect();
+    Arc::new(StoreRules { plan: Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints })
+}
+
+fn open(folder: &Path, rules: &Arc<StoreRules>) -> (Store, eqlipse_store::RecoveryReport) {
+    let options = StoreOptions { flush_age: Duration::from_secs(3600), ..StoreOptions::default() };
+    Store::open(folder, options, rules.clone()).unwrap()
+}
+
+fn event(index: &str, number: i64, name: &str) -> NewDocument {
+    let time = jiff::Timestamp::from_second(number).unwrap();
+    let document = format!(
+        "{{\"@timestamp\":\"{time}\",\"event\":{{\"category\":\"process\"}},\"process\":{{\"name\":\"{name}\",\"pid\":{}}}}}",
+        number / 2
+    );
+    NewDocument { index: index.to_owned(), id: None, document }
+}
+
+/// What each rule finds in a snapshot: the seconds of the events.
+fn found(snapshot: &Snapshot, rules: &Arc<StoreRules>) -> Vec<Vec<i64>> {
+    let parts: Vec<_> = snapshot.parts(&TimeRange::default()).cloned().collect();
+    let lists: Vec<_> = parts.iter().flat_map(|part| part.lists().unwrap()).collect();
+    let lists: Vec<_> = lists.iter().map(|list| &**list).collect();
+    let set = rules.plan.rules();
+    let which: Vec<RuleIndex> = (0..rules.fingerprints.len() as u32).map(RuleIndex).collect();
+    let keep = |_: usize, _: u32, event: &eqlipse_engine::correlate::MatchedEvent| Some(event.handle);
+    let found = correlate_lists(set, &rules.fingerprints, &which, &lists, keep, &CorrelateOptions::default());
+    let mut times = vec![Vec::new(); which.len()];
+    for detection in &found.detections {
+        let events = detection.events.iter().flatten();
+        let seconds = events.map(|event| found.matched.events()[*event as usize].order.time.unwrap() / SECOND);
+        times[detection.rule.0 as usize].extend(seconds);
+    }
+    times
+}
+
+/// The documents of all parts, by sequence number within each.
+fn documents(snapshot: &Snapshot) -> Vec<String> {
+    let parts: Vec<_> = snapshot.parts(&TimeRange::default()).cloned().collect();
+    let rows = parts.iter().flat_map(|part| (0..part.rows()).map(move |row| (part, row)));
+    rows.map(|(part, row)| String::from_utf8(part.hit(row).unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn events_are_matched_once_and_found_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    let (store, report) = open(folder.path(), &rules);
+    assert_eq!(report.replayed, 0);
+    let expected = vec![vec![0, 2, 4], vec![0, 1, 4, 5]];
+    for (index, numbers) in [("logs-a-x", vec![(0, "a"), (5, "b")]), ("logs-b-x", vec![(1, "b"), (2, "a"), (4, "a")])] {
+        let documents = numbers.into_iter().map(|(number, name)| event(index, number, name)).collect();
+        let stored = store.ingest(documents, 100 * SECOND).unwrap();
+        assert!(stored.iter().all(Result::is_ok));
+    }
+    let before = store.snapshot();
+    assert_eq!(found(&before, &rules), expected);
+    assert!(documents(&before)[0].contains("\"ingested\":\"1970-01-01T00:01:40.000Z\""), "{}", documents(&before)[0]);
+
+    // A killed process: nothing is closed, and the log is all there is.
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), copy.path());
+    let (again, report) = open(copy.path(), &rules);
+    assert_eq!((report.replayed, report.cut_bytes, report.quarantined.len()), (5, 0, 0));
+    assert_eq!(found(&again.snapshot(), &rules), expected);
+    assert_eq!(documents(&again.snapshot()), documents(&before));
+
+    store.flush().unwrap();
+    let after = store.snapshot();
+    let stats = store.stats();
+    assert_eq!((stats.recent_events, stats.segments, stats.segment_events, stats.accepted), (0, 2, 5, 5));
+    assert_eq!(found(&after, &rules), expected);
+    let sorted = |snapshot: &Snapshot| {
+        let mut all = documents(snapshot);
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(&after), sorted(&before));
+    // The old snapshot is as it was.
+    assert_eq!(found(&before, &rules), expected);
+    store.ingest(vec![event("logs-a-x", 6, "a"), event("logs-a-x", 7, "b")], 101 * SECOND).unwrap();
+    store.close().unwrap();
+    drop((store, before, after));
+    let (store, report) = open(folder.path(), &rules);
+    assert_eq!((report.replayed, store.stats().segments), (0, 3));
+    assert_eq!(found(&store.snapshot(), &rules), [vec![0, 2, 4, 6], vec![0, 1, 4, 5, 6, 7]]);
+    assert!(store.check().problems.is_empty());
+}
+
+#[test]
+fn documents_are_refused_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path(), &rules(&[EVENTS]));
+    let new = |index: &str, id: Option<&str>, document: &str| NewDocument {
+        index: index.to_owned(),
+        id: id.map(str::to_owned),
+        document: document.to_owned(),
+    };
+    let documents = vec![
+        new("logs-x", Some("1"), "{\"a\":1}"),
+        new("logs-x", Some("1"), "{\"a\":2}"),
+        new("logs-y", Some("1"), "{\n\"a\":3}"),
+        new("logs-x", Some("2"), "[]"),
+        new("logs-x", Some("2"), "{}"),
+        new("../x", None, "{}"),
+        new("..", None, "{}"),
+    ];
+    let results = store.ingest(documents, 0).unwrap();
+    assert!(matches!(
+        &results[..],
+        [
+            Ok(_),
+            Err(Refused::Conflict { .. }),
+            Ok(_),
+            Err(Refused::NotAnEvent(_)),
+            Ok(_),
+            Err(Refused::IndexName(_)),
+            Err(Refused::IndexName(_)),
+        ]
+    ));
+    store.close().unwrap();
+    assert!(matches!(store.ingest(vec![new("x", None, "{}")], 0), Err(IngestError::Closed)));
+    drop(store);
+    let (store, _) = open(folder.path(), &rules(&[EVENTS]));
+    let again = store.ingest(vec![new("logs-x", Some("2"), "{}"), new("logs-x", Some("3"), "{}")], 0).unwrap();
+    assert!(matches!(&again[..], [Err(Refused::Conflict { .. }), Ok(_)]));
+    // Another process must wait.
+    assert!(Store::open(folder.path(), StoreOptions::default(), rules(&[EVENTS])).is_err());
+    assert!(documents_of(&store).iter().any(|hit| hit.contains("\"a\":3}")));
+}
+
+fn documents_of(store: &Store) -> Vec<String> {
+    documents(&store.snapshot())
+}
+
+#[test]
+fn new_rules_see_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path(), &rules(&[EVENTS]));
+    store.ingest(vec![event("logs-a", 0, "a")], SECOND).unwrap();
+    store.flush().unwrap();
+    store.ingest(vec![event("logs-a", 1, "b"), event("logs-b", 2, "a")], 2 * SECOND).unwrap();
+    let both = rules(&[SEQUENCE, EVENTS]);
+    store.set_rules(both.clone(), &rules(&[SEQUENCE]), 0).unwrap();
+    store.ingest(vec![event("logs-a", 3, "b")], 2 * SECOND).unwrap();
+    let expected = [vec![0, 1, 2, 3], vec![0, 2]];
+    assert_eq!(found(&store.snapshot(), &both), expected);
+    store.flush().unwrap();
+    assert_eq!(found(&store.snapshot(), &both), expected);
+    store.close().unwrap();
+    drop(store);
+    let (store, _) = open(folder.path(), &both);
+    assert_eq!(found(&store.snapshot(), &both), expected);
+}
+
+#[test]
+fn small_segments_are_put_together_and_old_ones_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    let options = StoreOptions {
+        flush_age: Duration::ZERO,
+        retention_age: Some(Duration::from_secs(1_000)),
+        ..StoreOptions::default()
+    };
+    let (store, _) = Store::open(folder.path(), options, rules.clone()).unwrap();
+    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    for number in 0..20 {
+        store.ingest(vec![event("logs-a", number, if number % 2 == 0 { "a" } else { "b" })], now).unwrap();
+        store.flush().unwrap();
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    store.ingest(vec![event("logs-a", 20, "a")], now).unwrap();
+    while store.stats().segments > 8 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let stats = store.stats();
+    assert!(stats.segments <= 8, "{stats:?}");
+    assert_eq!(stats.problem, None);
+    let snapshot = store.snapshot();
+    assert_eq!(found(&snapshot, &rules)[1], (0..20).collect::<Vec<i64>>());
+    assert_eq!(documents(&snapshot).len(), 21);
+    assert!(store.check().problems.is_empty());
+    assert!(store.prune(now + 2_000 * SECOND).unwrap() > 0);
+    assert_eq!(store.stats().segments, 0);
+    assert_eq!(documents(&snapshot).len(), 21);
+    drop(snapshot);
+    assert_eq!(files(&folder.path().join("segments")), Vec::<String>::new());
+}
+
+#[test]
+fn damage_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = open(folder.path(), &rules);
+    store.ingest(vec![event("logs-a", 0, "a"), event("logs-b", 0, "a")], 0).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let parquet = files(&folder.path().join("segments")).into_iter().find(|path| path.ends_with(".parquet")).unwrap();
+    let mut bytes = fs::read(&parquet).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&parquet, bytes).unwrap();
+    let (store, report) = open(folder.path(), &rules);
+    assert!(report.missing.is_empty());
+    let problems = store.check().problems;
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].to_string().contains("checksum"), "{}", problems[0]);
+    store.close().unwrap();
+    drop(store);
+    fs::remove_file(&parquet).unwrap();
+    let (store, report) = open(folder.path(), &rules);
+    assert_eq!((report.missing.len(), store.stats().segments), (1, 1));
+}
+
+#[test]
+fn requests_share_syncs_and_none_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = open(folder.path(), &rules);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let store = &store;
+            scope.spawn(move || {
+                for number in 0..50 {
+                    let events = vec![event("logs-a", thread * 50 + number, "a")];
+                    assert!(store.ingest(events, number).unwrap()[0].is_ok());
+                }
+            });
+        }
+    });
+    let mut seconds = found(&store.snapshot(), &rules).remove(0);
+    seconds.sort_unstable();
+    assert_eq!(seconds, (0..400).collect::<Vec<i64>>());
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(folder.path(), copy.path());
+    assert_eq!(open(copy.path(), &rules).1.replayed, 400);
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.path().display().to_string()),
+        }
+    }
+    found
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => {
+                fs::create_dir_all(&target).unwrap();
+                copy_folder(&entry.path(), &target);
+            }
+            false => _ = fs::copy(entry.path(), target).unwrap(),
+        }
+    }
+}
