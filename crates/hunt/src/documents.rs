@@ -154,7 +154,7 @@ pub(crate) fn scalar_json(value: &Scalar<'_>) -> Value {
 }
 
 /// A join key's value as it stands in an alert.
-pub(crate) fn key_json(part: KeyPart) -> Value {
+pub fn key_json(part: KeyPart) -> Value {
     match part {
         KeyPart::Null => Value::Null,
         KeyPart::Bool(value) => value.into(),

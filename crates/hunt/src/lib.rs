@@ -21,6 +21,7 @@ pub mod rule_tests;
 mod run;
 mod spool;
 
+pub use documents::key_json;
 pub use query::{
     CompiledQuery, Counting, QueryOptions, QueryReport, QueryResult, QueryRun, ResultCount, ResultPosition, run_query,
 };

@@ -7,7 +7,7 @@ use eqlipse_events::Window;
 
 use crate::StoreError;
 use crate::chunk::Chunk;
-use crate::segment::SegmentPart;
+use crate::segment::{Rows, SegmentPart};
 
 /// The span of some times, in nanoseconds since the Unix epoch; `None` where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,26 @@ pub struct TimeRange {
     pub timestamp: Window,
     /// By `event.ingested`, which every event of the store has.
     pub ingested: Window,
+}
+
+/// When the events of a part arrived.
+#[derive(Debug)]
+pub struct Arrivals<'p>(ArrivalsOf<'p>);
+
+#[derive(Debug)]
+enum ArrivalsOf<'p> {
+    Recent(&'p Chunk),
+    Segment(Arc<Rows>),
+}
+
+impl Arrivals<'_> {
+    /// When the event of a row arrived, in nanoseconds since the Unix epoch.
+    pub fn of(&self, row: u32) -> i64 {
+        match &self.0 {
+            ArrivalsOf::Recent(chunk) => chunk.ingested(row),
+            ArrivalsOf::Segment(rows) => rows.ingested(row),
+        }
+    }
 }
 
 /// Events with what matched of them.
@@ -90,15 +110,20 @@ impl Part {
         }
     }
 
-    /// When the event of a row arrived.
+    /// When its events arrived.
     ///
     /// # Errors
     /// If the segment's file of rows cannot be read.
-    pub fn ingested(&self, row: u32) -> Result<i64, StoreError> {
+    pub fn arrivals(&self) -> Result<Arrivals<'_>, StoreError> {
         match &self.kind {
-            PartKind::Recent(chunk) => Ok(chunk.ingested(row)),
-            PartKind::Segment(segment) => Ok(segment.rows()?.ingested(row)),
+            PartKind::Recent(chunk) => Ok(Arrivals(ArrivalsOf::Recent(chunk))),
+            PartKind::Segment(segment) => Ok(Arrivals(ArrivalsOf::Segment(segment.rows()?))),
         }
+    }
+
+    /// When the last of its events arrived.
+    pub fn last_arrival(&self) -> Option<i64> {
+        self.ingested.last
     }
 
     /// What was matched so far, with rows as handles. A rule that no list [has](MatchList::has) was not looked for yet.

@@ -82,6 +82,14 @@ impl MatchList {
         self.rules.iter().map(|rule| rule.fingerprint)
     }
 
+    /// The fingerprints of the rules that have a row in some stage.
+    pub fn rules_with_rows(&self) -> impl Iterator<Item = u128> {
+        let has_row = |rule: &&ListedRule| {
+            rule.selections.iter().any(|selection| !self.kept.rows[*selection as usize].is_empty())
+        };
+        self.rules.iter().filter(has_row).map(|rule| rule.fingerprint)
+    }
+
     /// The events that some stage matched.
     pub fn events(&self) -> &[MatchedEvent] {
         &self.kept.events
