@@ -28,7 +28,7 @@ pub use query::{
 pub use query_place::QueryPlace;
 pub use report::{BlindReason, BlindRule, HuntReport, InputReport, RuleSetReport, SkippedRecord, UnloadedRule};
 pub use rule_book::RuleBook;
-pub use run::{HuntError, HuntOptions, run};
+pub use run::{HuntError, HuntOptions, match_kind, run};
 
 /// Bytes as lower-case hex.
 fn hex(bytes: &[u8]) -> String {

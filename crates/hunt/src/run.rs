@@ -176,7 +176,7 @@ fn build_all(book: &RuleBook, detections: &[Detection], documents: &Documents<'_
 }
 
 /// What sort of match a plan gives.
-pub(crate) fn match_kind(plan: &Plan) -> MatchKind {
+pub fn match_kind(plan: &Plan) -> MatchKind {
     match plan {
         Plan::Event(_) => MatchKind::Event,
         Plan::Sequence(_) => MatchKind::Sequence,

@@ -259,6 +259,21 @@ impl Store {
         flush::match_again(&self.0, added, generation - 1, since)
     }
 
+    /// Looks through what arrived since `since` for rules that it was not matched with, for once: what comes in later is
+    /// not matched with them.
+    ///
+    /// # Errors
+    /// If the rules lack what the reader needs.
+    pub fn match_with(&self, rules: &Arc<StoreRules>, since: i64) -> Result<(), StoreError> {
+        let generation = {
+            let mut current = self.0.rules.write().unwrap_or_else(PoisonError::into_inner);
+            // What comes in later must not be joined with what has these lists.
+            current.0 += 2;
+            current.0
+        };
+        flush::match_again(&self.0, rules, generation - 1, since)
+    }
+
     /// All events that are there now. It stays as it is.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.0.snapshot()

@@ -1,0 +1,228 @@
+//! The ledger: every window of every rule that was truly evaluated, and what came of it.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use crate::alerts::{NewAlert, insert_alerts};
+use crate::{Control, ControlError};
+
+/// How a window came to be evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WindowKind {
+    /// When it was over.
+    OnTime,
+    /// Some time later, but before the next one.
+    Late,
+    /// After the next one was due too: the service was stopped or busy.
+    CaughtUp,
+    /// Over the past, because somebody asked for it.
+    Backfill,
+    /// Once, because somebody asked for it.
+    Manual,
+}
+
+impl WindowKind {
+    const ALL: [Self; 5] = [Self::OnTime, Self::Late, Self::CaughtUp, Self::Backfill, Self::Manual];
+
+    /// Its name: `on_time`, `late`, `caught_up`, `backfill`, `manual`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OnTime => "on_time",
+            Self::Late => "late",
+            Self::CaughtUp => "caught_up",
+            Self::Backfill => "backfill",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// Whether the schedule asked for it.
+    pub fn is_scheduled(self) -> bool {
+        !matches!(self, Self::Backfill | Self::Manual)
+    }
+}
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExecutionStatus {
+    /// As it should.
+    Succeeded,
+    /// The window was evaluated, but something was left out; the message says what.
+    Warning,
+    /// The window was not evaluated; the message says why.
+    Failed,
+}
+
+impl ExecutionStatus {
+    const ALL: [Self; 3] = [Self::Succeeded, Self::Warning, Self::Failed];
+
+    /// Its name: `succeeded`, `warning`, `failed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An execution of a rule. Times are in nanoseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// Its id.
+    pub uuid: String,
+    /// The rule, by [`StoredRule::id`](crate::StoredRule::id).
+    pub rule: String,
+    /// The rule's `rule_id`.
+    pub rule_id: String,
+    /// Where the window begins.
+    pub from: i64,
+    /// Where it ends.
+    pub to: i64,
+    /// How it came to be evaluated.
+    pub kind: WindowKind,
+    /// When it was due.
+    pub scheduled: i64,
+    /// When the evaluation began.
+    pub started: i64,
+    /// When it ended.
+    pub finished: i64,
+    /// How it ended.
+    pub status: ExecutionStatus,
+    /// What the rule found in the window.
+    pub matches: u64,
+    /// Alerts that this made, without building blocks.
+    pub new_alerts: u64,
+    /// What was found and had an alert already.
+    pub known_alerts: u64,
+    /// What was found beyond `max_signals`.
+    pub capped: u64,
+    /// Events that were seen although they came late.
+    pub late_events: u64,
+    /// Events that came later than the bound.
+    pub missed_events: u64,
+    /// More about a warning or a failure.
+    pub message: String,
+}
+
+impl Control {
+    /// Writes executions into the ledger, with the alerts that they made. Alerts that are there already stay as they are.
+    ///
+    /// # Errors
+    /// If the database cannot be written; then nothing of it is.
+    pub fn commit_execution(&self, executions: &[Execution], alerts: &[NewAlert]) -> Result<(), ControlError> {
+        if executions.is_empty() && alerts.is_empty() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            executions.iter().try_for_each(|execution| insert(transaction, execution))?;
+            insert_alerts(transaction, alerts)
+        })
+    }
+
+    /// A rule's executions, newest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn ledger(&self, rule: &str, limit: usize) -> Result<Vec<Execution>, ControlError> {
+        self.read(|connection| {
+            let sql = "SELECT * FROM executions WHERE rule = ?1 ORDER BY number DESC LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![rule, limit as i64], execution)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The latest execution of every rule that has one.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn latest_executions(&self) -> Result<Vec<Execution>, ControlError> {
+        self.read(|connection| {
+            let sql = "SELECT * FROM executions WHERE number IN (SELECT max(number) FROM executions GROUP BY rule)";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], execution)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The end of the last window of a rule that the schedule had evaluated.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn last_window(&self, rule: &str) -> Result<Option<i64>, ControlError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT last FROM windows WHERE rule = ?1")?;
+            Ok(statement.query_row([rule], |row| row.get(0)).optional()?)
+        })
+    }
+
+    /// Removes executions that ended before a time. Which window of a rule was the last stays known.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn prune_executions(&self, before: i64) -> Result<u64, ControlError> {
+        self.write(
+            |transaction| Ok(transaction.execute("DELETE FROM executions WHERE finished < ?1", [before])? as u64),
+        )
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, execution: &Execution) -> Result<(), ControlError> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO executions (uuid, rule, rule_id, window_from, window_to, kind, scheduled, started, finished, status,
+         matches, new_alerts, known_alerts, capped, late_events, missed_events, message)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+    )?;
+    statement.execute(params![
+        execution.uuid,
+        execution.rule,
+        execution.rule_id,
+        execution.from,
+        execution.to,
+        execution.kind.as_str(),
+        execution.scheduled,
+        execution.started,
+        execution.finished,
+        execution.status.as_str(),
+        execution.matches as i64,
+        execution.new_alerts as i64,
+        execution.known_alerts as i64,
+        execution.capped as i64,
+        execution.late_events as i64,
+        execution.missed_events as i64,
+        execution.message,
+    ])?;
+    if execution.kind.is_scheduled() {
+        let mut statement = transaction.prepare_cached(
+            "INSERT INTO windows VALUES (?1, ?2) ON CONFLICT (rule) DO UPDATE SET last = max(last, excluded.last)",
+        )?;
+        statement.execute(params![execution.rule, execution.to])?;
+    }
+    Ok(())
+}
+
+fn execution(row: &Row<'_>) -> rusqlite::Result<Execution> {
+    let (kind, status): (String, String) = (row.get("kind")?, row.get("status")?);
+    let number = |name: &str| row.get::<_, i64>(name).map(|number| number as u64);
+    Ok(Execution {
+        uuid: row.get("uuid")?,
+        rule: row.get("rule")?,
+        rule_id: row.get("rule_id")?,
+        from: row.get("window_from")?,
+        to: row.get("window_to")?,
+        kind: WindowKind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap_or(WindowKind::Manual),
+        scheduled: row.get("scheduled")?,
+        started: row.get("started")?,
+        finished: row.get("finished")?,
+        status: ExecutionStatus::ALL
+            .into_iter()
+            .find(|known| known.as_str() == status)
+            .unwrap_or(ExecutionStatus::Failed),
+        matches: number("matches")?,
+        new_alerts: number("new_alerts")?,
+        known_alerts: number("known_alerts")?,
+        capped: number("capped")?,
+        late_events: number("late_events")?,
+        missed_events: number("missed_events")?,
+        message: row.get("message")?,
+    })
+}

@@ -1,0 +1,120 @@
+//! The rules that run, compiled together.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use eqlipse_control::StoredRule;
+use eqlipse_engine::compile::Plan;
+use eqlipse_engine::{MatchPlan, RuleIndex};
+use eqlipse_hunt::RuleBook;
+use eqlipse_rules::{LoadedRule, Origin, Rule, RuleLoad};
+use eqlipse_store::StoreRules;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::evaluate::TimeBasis;
+
+/// Grows when the engine comes to match otherwise: what older versions matched is then matched again.
+const MATCHING: u32 = 1;
+
+const NANOS: i64 = 1_000_000_000;
+
+/// A rule that runs.
+#[derive(Clone, Debug)]
+pub struct ActiveRule {
+    /// Its number in the compiled rules.
+    pub index: RuleIndex,
+    /// The rule, with [`saved_object_id`](Rule::saved_object_id).
+    pub rule: Arc<Rule>,
+    /// What tells whether it matches as before.
+    pub fingerprint: u128,
+    /// Its interval, in nanoseconds.
+    pub interval: i64,
+    /// What time means in its window.
+    pub basis: TimeBasis,
+    /// How far before its window events matter, in nanoseconds: an event that must not be there may lie before it.
+    pub lookback: i64,
+}
+
+impl ActiveRule {
+    /// The id under which it is stored.
+    pub fn id(&self) -> &str {
+        self.rule.saved_object_id.as_deref().unwrap_or(&self.rule.rule_id)
+    }
+}
+
+/// The rules that run.
+pub struct ActiveRules {
+    /// By [`RuleIndex`].
+    pub rules: Vec<ActiveRule>,
+    /// As the store needs them.
+    pub compiled: Arc<StoreRules>,
+    /// Rules that are enabled and cannot run: their id, and why.
+    pub failed: Vec<(String, String)>,
+}
+
+/// A number that is another whenever the rule would match other events.
+pub fn fingerprint(rule: &Rule) -> u128 {
+    let eql = rule.eql().map(|eql| {
+        (&eql.query, &eql.source.index, &eql.event_category_override, &eql.timestamp_field, &eql.tiebreaker_field)
+    });
+    xxh3_128(format!("{MATCHING} {eql:?}").as_bytes())
+}
+
+impl ActiveRules {
+    /// Compiles rules. Those that cannot run are named in [`Self::failed`].
+    pub fn compile<'r>(rules: impl Iterator<Item = &'r StoredRule>) -> Self {
+        let mut load = RuleLoad::default();
+        let mut ids = HashMap::new();
+        for stored in rules {
+            let mut rule = Rule::clone(&stored.rule);
+            rule.saved_object_id = Some(stored.id.clone());
+            ids.insert(rule.rule_id.clone(), stored.id.clone());
+            let origin = Origin::file(PathBuf::from(&rule.rule_id));
+            load.rules.push(LoadedRule { rule, origin, content_hash: String::new() });
+        }
+        let mut failed: Vec<(String, String)> = Vec::new();
+        load.rules.retain(|loaded| {
+            let runs = loaded.rule.eql().is_some();
+            if !runs {
+                let reason = format!("rules of type {} do not run yet", loaded.rule.rule_type().as_str());
+                failed.push((ids[&loaded.rule.rule_id].clone(), reason));
+            }
+            runs
+        });
+        let book = RuleBook::compile(load, |_| true, false);
+        let unloaded = book.report().unloaded.iter();
+        failed.extend(unloaded.filter_map(|rule| Some((ids.get(&rule.origin)?.clone(), rule.reason.clone()))));
+        failed.sort();
+        let plan: &Arc<MatchPlan> = book.plan();
+        let rules: Vec<ActiveRule> =
+            book.rules().iter().zip(0..).map(|(rule, index)| active(rule, index, plan)).collect();
+        let fingerprints = rules.iter().map(|rule| rule.fingerprint).collect();
+        Self { rules, compiled: Arc::new(StoreRules { plan: plan.clone(), fingerprints }), failed }
+    }
+
+    /// The rule with this id.
+    pub fn get(&self, id: &str) -> Option<&ActiveRule> {
+        self.rules.iter().find(|rule| rule.id() == id)
+    }
+}
+
+fn active(rule: &Arc<Rule>, index: u32, plan: &MatchPlan) -> ActiveRule {
+    let lookback = match &plan.rules().plans()[index as usize].plan {
+        Plan::Sequence(sequence) if sequence.steps.iter().any(|step| step.negated) => sequence.maxspan.unwrap_or(0),
+        _ => 0,
+    };
+    let basis = match rule.timestamp_override.as_deref() {
+        Some("event.ingested") => TimeBasis::Ingested,
+        _ => TimeBasis::Timestamp,
+    };
+    let interval = i64::try_from(rule.interval.seconds()).unwrap_or(i64::MAX).saturating_mul(NANOS);
+    ActiveRule {
+        index: RuleIndex(index),
+        rule: rule.clone(),
+        fingerprint: fingerprint(rule),
+        interval,
+        basis,
+        lookback,
+    }
+}

@@ -1,0 +1,127 @@
+//! From findings to alerts.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use eqlipse_alerts::{Alert, BuildOptions, Clock, Execution as AlertExecution, Match, MatchedEvent, build};
+use eqlipse_control::NewAlert;
+use eqlipse_hunt::{key_json, match_kind};
+use eqlipse_store::{Part, StoreError};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::active::{ActiveRule, ActiveRules};
+use crate::evaluate::{EvaluateError, Evaluated, Finding, FoundEvent};
+
+/// Builds alerts out of findings.
+pub struct Builder<'a> {
+    active: &'a ActiveRules,
+    options: Arc<BuildOptions>,
+    /// Documents that were read, by part and row: several rules often find the same event.
+    documents: HashMap<(u32, u32), (Option<String>, String, Arc<Map<String, Value>>)>,
+}
+
+/// Documents that are kept at most while alerts are built.
+const MAX_DOCUMENTS: usize = 10_000;
+
+#[derive(Deserialize)]
+struct Hit {
+    #[serde(rename = "_index")]
+    index: Option<String>,
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(rename = "_source")]
+    source: Map<String, Value>,
+}
+
+impl<'a> Builder<'a> {
+    /// For a run with this id that began at `now`. `manual` says that somebody asked for it.
+    pub fn new(active: &'a ActiveRules, uuid: &str, now: i64, manual: bool) -> Self {
+        let execution = Some(AlertExecution { uuid: uuid.to_owned(), time_ns: now, manual });
+        let options = BuildOptions { clock: Clock::At(now), execution, ..BuildOptions::default() };
+        Self { active, options: Arc::new(options), documents: HashMap::new() }
+    }
+
+    /// The alert of a finding.
+    ///
+    /// # Errors
+    /// If an event cannot be read.
+    pub fn alert(&mut self, finding: &Finding, parts: &[Arc<Part>]) -> Result<Alert, EvaluateError> {
+        let events = finding.events.iter().map(|event| event.map(|event| self.event(event, parts)).transpose());
+        let events = events.collect::<Result<Vec<_>, _>>()?;
+        let index = finding.rule.0 as usize;
+        let kind = match_kind(&self.active.compiled.plan.rules().plans()[index].plan);
+        let join_keys = finding.key.iter().cloned().map(key_json).collect();
+        let rule = self.active.rules[index].rule.clone();
+        Ok(build(Match { rule, kind, join_keys, events }, &self.options))
+    }
+
+    fn event(&mut self, event: FoundEvent, parts: &[Arc<Part>]) -> Result<MatchedEvent, EvaluateError> {
+        let place = (event.part, event.row);
+        if self.documents.len() >= MAX_DOCUMENTS {
+            self.documents.clear();
+        }
+        let (index, id, source) = match self.documents.get(&place) {
+            Some(known) => known.clone(),
+            None => {
+                let bytes = parts[event.part as usize].hit(event.row)?;
+                let hit: Hit = serde_json::from_slice(&bytes)
+                    .map_err(|error| StoreError::Rules(format!("a stored event is not a document: {error}")))?;
+                let read = (hit.index, hit.id, Arc::new(hit.source));
+                self.documents.insert(place, read.clone());
+                read
+            }
+        };
+        Ok(MatchedEvent { index, id, time_ns: event.order.time, origin: None, source })
+    }
+}
+
+/// The documents of an alert as they are kept: building blocks behind the shell.
+pub(crate) fn new_alerts(alert: &Alert, rule: &ActiveRule, now: i64) -> Vec<NewAlert> {
+    let mut alerts = Vec::new();
+    for (document, place) in alert.documents().into_iter().zip(0..) {
+        let Value::Object(document) = document else { continue };
+        let id = document.get("kibana.alert.uuid").and_then(Value::as_str).unwrap_or(&alert.id).to_owned();
+        alerts.push(NewAlert {
+            id,
+            rule: rule.id().to_owned(),
+            rule_id: rule.rule.rule_id.clone(),
+            time: now,
+            building_block_of: (place > 0).then(|| alert.id.clone()),
+            document,
+        });
+    }
+    alerts
+}
+
+/// What a rule would find, without keeping it.
+#[derive(Debug, Default)]
+pub struct Preview {
+    /// The alerts, at most `max_signals` for each window, each once.
+    pub alerts: Vec<Alert>,
+    /// How many findings were beyond that.
+    pub capped: u64,
+    seen: HashSet<String>,
+}
+
+impl Preview {
+    /// Adds what was found in a window.
+    ///
+    /// # Errors
+    /// If an event cannot be read.
+    pub(crate) fn add(&mut self, builder: &mut Builder<'_>, found: &Evaluated, most: u32) -> Result<(), EvaluateError> {
+        let mut new = 0;
+        for finding in &found.findings {
+            if new >= most {
+                self.capped += 1;
+                continue;
+            }
+            let alert = builder.alert(finding, &found.parts)?;
+            if self.seen.insert(alert.id.clone()) {
+                new += 1;
+                self.alerts.push(alert);
+            }
+        }
+        Ok(())
+    }
+}

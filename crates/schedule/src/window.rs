@@ -1,0 +1,53 @@
+//! Which windows of a rule are due.
+
+use eqlipse_rules::{Rounding, Rule};
+
+/// A stretch of time that a rule looks at, both ends inclusive, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleWindow {
+    /// Its beginning.
+    pub from: i64,
+    /// Its end.
+    pub to: i64,
+}
+
+impl RuleWindow {
+    /// The window of a rule that runs at `now`: its `from` and `to`, by date math. Where these are beyond all bounds, it
+    /// is the moment itself.
+    pub fn of(rule: &Rule, now: i64) -> Self {
+        let to = rule.to.resolve(now, Rounding::Up).unwrap_or(now).min(now);
+        let from = rule.from.resolve(now, Rounding::Down).unwrap_or(to);
+        Self { from: from.min(to), to }
+    }
+
+    /// Whether a time lies in it.
+    pub fn contains(&self, time: i64) -> bool {
+        self.from <= time && time <= self.to
+    }
+}
+
+/// The ends of the windows that are due `now`, oldest first: multiples of `period` behind `last`, the end of the last
+/// window that was evaluated. Without any, it is the latest multiple alone.
+pub fn due_ends(last: Option<i64>, period: i64, now: i64) -> impl Iterator<Item = i64> {
+    let period = period.max(1);
+    let latest = now.div_euclid(period);
+    let first = last.map_or(latest, |last| last.div_euclid(period) + 1);
+    (first..=latest).map(move |number| number * period)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_window_is_due_once() {
+        let due = |last, now| due_ends(last, 300, now).collect::<Vec<i64>>();
+        assert_eq!(due(None, 1_000), [900]);
+        assert_eq!(due(Some(900), 1_199), [] as [i64; 0]);
+        assert_eq!(due(Some(900), 1_200), [1_200]);
+        // One that ended between two multiples, as when the interval was changed.
+        assert_eq!(due(Some(1_000), 2_000), [1_200, 1_500, 1_800]);
+        // The clock stepped back.
+        assert_eq!(due(Some(1_800), 1_000), [] as [i64; 0]);
+    }
+}
