@@ -1,0 +1,475 @@
+//! Documents on their way in: `_bulk`, `_doc`, `_create`.
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{post, put};
+use eqlipse_control::Role;
+use eqlipse_store::{NewDocument, Refused, Stored};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::bulk::{self, Action, Operation};
+use crate::dead_letters::DeadLetter;
+use crate::http::{Failure, Filtered, PathFilter, Payload};
+use crate::metrics::DocumentResult;
+use crate::state::{App, Caller};
+
+/// The routes of this part.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/_bulk", post(bulk_all).put(bulk_all))
+        .route("/{index}/_bulk", post(bulk_index).put(bulk_index))
+        .route("/{index}/_doc", post(add))
+        .route("/{index}/_doc/{id}", put(add_with_id).post(add_with_id))
+        .route("/{index}/_create/{id}", put(create_with_id).post(create_with_id))
+}
+
+/// Parameters that change an answer. `pipeline`, `timeout`, `wait_for_active_shards`, `routing` and others are accepted
+/// and change nothing: events are on disk when they are acknowledged, and normalised by eqlipse itself.
+#[derive(Debug, Default, Deserialize)]
+struct Parameters {
+    refresh: Option<String>,
+    filter_path: Option<String>,
+    op_type: Option<String>,
+    if_seq_no: Option<String>,
+    if_primary_term: Option<String>,
+    version: Option<String>,
+}
+
+impl Parameters {
+    /// Whether the answer says that the index was refreshed. Events can be found when they are acknowledged, always.
+    fn forced_refresh(&self) -> Result<bool, Failure> {
+        match self.refresh.as_deref() {
+            Some("" | "true") => Ok(true),
+            None | Some("false" | "wait_for") => Ok(false),
+            Some(other) => Err(Failure::IllegalArgument(format!("Unknown value for refresh: [{other}].",))),
+        }
+    }
+
+    fn refuse_conditions(&self) -> Result<(), Failure> {
+        let conditions = [&self.if_seq_no, &self.if_primary_term, &self.version];
+        if conditions.into_iter().any(Option::is_some) {
+            return Err(Failure::IllegalArgument(CONDITIONS.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+const CONDITIONS: &str = "writes on condition of a version are not supported: events are never changed";
+const APPEND_ONLY: &str =
+    "only write ops with an op_type of create are allowed in data streams: events are never changed or deleted";
+
+async fn bulk_all(
+    state: State<App>,
+    caller: Caller,
+    query: Query<Parameters>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    bulk_response(state, caller, None, query, payload).await
+}
+
+async fn bulk_index(
+    state: State<App>,
+    caller: Caller,
+    Path(index): Path<String>,
+    query: Query<Parameters>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    bulk_response(state, caller, Some(index), query, payload).await
+}
+
+async fn bulk_response(
+    State(app): State<App>,
+    caller: Caller,
+    index: Option<String>,
+    Query(parameters): Query<Parameters>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    caller.require(Role::Ingest)?;
+    let forced_refresh = parameters.forced_refresh()?;
+    let start = std::time::Instant::now();
+    let filter = parameters.filter_path.as_deref().and_then(PathFilter::parse);
+    let body = app
+        .blocking(move |app| {
+            let actions = bulk::parse(payload.bytes(), index.as_deref())?;
+            let outcomes = take(app, &actions)?;
+            let items: Vec<Item<'_>> = actions
+                .iter()
+                .zip(&outcomes)
+                .map(|(action, outcome)| Item::new(action, outcome, forced_refresh))
+                .collect();
+            let answer = BulkAnswer {
+                errors: outcomes.iter().any(Result::is_err),
+                took: start.elapsed().as_millis() as u64,
+                items,
+            };
+            answer.to_bytes(filter.as_ref())
+        })
+        .await?;
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.extensions_mut().insert(Filtered);
+    Ok(response)
+}
+
+/// Why one document was not taken.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ItemError {
+    status: StatusCode,
+    kind: &'static str,
+    reason: String,
+}
+
+impl ItemError {
+    fn illegal(reason: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, kind: "illegal_argument_exception", reason: reason.into() }
+    }
+
+    fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+    }
+}
+
+impl From<Refused> for ItemError {
+    fn from(refused: Refused) -> Self {
+        let reason = refused.to_string();
+        match refused {
+            Refused::NotAnEvent(_) => {
+                let kind = "document_parsing_exception";
+                Self { status: StatusCode::BAD_REQUEST, kind, reason: format!("[1:1] failed to parse: {reason}") }
+            }
+            Refused::Conflict { .. } => {
+                Self { status: StatusCode::CONFLICT, kind: "version_conflict_engine_exception", reason }
+            }
+            Refused::IndexName(_) => {
+                Self { status: StatusCode::BAD_REQUEST, kind: "invalid_index_name_exception", reason }
+            }
+            Refused::TooLarge { .. } => Self::illegal(reason),
+        }
+    }
+}
+
+pub(crate) type Outcome = Result<Stored, ItemError>;
+
+/// Takes what can be taken, and keeps what is refused as dead letters. Outcomes are in the order of the actions.
+///
+/// # Errors
+/// If nothing was taken, for a while; the client sends the request again.
+pub(crate) fn take(app: &App, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Failure> {
+    let now = crate::now();
+    let mut documents = Vec::with_capacity(actions.len());
+    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(actions.len());
+    for action in actions {
+        match new_document(action) {
+            Ok(document) => {
+                documents.push(document);
+                outcomes.push(None);
+            }
+            Err(error) => outcomes.push(Some(Err(error))),
+        }
+    }
+    let count = documents.len() as u64;
+    let stored = if documents.is_empty() { Ok(Vec::new()) } else { app.store.ingest(documents, now) };
+    let stored = stored.map_err(|error| {
+        let failure = Failure::from(error);
+        let is_overloaded = matches!(failure, Failure::Overloaded { .. });
+        app.metrics.documents(if is_overloaded { DocumentResult::Overloaded } else { DocumentResult::Failed }, count);
+        failure
+    })?;
+    let mut stored = stored.into_iter().map(|result| result.map_err(ItemError::from));
+    let missing = || Err(ItemError::illegal("internal error, please report it: no outcome"));
+    let outcomes: Vec<Outcome> =
+        outcomes.into_iter().map(|outcome| outcome.or_else(|| stored.next()).unwrap_or_else(missing)).collect();
+    record(app, actions, &outcomes, now);
+    Ok(outcomes)
+}
+
+fn new_document(action: &Action<'_>) -> Result<NewDocument, ItemError> {
+    if matches!(action.operation, Operation::Update | Operation::Delete) {
+        return Err(ItemError::illegal(APPEND_ONLY));
+    }
+    if let Some(reason) = action.unsupported {
+        return Err(ItemError::illegal(reason));
+    }
+    if action.id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
+        return Err(ItemError::illegal(format!("id is too long, must be no longer than {MAX_ID_BYTES} bytes")));
+    }
+    let document = match std::str::from_utf8(action.document) {
+        Ok(text) => text.to_owned(),
+        // Shippers send what programs wrote; one bad byte must not hide an event.
+        Err(_) => String::from_utf8_lossy(action.document).into_owned(),
+    };
+    Ok(NewDocument { index: action.index.clone().into_owned(), id: action.id.clone(), document })
+}
+
+/// Elasticsearch's limit.
+const MAX_ID_BYTES: usize = 512;
+
+/// Counts what became of the documents, and keeps those that were refused.
+fn record(app: &App, actions: &[Action<'_>], outcomes: &[Outcome], now: i64) {
+    let (mut stored, mut conflicts, mut bytes) = (0, 0, 0);
+    let mut indices = BTreeSet::new();
+    let mut refused = Vec::new();
+    for (action, outcome) in actions.iter().zip(outcomes) {
+        match outcome {
+            Ok(_) => {
+                stored += 1;
+                bytes += action.document.len() as u64;
+                indices.insert(&*action.index);
+            }
+            // What is there already is not lost.
+            Err(error) if error.is_conflict() => conflicts += 1,
+            Err(error) => refused.push((action, error)),
+        }
+    }
+    indices.into_iter().for_each(|index| app.stash.note_index(index));
+    app.metrics.document_bytes.inc_by(bytes);
+    app.metrics.documents(DocumentResult::Stored, stored);
+    app.metrics.documents(DocumentResult::Conflict, conflicts);
+    app.metrics.documents(DocumentResult::Refused, refused.len() as u64);
+    bury(app, &refused, now);
+}
+
+fn bury(app: &App, refused: &[(&Action<'_>, &ItemError)], now: i64) {
+    if refused.is_empty() {
+        return;
+    }
+    let time = Timestamp::from_nanosecond(i128::from(now)).unwrap_or(Timestamp::UNIX_EPOCH).to_string();
+    let documents: Vec<_> = refused.iter().map(|(action, _)| String::from_utf8_lossy(action.document)).collect();
+    let letters: Vec<DeadLetter<'_>> = refused
+        .iter()
+        .zip(&documents)
+        .filter(|((action, _), _)| action.operation != Operation::Delete)
+        .map(|((action, error), document)| DeadLetter {
+            time: &time,
+            index: &action.index,
+            id: action.id.as_deref(),
+            reason: &error.reason,
+            document,
+        })
+        .collect();
+    app.keep_dead_letters(&letters, now);
+}
+
+/// A bulk request's answer.
+#[derive(Serialize)]
+struct BulkAnswer<'a> {
+    errors: bool,
+    took: u64,
+    items: Vec<Item<'a>>,
+}
+
+impl BulkAnswer<'_> {
+    fn to_bytes(&self, filter: Option<&PathFilter>) -> Result<Vec<u8>, Failure> {
+        let failed = |error: serde_json::Error| Failure::Internal(error.to_string());
+        match filter {
+            None => serde_json::to_vec(self).map_err(failed),
+            Some(filter) => {
+                let value = serde_json::to_value(self).map_err(failed)?;
+                serde_json::to_vec(&filter.apply(value)).map_err(failed)
+            }
+        }
+    }
+}
+
+/// One item: an object with the operation's name.
+struct Item<'a> {
+    operation: Operation,
+    result: ItemResult<'a>,
+}
+
+impl Serialize for Item<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.operation.name(), &self.result)])
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ItemResult<'a> {
+    Stored(StoredAnswer<'a>),
+    Failed(FailedAnswer<'a>),
+}
+
+/// A document that was taken.
+#[derive(Serialize)]
+struct StoredAnswer<'a> {
+    _index: &'a str,
+    _id: &'a str,
+    _version: u64,
+    result: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    forced_refresh: bool,
+    _shards: Shards,
+    _seq_no: u64,
+    _primary_term: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Shards {
+    total: u32,
+    successful: u32,
+    failed: u32,
+}
+
+#[derive(Serialize)]
+struct FailedAnswer<'a> {
+    _index: &'a str,
+    _id: Option<&'a str>,
+    status: u16,
+    error: ErrorAnswer<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorAnswer<'a> {
+    r#type: &'a str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<&'a str>,
+}
+
+impl<'a> StoredAnswer<'a> {
+    fn new(index: &'a str, stored: &'a Stored, forced_refresh: bool, status: Option<u16>) -> Self {
+        Self {
+            _index: index,
+            _id: &stored.id,
+            _version: 1,
+            result: "created",
+            forced_refresh,
+            _shards: Shards { total: 1, successful: 1, failed: 0 },
+            _seq_no: stored.sequence,
+            _primary_term: 1,
+            status,
+        }
+    }
+}
+
+impl<'a> Item<'a> {
+    fn new(action: &'a Action<'_>, outcome: &'a Outcome, forced_refresh: bool) -> Self {
+        let result = match outcome {
+            Ok(stored) => ItemResult::Stored(StoredAnswer::new(&action.index, stored, forced_refresh, Some(201))),
+            Err(error) => ItemResult::Failed(FailedAnswer {
+                _index: &action.index,
+                _id: action.id.as_deref(),
+                status: error.status.as_u16(),
+                error: ErrorAnswer {
+                    r#type: error.kind,
+                    reason: &error.reason,
+                    index: error.is_conflict().then_some(&action.index),
+                },
+            }),
+        };
+        Self { operation: action.operation, result }
+    }
+}
+
+async fn add(
+    state: State<App>,
+    caller: Caller,
+    Path(index): Path<String>,
+    query: Query<Parameters>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    one(state, caller, index, None, query, payload).await
+}
+
+async fn add_with_id(
+    state: State<App>,
+    caller: Caller,
+    Path((index, id)): Path<(String, String)>,
+    query: Query<Parameters>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    one(state, caller, index, Some(id), query, payload).await
+}
+
+async fn create_with_id(
+    state: State<App>,
+    caller: Caller,
+    Path((index, id)): Path<(String, String)>,
+    Query(mut parameters): Query<Parameters>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    parameters.op_type = Some("create".to_owned());
+    one(state, caller, index, Some(id), Query(parameters), payload).await
+}
+
+/// Takes a single document.
+async fn one(
+    State(app): State<App>,
+    caller: Caller,
+    index: String,
+    id: Option<String>,
+    Query(parameters): Query<Parameters>,
+    payload: Payload,
+) -> Result<Response, Failure> {
+    caller.require(Role::Ingest)?;
+    parameters.refuse_conditions()?;
+    let forced_refresh = parameters.forced_refresh()?;
+    let operation = match parameters.op_type.as_deref() {
+        Some("create") => Operation::Create,
+        None | Some("index") => Operation::Index,
+        Some(other) => {
+            return Err(Failure::IllegalArgument(format!("opType must be 'create' or 'index', found: [{other}]")));
+        }
+    };
+    if payload.is_empty() {
+        return Err(Failure::Parsing("request body is required".to_owned()));
+    }
+    app.blocking(move |app| {
+        let document = payload.bytes();
+        let action = Action { operation, index: index.into(), id, document, unsupported: None };
+        let mut outcomes = take(app, std::slice::from_ref(&action))?;
+        let outcome = outcomes.pop().unwrap_or_else(|| Err(ItemError::illegal("no document")));
+        let stored = outcome.map_err(|error| Failure::elastic(error.status, error.kind, error.reason))?;
+        let answer = StoredAnswer::new(&action.index, &stored, forced_refresh, None);
+        let location = HeaderValue::from_str(&format!("/{}/_doc/{}", action.index, stored.id));
+        let mut response = (StatusCode::CREATED, axum::Json(json!(answer))).into_response();
+        location.into_iter().for_each(|location| _ = response.headers_mut().insert(LOCATION, location));
+        Ok(response)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn answers_have_elasticsearchs_shape() {
+        let actions = bulk::parse(
+            b"{\"create\":{\"_index\":\"a\"}}\n{}\n{\"index\":{\"_index\":\"a\",\"_id\":\"1\"}}\n{}\n",
+            None,
+        )
+        .unwrap();
+        let outcomes = [
+            Ok(Stored { id: "x".to_owned(), sequence: 5 }),
+            Err(ItemError::from(Refused::Conflict { id: "1".to_owned() })),
+        ];
+        let items = actions.iter().zip(&outcomes).map(|(action, outcome)| Item::new(action, outcome, false)).collect();
+        let answer = BulkAnswer { errors: true, took: 3, items };
+        let value: Value = serde_json::from_slice(&answer.to_bytes(None).unwrap()).unwrap();
+        let expected = json!({ "errors": true, "took": 3, "items": [
+            { "create": { "_index": "a", "_id": "x", "_version": 1, "result": "created",
+                "_shards": { "total": 1, "successful": 1, "failed": 0 }, "_seq_no": 5, "_primary_term": 1, "status": 201 } },
+            { "index": { "_index": "a", "_id": "1", "status": 409, "error": {
+                "type": "version_conflict_engine_exception",
+                "reason": "[1]: version conflict, document already exists", "index": "a" } } },
+        ]});
+        assert_eq!(value, expected);
+        let filter = PathFilter::parse("errors,items.*.error").unwrap();
+        let value: Value = serde_json::from_slice(&answer.to_bytes(Some(&filter)).unwrap()).unwrap();
+        assert_eq!(value["items"].as_array().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,112 @@
+//! Who makes a request: Basic, or an API key as Elasticsearch has them.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use eqlipse_control::Identity;
+
+use super::Failure;
+use super::logins::Source;
+use crate::state::{App, Caller};
+
+/// The longest `Authorization` header that is looked at, in bytes.
+const MAX_CREDENTIALS: usize = 8 << 10;
+
+/// What a client says who it is.
+enum Credentials {
+    Basic { name: String, password: String },
+    ApiKey { id: String, encoded: String },
+}
+
+/// Sets [`Caller`], or answers 401, 403 or 429.
+pub(crate) async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    if is_open(&app, request.uri().path()) {
+        return next.run(request).await;
+    }
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    match identify(&app, request.headers(), request.uri().path(), address).await {
+        Ok(identity) => {
+            request.extensions_mut().insert(Caller(identity));
+            next.run(request).await
+        }
+        Err(failure) => failure.into_response(),
+    }
+}
+
+fn is_open(app: &App, path: &str) -> bool {
+    matches!(path, "/health/live" | "/health/ready") || (path == "/metrics" && app.config.auth.open_metrics)
+}
+
+async fn identify(
+    app: &App,
+    headers: &HeaderMap,
+    path: &str,
+    address: Option<SocketAddr>,
+) -> Result<Identity, Failure> {
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        let reason = format!("missing authentication credentials for REST request [{path}]");
+        return Err(Failure::Unauthenticated(reason));
+    };
+    let unreadable = || Failure::Unauthenticated("the Authorization header cannot be read".to_owned());
+    let header = header.to_str().ok().filter(|header| header.len() <= MAX_CREDENTIALS).ok_or_else(unreadable)?;
+    let (scheme, rest) = header.split_once(' ').ok_or_else(unreadable)?;
+    let scheme = scheme.to_ascii_lowercase();
+    let credentials = Credentials::parse(&scheme, rest.trim()).ok_or_else(unreadable)?;
+    // Known credentials are let in even while an attacker has used up the failures of their user.
+    let fingerprint = app.logins.fingerprint(&scheme, rest.trim().as_bytes());
+    if let Some(identity) = app.logins.known(fingerprint) {
+        return Ok(identity);
+    }
+    let mut sources = vec![Source::name(credentials.name())];
+    sources.extend(address.map(|address| Source::address(address.ip())));
+    if let Some(retry_after) = app.logins.wait(&sources) {
+        return Err(Failure::LoginLimited { retry_after });
+    }
+    let name = credentials.name().to_owned();
+    match app.blocking(move |app| credentials.verify(app)).await? {
+        Some(identity) => {
+            app.logins.remember(fingerprint, &identity);
+            Ok(identity)
+        }
+        None => {
+            app.logins.failed(&sources);
+            app.metrics.failed_logins.inc();
+            tracing::warn!(name, address = address.map(|address| address.to_string()), "login failed");
+            Err(Failure::Unauthenticated(format!("unable to authenticate user [{name}] for REST request [{path}]")))
+        }
+    }
+}
+
+impl Credentials {
+    fn parse(scheme: &str, text: &str) -> Option<Self> {
+        let decoded = BASE64_STANDARD.decode(text).ok()?;
+        let decoded = String::from_utf8(decoded).ok()?;
+        let (first, second) = decoded.split_once(':')?;
+        match scheme {
+            "basic" => Some(Self::Basic { name: first.to_owned(), password: second.to_owned() }),
+            "apikey" => Some(Self::ApiKey { id: first.to_owned(), encoded: text.to_owned() }),
+            _ => None,
+        }
+    }
+
+    /// User name or id of the key.
+    fn name(&self) -> &str {
+        match self {
+            Self::Basic { name, .. } => name,
+            Self::ApiKey { id, .. } => id,
+        }
+    }
+
+    fn verify(&self, app: &App) -> Result<Option<Identity>, Failure> {
+        Ok(match self {
+            Self::Basic { name, password } => app.control.verify_password(name, password)?,
+            Self::ApiKey { encoded, .. } => app.control.verify_api_key(encoded, crate::now())?,
+        })
+    }
+}

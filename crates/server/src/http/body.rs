@@ -1,0 +1,210 @@
+//! The body of a request: whole, unpacked, within its limits.
+
+use std::future::poll_fn;
+use std::io::Read;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use flate2::bufread::MultiGzDecoder;
+use serde::de::DeserializeOwned;
+
+use super::Failure;
+use super::budget::Share;
+use crate::state::App;
+
+/// Unpacked bytes that are taken from the budget at a time.
+const STEP: usize = 1 << 20;
+
+/// A request's body, in memory that counts towards `limits.body_memory` until it is dropped.
+///
+/// Handlers take it as their last argument. It answers 408 to a body that pauses, 413 to one that is too long, packed or
+/// unpacked, 415 to an encoding other than gzip, and 429 when memory is short.
+#[derive(Debug)]
+pub struct Payload {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl Payload {
+    /// The unpacked bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.iter().all(u8::is_ascii_whitespace)
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`Failure::Parsing`] with the place, if it is not what was asked for.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.bytes).map_err(|error| Failure::Parsing(format!("request body: {error}")))
+    }
+
+    /// As [`Self::json`]; `None` if there is no body.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn optional_json<T: DeserializeOwned>(&self) -> Result<Option<T>, Failure> {
+        if self.is_empty() { Ok(None) } else { self.json().map(Some) }
+    }
+}
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl FromRequest<App> for Payload {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let (head, body) = request.into_parts();
+        let is_packed = is_gzip(&head.headers)?;
+        let limit = app.config.limits.request_bytes.0;
+        let share = app.bodies.share();
+        let mut reader = BodyReader { limit, idle: app.config.limits.idle_time.0, share };
+        let bytes = reader.read(&head.headers, body).await?;
+        if !is_packed {
+            return Ok(Self { bytes, _share: reader.share });
+        }
+        app.blocking(move |_| unpack(&bytes, limit, reader.share)).await
+    }
+}
+
+fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
+    let Some(encoding) = headers.get(CONTENT_ENCODING) else { return Ok(false) };
+    match encoding.to_str().unwrap_or("?").trim().to_ascii_lowercase().as_str() {
+        "" | "identity" => Ok(false),
+        "gzip" | "x-gzip" => Ok(true),
+        other => Err(Failure::MediaType(format!("Content-Encoding [{other}] is not supported: send gzip or plain"))),
+    }
+}
+
+struct BodyReader {
+    limit: u64,
+    idle: Duration,
+    share: Share,
+}
+
+impl BodyReader {
+    async fn read(&mut self, headers: &HeaderMap, mut body: Body) -> Result<Bytes, Failure> {
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if let Some(length) = length {
+            if length > self.limit {
+                return Err(too_large(self.limit));
+            }
+            // A client that says how much is to come is turned away before it comes.
+            take(&mut self.share, length)?;
+        }
+        let (mut only, mut all) = (Bytes::new(), Vec::new());
+        while let Some(part) = self.next(&mut body).await? {
+            let total = (only.len() + all.len() + part.len()) as u64;
+            if total > self.limit {
+                return Err(too_large(self.limit));
+            }
+            let missing = total.saturating_sub(self.share.bytes());
+            take(&mut self.share, missing)?;
+            // What came in one part is used as it is.
+            if only.is_empty() && all.is_empty() {
+                only = part;
+                continue;
+            }
+            if all.is_empty() {
+                all.reserve_exact(length.map_or(total as usize * 2, |length| length as usize));
+                all.extend_from_slice(&std::mem::take(&mut only));
+            }
+            all.extend_from_slice(&part);
+        }
+        Ok(if all.is_empty() { only } else { all.into() })
+    }
+
+    /// The next part that is not empty.
+    async fn next(&self, body: &mut Body) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
+            let frame = tokio::time::timeout(self.idle, frame).await;
+            let frame = frame.map_err(|_| Failure::SlowBody { setting: "limits.idle_time" })?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| Failure::Parsing(format!("the body broke off: {error}")))?;
+            match frame.into_data() {
+                Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                // Trailers are nobody's.
+                _ => {}
+            }
+        }
+    }
+}
+
+fn too_large(limit: u64) -> Failure {
+    Failure::TooLarge { limit, setting: "limits.request_bytes" }
+}
+
+fn take(share: &mut Share, bytes: u64) -> Result<(), Failure> {
+    if share.grow(bytes) {
+        return Ok(());
+    }
+    let reason = "too many requests are under way for their memory (limits.body_memory); try again later".to_owned();
+    Err(Failure::Overloaded { reason, retry_after: Duration::from_secs(1) })
+}
+
+/// Unpacks gzip, step by step, so that neither the limit nor the budget is passed by more than a step.
+fn unpack(packed: &[u8], limit: u64, mut share: Share) -> Result<Payload, Failure> {
+    let mut reader = MultiGzDecoder::new(packed);
+    let mut bytes = Vec::new();
+    loop {
+        take(&mut share, STEP as u64)?;
+        let step = (&mut reader).take(STEP as u64).read_to_end(&mut bytes);
+        let read = step.map_err(|error| Failure::Parsing(format!("the body is no whole gzip: {error}")))?;
+        if bytes.len() as u64 > limit {
+            return Err(too_large(limit));
+        }
+        if read == 0 {
+            return Ok(Payload { bytes: bytes.into(), _share: share });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+    use crate::http::Budget;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_unpacked_is_bounded() {
+        let budget = Budget::new(1 << 30);
+        let text = vec![b'x'; 3 << 20];
+        let packed = gzip(&text);
+        assert_eq!(unpack(&packed, 4 << 20, budget.share()).unwrap().bytes().len(), text.len());
+        assert!(matches!(unpack(&packed, 2 << 20, budget.share()), Err(Failure::TooLarge { .. })));
+        assert!(matches!(unpack(&packed[..packed.len() / 2], 4 << 20, budget.share()), Err(Failure::Parsing(_))));
+        assert!(matches!(unpack(b"no gzip", 4 << 20, budget.share()), Err(Failure::Parsing(_))));
+        // Two members after each other are one body.
+        let twice = [packed.clone(), packed.clone()].concat();
+        assert_eq!(unpack(&twice, 8 << 20, budget.share()).unwrap().bytes().len(), 2 * text.len());
+        assert_eq!(budget.used(), 0);
+        let tight = Budget::new(2 << 20);
+        let mut other = tight.share();
+        assert!(other.grow(1));
+        assert!(matches!(unpack(&packed, 4 << 20, tight.share()), Err(Failure::Overloaded { .. })));
+    }
+}

@@ -1,0 +1,165 @@
+//! Sockets, TLS, and how many connections there may be.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::ServeError;
+use crate::config::{Config, TlsConfig};
+use crate::metrics::Metrics;
+use crate::state::App;
+
+/// A TLS handshake may take so long.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// The longest head of a request, in bytes.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// The certificate that is served now; it can be replaced.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    config: RustlsConfig,
+    files: TlsConfig,
+}
+
+impl Tls {
+    /// Reads certificate and key, if the settings name them.
+    pub(crate) async fn load(config: &Config) -> Result<Option<Self>, ServeError> {
+        let Some(files) = &config.server.tls else { return Ok(None) };
+        // A provider that is there already is as good.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let loaded = RustlsConfig::from_pem_file(&files.cert, &files.key).await;
+        let config = loaded.map_err(|error| ServeError::tls(files, &error))?;
+        Ok(Some(Self { config, files: files.clone() }))
+    }
+
+    /// Reads certificate and key again. If they are of no use, the old ones stay.
+    pub(crate) async fn reload(&self) -> Result<(), ServeError> {
+        let loaded = self.config.reload_from_pem_file(&self.files.cert, &self.files.key).await;
+        loaded.map_err(|error| ServeError::tls(&self.files, &error))
+    }
+}
+
+/// Binds the address of the settings.
+///
+/// # Errors
+/// If the address cannot be bound, or is outside loopback without TLS and without `server.insecure`.
+pub(crate) fn bind(config: &Config) -> Result<TcpListener, ServeError> {
+    let address = config.server.listen;
+    if config.is_exposed() && config.server.tls.is_none() && !config.server.insecure {
+        return Err(ServeError::Exposed(address));
+    }
+    let listener = TcpListener::bind(address).map_err(|error| ServeError::Bind { address, error })?;
+    listener.set_nonblocking(true).map_err(|error| ServeError::Bind { address, error })?;
+    Ok(listener)
+}
+
+/// Serves until the handle says stop.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    router: Router,
+    app: App,
+    handle: Handle<SocketAddr>,
+) -> io::Result<()> {
+    let mut server = axum_server::from_tcp(listener)?.handle(handle).http1_only();
+    let header_time = app.config.limits.header_time.0;
+    server.http_builder().http1().header_read_timeout(header_time).max_buf_size(MAX_HEAD_BYTES);
+    let server = server.first_request_timeout(header_time).accept_error_handler(|address, error| {
+        tracing::debug!(?address, %error, "connection not accepted");
+    });
+    let limit = Limited::new(app);
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
+    match tls {
+        None => server.acceptor(limit).serve(router).await,
+        Some(tls) => {
+            let acceptor = RustlsAcceptor::new(tls.config).handshake_timeout(HANDSHAKE_TIME).acceptor(limit);
+            server.acceptor(acceptor).serve(router).await
+        }
+    }
+}
+
+/// Lets in so many connections at a time.
+#[derive(Clone)]
+struct Limited {
+    room: Arc<Semaphore>,
+    app: App,
+}
+
+impl Limited {
+    fn new(app: App) -> Self {
+        let room = app.config.server.connections.min(Semaphore::MAX_PERMITS);
+        Self { room: Arc::new(Semaphore::new(room)), app }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.app.metrics
+    }
+}
+
+impl<S> Accept<TcpStream, S> for Limited {
+    type Stream = Counted;
+    type Service = S;
+    type Future = std::future::Ready<io::Result<(Counted, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            self.metrics().refused_connections.inc();
+            return std::future::ready(Err(io::Error::other("too many connections (server.connections)")));
+        };
+        let accepted = stream.set_nodelay(true).map(|()| (Counted { stream, _permit: permit }, service));
+        std::future::ready(accepted)
+    }
+}
+
+/// A connection that counts until it is closed.
+struct Counted {
+    stream: TcpStream,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,191 @@
+//! Counters for those who watch, in Prometheus's form at `/metrics`.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use eqlipse_store::StoreStats;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::http::Failure;
+use crate::state::App;
+
+type Labels = Vec<(&'static str, String)>;
+
+/// The service's metrics. What is not of requests is read off when somebody asks.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    /// Requests by route, method and status.
+    requests: Family<Labels, Counter>,
+    /// How long requests took, in seconds, by route.
+    request_seconds: Family<Labels, Histogram, fn() -> Histogram>,
+    /// Documents by what became of them.
+    documents: Family<Labels, Counter>,
+    /// Bytes of documents that were taken.
+    pub document_bytes: Counter,
+    /// Refused documents that were kept in a dead-letter file.
+    pub dead_letters: Counter,
+    /// Refused documents that were not: the day's file was full, or could not be written.
+    pub dead_letters_dropped: Counter,
+    /// Logins that failed.
+    pub failed_logins: Counter,
+    /// Connections that were closed at once because there were too many.
+    pub refused_connections: Counter,
+    /// Requests under way.
+    pub under_way: Gauge,
+    store: StoreMetrics,
+}
+
+/// What became of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DocumentResult {
+    /// It is on disk.
+    Stored,
+    /// It was there already.
+    Conflict,
+    /// It is no event, is too long, or asks for what an event store does not do.
+    Refused,
+    /// Its request was turned away as memory was short; the client sends it again.
+    Overloaded,
+    /// The log could not be written; the client sends it again.
+    Failed,
+}
+
+impl DocumentResult {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Overloaded => "overloaded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+#[derive(Default)]
+struct StoreMetrics {
+    recent_events: Gauge,
+    recent_bytes: Gauge,
+    segments: Gauge,
+    segment_events: Gauge,
+    segment_bytes: Gauge,
+    log_bytes: Gauge,
+    data_streams: Gauge,
+    problem: Gauge,
+    body_bytes: Gauge,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("eqlipse")),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(seconds),
+            documents: Family::default(),
+            document_bytes: Counter::default(),
+            dead_letters: Counter::default(),
+            dead_letters_dropped: Counter::default(),
+            failed_logins: Counter::default(),
+            refused_connections: Counter::default(),
+            under_way: Gauge::default(),
+            store: StoreMetrics::default(),
+        };
+        metrics.register_all();
+        metrics
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    fn register_all(&self) {
+        self.register("http_requests", "Requests by route, method and status", self.requests.clone());
+        self.register("http_request_seconds", "Time from head to answer, by route", self.request_seconds.clone());
+        self.register("http_requests_under_way", "Requests under way", self.under_way.clone());
+        self.register("http_body_bytes", "Memory of bodies under way", self.store.body_bytes.clone());
+        self.register("refused_connections", "Connections beyond server.connections", self.refused_connections.clone());
+        self.register("failed_logins", "Logins that failed", self.failed_logins.clone());
+        self.register("ingest_documents", "Documents by what became of them", self.documents.clone());
+        self.register("ingest_document_bytes", "Bytes of documents that were taken", self.document_bytes.clone());
+        self.register("dead_letters", "Refused documents that were kept", self.dead_letters.clone());
+        self.register("dead_letters_dropped", "Refused documents that were not", self.dead_letters_dropped.clone());
+        let store = &self.store;
+        self.register("store_recent_events", "Events in memory, not in segments yet", store.recent_events.clone());
+        self.register("store_recent_bytes", "Memory of recent events", store.recent_bytes.clone());
+        self.register("store_segments", "Segments", store.segments.clone());
+        self.register("store_segment_events", "Events in segments", store.segment_events.clone());
+        self.register("store_segment_bytes", "Segments on disk", store.segment_bytes.clone());
+        self.register("store_log_bytes", "Write-ahead log on disk", store.log_bytes.clone());
+        self.register("store_data_streams", "Data streams that have segments", store.data_streams.clone());
+        self.register("store_problem", "1 while background work on the store fails", store.problem.clone());
+    }
+
+    /// Adds a metric of another part of the service. `eqlipse_` is put before its name.
+    pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, metric);
+    }
+
+    /// Counts a request.
+    pub(crate) fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
+        let labels = vec![("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
+        self.requests.get_or_create(&labels).inc();
+        self.request_seconds.get_or_create(&vec![("route", route.to_owned())]).observe(took.as_secs_f64());
+    }
+
+    /// Counts documents.
+    pub fn documents(&self, result: DocumentResult, count: u64) {
+        if count > 0 {
+            self.documents.get_or_create(&vec![("result", result.name().to_owned())]).inc_by(count);
+        }
+    }
+
+    fn observe(&self, stats: &StoreStats, body_bytes: u64) {
+        let set = |gauge: &Gauge, value: u64| _ = gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let store = &self.store;
+        set(&store.recent_events, stats.recent_events);
+        set(&store.recent_bytes, stats.recent_bytes);
+        set(&store.segments, stats.segments);
+        set(&store.segment_events, stats.segment_events);
+        set(&store.segment_bytes, stats.segment_bytes);
+        set(&store.log_bytes, stats.log_bytes);
+        set(&store.data_streams, stats.data_streams);
+        set(&store.problem, u64::from(stats.problem.is_some()));
+        set(&store.body_bytes, body_bytes);
+    }
+
+    fn text(&self) -> Result<String, Failure> {
+        let mut text = String::new();
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        match prometheus_client::encoding::text::encode(&mut text, &registry) {
+            Ok(()) => Ok(text),
+            Err(error) => Err(Failure::Internal(error.to_string())),
+        }
+    }
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
+    let text = app
+        .blocking(|app| {
+            app.metrics.observe(&app.store.stats(), app.bodies.used());
+            app.metrics.text()
+        })
+        .await?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}

@@ -1,0 +1,354 @@
+//! How the service comes up and goes down.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use axum_server::Handle;
+use eqlipse_control::{Control, ControlError, Role};
+use eqlipse_rules::{LoadedRule, PathOrStdin};
+use eqlipse_schedule::{ScheduleError, ScheduleOptions, Scheduler, SystemClock};
+use eqlipse_store::{Store, StoreError, StoreOptions};
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat, TlsConfig};
+use crate::dead_letters::DeadLetters;
+use crate::elastic::Stash;
+use crate::http::listen::{self, Tls};
+use crate::http::{Budget, Logins};
+use crate::metrics::Metrics;
+use crate::state::{App, BLOCKING_REQUESTS, Parts};
+
+/// Why the service does not start, or did not end well.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// It would be reached from other machines without encryption.
+    #[error(
+        "{0} can be reached from other machines, and without TLS passwords and events could be read on their way: \
+         set server.tls.cert and server.tls.key, or server.insecure = true where something else sees to it"
+    )]
+    Exposed(SocketAddr),
+    /// The address cannot be used.
+    #[error("cannot listen on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// Certificate or key.
+    #[error("TLS with {cert} and {key}: {reason}")]
+    Tls {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file or folder.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// The system's words.
+        error: io::Error,
+    },
+    /// The event store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Rules, alerts, users.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The scheduler.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+    /// `log.level`.
+    #[error("log.level: {0}")]
+    Log(String),
+    /// The server ended by itself.
+    #[error("the server ended: {0}")]
+    Server(io::Error),
+}
+
+impl ServeError {
+    pub(crate) fn tls(files: &TlsConfig, error: &io::Error) -> Self {
+        Self::Tls { cert: files.cert.clone(), key: files.key.clone(), reason: error.to_string() }
+    }
+
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io { path, error }
+    }
+}
+
+/// Runs the service until `shutdown` is ready; then no more connections are taken, requests under way end, and events
+/// are written to segments. `bundled` are the rules that come with eqlipse. On SIGHUP, rules of `rules.paths`,
+/// certificate and key are read again.
+///
+/// # Errors
+/// If it cannot start, or could not write everything out at its end (nothing acknowledged is lost then).
+pub async fn serve(
+    config: Config,
+    bundled: Vec<LoadedRule>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let mut running = start(config, bundled).await?;
+    tokio::pin!(shutdown);
+    let mut hangup = Hangup::new();
+    let ended = loop {
+        tokio::select! {
+            () = &mut shutdown => break Ok(()),
+            () = hangup.next() => running.reload().await,
+            ended = running.ended() => break ended,
+        }
+    };
+    ended.and(running.stop().await)
+}
+
+/// SIGHUP, where there is such a thing.
+struct Hangup(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+
+impl Hangup {
+    #[cfg(unix)]
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> Self {
+        Self()
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signal) = &mut self.0
+            && signal.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+}
+
+/// A service that runs. Dropped without [`Self::stop`], its connections end with the runtime, and recent events come back
+/// from the log at the next start.
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its parts.
+    pub app: App,
+    tls: Option<Tls>,
+    handle: Handle<SocketAddr>,
+    server: tokio::task::JoinHandle<io::Result<()>>,
+    scheduler: Option<JoinHandle<()>>,
+}
+
+/// Starts the service.
+///
+/// # Errors
+/// If it cannot start.
+pub async fn start(config: Config, bundled: Vec<LoadedRule>) -> Result<Running, ServeError> {
+    let tls = Tls::load(&config).await?;
+    let listener = listen::bind(&config)?;
+    let address = listener.local_addr().map_err(ServeError::Server)?;
+    let opened = tokio::task::spawn_blocking(move || open(config, &bundled)).await;
+    let (app, scheduler) = opened.map_err(|error| ServeError::Server(io::Error::other(error)))??;
+    let handle = Handle::new();
+    let router = crate::http::router(&app);
+    let server = tokio::spawn(listen::serve(listener, tls.clone(), router, app.clone(), handle.clone()));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    tracing::info!("listening on {scheme}://{address}");
+    Ok(Running { address, app, tls, handle, server, scheduler: Some(scheduler) })
+}
+
+impl Running {
+    /// Reads rules, certificate and key again. What cannot be read is logged, and what was there stays.
+    pub async fn reload(&self) {
+        if let Some(tls) = &self.tls {
+            match tls.reload().await {
+                Ok(()) => tracing::info!("certificate and key were read again"),
+                Err(error) => tracing::error!(%error, "certificate and key stay as they were"),
+            }
+        }
+        let installed = self.app.blocking(|app| {
+            install(&app.control, &app.config, &[])
+                .map_err(|error| crate::http::Failure::Internal(error.to_string()))?;
+            app.scheduler.wake();
+            Ok(())
+        });
+        if let Err(error) = installed.await {
+            tracing::error!(%error, "rules stay as they were");
+        }
+    }
+
+    /// Waits until the server ends by itself, which it does for an error only.
+    async fn ended(&mut self) -> Result<(), ServeError> {
+        match (&mut self.server).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ServeError::Server(error)),
+            Err(error) => Err(ServeError::Server(io::Error::other(error))),
+        }
+    }
+
+    /// Ends the service in order: connections, scheduler, store.
+    ///
+    /// # Errors
+    /// If recent events could not be written to segments: they are in the log and come back at the next start.
+    pub async fn stop(mut self) -> Result<(), ServeError> {
+        self.app.stopping.store(true, Ordering::Relaxed);
+        tracing::info!("stopping");
+        self.handle.graceful_shutdown(Some(self.app.config.server.shutdown_time.0));
+        if !self.server.is_finished() {
+            self.ended().await?;
+        }
+        let (app, scheduler) = (self.app.clone(), self.scheduler.take());
+        let closed = tokio::task::spawn_blocking(move || {
+            app.scheduler.stop();
+            scheduler.map(JoinHandle::join);
+            app.store.close()
+        });
+        closed.await.map_err(|error| ServeError::Server(io::Error::other(error)))??;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Opens the data folder and everything in it.
+fn open(config: Config, bundled: &[LoadedRule]) -> Result<(App, JoinHandle<()>), ServeError> {
+    let data = &config.server.data;
+    std::fs::create_dir_all(data).map_err(ServeError::io(data))?;
+    let control = Control::open(&data.join("control.sqlite"))?;
+    make_first_user(&control, &config)?;
+    install(&control, &config, if config.rules.bundled { bundled } else { &[] })?;
+    let active = Scheduler::enabled_rules(&control)?;
+    let (store, recovered) = Store::open(&data.join("events"), store_options(&config), active.compiled.clone())?;
+    if recovered.replayed > 0 {
+        tracing::info!(events = recovered.replayed, "events came back from the log");
+    }
+    for path in recovered.quarantined.iter().chain(&recovered.missing) {
+        tracing::error!(path = %path.display(), "damaged or missing: events of this file are lost");
+    }
+    let options =
+        ScheduleOptions { tick: config.schedule.tick.map(|tick| tick.0), late_bound: config.schedule.late_bound.0 };
+    let scheduler = Scheduler::new(store.clone(), control.clone(), active, options, Arc::new(SystemClock))?;
+    let scheduler = Arc::new(scheduler);
+    let parts = Parts {
+        store,
+        control,
+        scheduler: scheduler.clone(),
+        metrics: Metrics::default(),
+        started: crate::now(),
+        logins: Logins::new(&config.auth)?,
+        bodies: Budget::new(config.limits.body_memory.0),
+        dead_letters: DeadLetters::new(data.join("dead-letter"), config.dead_letters.clone()),
+        stash: Stash::default(),
+        stopping: AtomicBool::new(false),
+        blocking: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
+        config,
+    };
+    let thread = std::thread::Builder::new().name("eqlipse-schedule".to_owned());
+    let thread = thread.spawn(move || scheduler.run()).map_err(ServeError::Server)?;
+    Ok((App(Arc::new(parts)), thread))
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    StoreOptions {
+        max_memory: config.store.memory.as_usize(),
+        flush_bytes: config.store.flush_bytes.as_usize(),
+        flush_age: config.store.flush_age.0,
+        max_document_bytes: config.limits.document_bytes.as_usize(),
+        cache_bytes: config.store.cache_bytes.as_usize(),
+        retention_age: config.store.retention_age.map(|age| age.0),
+        retention_bytes: config.store.retention_size.map(|size| size.0),
+    }
+}
+
+/// Installs the rules that come with eqlipse and those of `rules.paths`, enabled.
+fn install(control: &Control, config: &Config, bundled: &[LoadedRule]) -> Result<(), ServeError> {
+    let loaded = if config.rules.paths.is_empty() {
+        Vec::new()
+    } else {
+        let load = eqlipse_rules::load(&config.rules.paths.iter().cloned().map(PathOrStdin::Path).collect::<Vec<_>>());
+        for failure in &load.failures {
+            tracing::warn!(%failure, "a rule was not loaded");
+        }
+        load.rules
+    };
+    for rules in [bundled, &loaded] {
+        if rules.is_empty() {
+            continue;
+        }
+        let report = control.install(rules, true, "eqlipse", crate::now())?;
+        let (installed, updated, unchanged) = (report.installed, report.updated, report.unchanged);
+        tracing::info!(installed, updated, unchanged, failed = report.failed.len(), "rules installed");
+        for (rule, reason) in report.failed {
+            tracing::warn!(rule, reason, "a rule was not installed");
+        }
+    }
+    Ok(())
+}
+
+/// Makes the first user where there is none. A password that was made up is printed once.
+fn make_first_user(control: &Control, config: &Config) -> Result<(), ServeError> {
+    if !control.users()?.is_empty() {
+        return Ok(());
+    }
+    let name = &config.auth.admin;
+    let roles = BTreeSet::from([Role::Admin]);
+    let given = match (&config.auth.admin_password, &config.auth.admin_password_file) {
+        (Some(password), _) => Some(password.0.clone()),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path).map_err(ServeError::io(path))?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        (None, None) => None,
+    };
+    let password = given.clone().map_or_else(new_password, Ok)?;
+    control.create_user(name, &password, &roles, "eqlipse", crate::now())?;
+    if given.is_none() {
+        // Not through the log, which may go elsewhere and stay there.
+        eprintln!("The first user is \"{name}\", with the password {password}\nIt is shown this once only.");
+    }
+    Ok(())
+}
+
+/// 24 letters and digits, without those that look alike: 136 bits.
+fn new_password() -> Result<String, getrandom::Error> {
+    const LETTERS: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789";
+    let mut password = String::new();
+    while password.len() < 24 {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        // Bytes beyond the last whole round would make some letters likelier.
+        let fair = bytes.iter().filter(|byte| usize::from(**byte) < 256 / LETTERS.len() * LETTERS.len());
+        let letters = fair.map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]));
+        password.extend(letters.take(24 - password.len()));
+    }
+    Ok(password)
+}
+
+/// Sends the process's log to standard error, as `[log]` says.
+///
+/// # Errors
+/// If `log.level` is no filter, or a log is set up already.
+pub fn log_to_stderr(config: &Config) -> Result<(), ServeError> {
+    let filter = EnvFilter::try_new(&config.log.level).map_err(|error| ServeError::Log(error.to_string()))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let set = match config.log.format {
+        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    set.map_err(|error| ServeError::Log(error.to_string()))
+}

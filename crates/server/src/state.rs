@@ -1,0 +1,158 @@
+//! What every request can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts as RequestParts;
+use eqlipse_control::{Control, Identity, Role};
+use eqlipse_schedule::Scheduler;
+use eqlipse_store::Store;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::elastic::Stash;
+use crate::http::{Budget, Failure, Logins};
+use crate::metrics::Metrics;
+
+/// The service's parts, as axum's state. Clones are the same service.
+#[derive(Clone)]
+pub struct App(pub Arc<Parts>);
+
+/// The parts of a running service.
+pub struct Parts {
+    /// The settings it was started with.
+    pub config: Config,
+    /// Events.
+    pub store: Store,
+    /// Rules, alerts, users, ledger.
+    pub control: Control,
+    /// Runs the rules.
+    pub scheduler: Arc<Scheduler>,
+    /// Counters for those who watch.
+    pub metrics: Metrics,
+    /// When the service started, in nanoseconds since the Unix epoch.
+    pub started: i64,
+    /// Known credentials and failed logins.
+    pub logins: Logins,
+    /// Memory for the bodies of requests (`limits.body_memory`).
+    pub bodies: Arc<Budget>,
+    /// Documents that were refused.
+    pub dead_letters: DeadLetters,
+    /// What clients put and want to find again: templates, pipelines, policies.
+    pub stash: Stash,
+    /// Set when the service begins to stop: `/health/ready` says so.
+    pub stopping: AtomicBool,
+    /// Blocking work at a time.
+    pub(crate) blocking: Arc<Semaphore>,
+}
+
+/// How many requests do blocking work (store, control) at a time. The others wait in line, each for at most
+/// `limits.request_time`. More than the cores, as many of them wait for the disk together.
+pub const BLOCKING_REQUESTS: usize = 64;
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Does work that blocks (store, control, files) beside the threads that serve connections, bounded by
+    /// [`BLOCKING_REQUESTS`]. It goes on to its end even if the client leaves.
+    ///
+    /// # Errors
+    /// What the work answers; [`Failure::Internal`] if it panicked.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let closed = |_| Failure::Unavailable("the service is stopping".to_owned());
+        let permit = self.blocking.clone().acquire_owned().await.map_err(closed)?;
+        let app = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&app)
+        });
+        task.await.unwrap_or_else(|error| Err(Failure::Internal(format!("internal error, please report it: {error}"))))
+    }
+}
+
+impl App {
+    /// Keeps refused documents, and counts them. That they could not be kept is logged: their senders know anyway.
+    pub(crate) fn keep_dead_letters(&self, letters: &[DeadLetter<'_>], now: i64) {
+        let kept = self.dead_letters.keep(letters, now).unwrap_or_else(|error| {
+            tracing::error!(%error, count = letters.len(), "refused documents could not be kept");
+            0
+        });
+        self.metrics.dead_letters.inc_by(kept);
+        self.metrics.dead_letters_dropped.inc_by(letters.len() as u64 - kept);
+    }
+}
+
+/// Who makes a request. The auth middleware sets it; a handler takes it as an argument.
+#[derive(Clone, Debug)]
+pub struct Caller(pub Identity);
+
+impl Caller {
+    /// The name for audit rows and `created_by`.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Says whether the caller may act as `role`. [`Role::Admin`] may do everything; whoever writes rules or works on
+    /// alerts may also read.
+    pub fn has(&self, role: Role) -> bool {
+        let includes: &[Role] = match role {
+            Role::Admin => &[],
+            Role::Author => &[Role::Author],
+            Role::Analyst => &[Role::Analyst, Role::Author],
+            Role::Reader => &[Role::Reader, Role::Analyst, Role::Author],
+            Role::Ingest => &[Role::Ingest],
+        };
+        let roles = &self.0.roles;
+        roles.contains(&Role::Admin) || includes.iter().any(|role| roles.contains(role))
+    }
+
+    /// Asks for a role.
+    ///
+    /// # Errors
+    /// [`Failure::Forbidden`] if the caller has none that includes it.
+    pub fn require(&self, role: Role) -> Result<(), Failure> {
+        self.require_any(&[role])
+    }
+
+    /// Asks for one of several roles.
+    ///
+    /// # Errors
+    /// [`Failure::Forbidden`] if the caller has none that includes one of them.
+    pub fn require_any(&self, roles: &[Role]) -> Result<(), Failure> {
+        if roles.iter().any(|role| self.has(*role)) {
+            return Ok(());
+        }
+        let needs: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+        let who = match &self.0.api_key {
+            Some(id) => format!("API key id {id} of user {}", self.0.name),
+            None => format!("user {}", self.0.name),
+        };
+        Err(Failure::Forbidden { action: "request".to_owned(), who, needs: needs.join(", ") })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut RequestParts, _: &S) -> Result<Self, Failure> {
+        let missing = || {
+            Failure::Unauthenticated(format!(
+                "missing authentication credentials for REST request [{}]",
+                parts.uri.path()
+            ))
+        };
+        parts.extensions.get::<Caller>().cloned().ok_or_else(missing)
+    }
+}
