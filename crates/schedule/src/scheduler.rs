@@ -117,10 +117,19 @@ struct State {
 struct RuleState {
     /// The end of the last window that was evaluated.
     last: Option<i64>,
+    /// As what it was evaluated then.
+    fingerprint: Option<u128>,
     /// The last execution left findings out.
     was_capped: bool,
     /// Findings of recent windows: their events' sequence numbers, and the end of the last window that had them.
     seen: HashMap<Vec<Option<u64>>, i64>,
+}
+
+impl RuleState {
+    /// Whether there may be something in its window though nothing new matched.
+    fn must_look_again(&self, rule: &ActiveRule) -> bool {
+        self.was_capped || self.fingerprint != Some(rule.fingerprint)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -365,7 +374,7 @@ impl Scheduler {
         let (busy, idle): (Vec<&ActiveRule>, Vec<&ActiveRule>) = rules.iter().partition(|rule| {
             rule.basis == TimeBasis::Timestamp
                 || rule.lookback > 0
-                || state.rules.get(rule.id()).is_some_and(|known| known.was_capped)
+                || state.rules.get(rule.id()).is_none_or(|known| known.must_look_again(rule))
                 || news.contains(&rule.fingerprint)
         });
         let mut written: Vec<Execution> = Vec::new();
@@ -642,6 +651,7 @@ fn rules_with_news(snapshot: &Snapshot, since: i64) -> HashSet<u128> {
 fn note_end(state: &mut State, rule: &ActiveRule, end: i64) {
     let known = state.rules.entry(rule.id().to_owned()).or_default();
     known.last = known.last.max(Some(end));
+    known.fingerprint = Some(rule.fingerprint);
     let reach = RuleWindow::of(&rule.rule, end);
     // No later window holds them any more; those of late events are known by their ids.
     let oldest = reach.from.min(end - rule.interval);

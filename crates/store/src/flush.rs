@@ -261,6 +261,7 @@ impl Write for Hashing {
 
 /// Puts small segments of one data stream and day together.
 fn compact(inner: &Inner) -> Result<(), StoreError> {
+    let _flushing = lock(&inner.flushing);
     let snapshot = inner.snapshot();
     let mut small: BTreeMap<&Path, Vec<&SegmentPart>> = BTreeMap::new();
     for part in &snapshot.parts {
@@ -301,7 +302,6 @@ struct Hit {
 }
 
 fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), StoreError> {
-    let _flushing = lock(&inner.flushing);
     let all: Vec<Arc<Rows>> = segments.iter().map(|segment| segment.rows()).collect::<Result<_, _>>()?;
     let lists = |rows: &Rows| rows.lists.iter().map(|list| list.fingerprints().collect()).collect::<Vec<Vec<u128>>>();
     // What was matched with other rules is not joined: it ages out.
@@ -408,6 +408,7 @@ fn read_segment(
 
 /// Removes segments beyond the limits of age and size, oldest first.
 pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
+    let _flushing = lock(&inner.flushing);
     let snapshot = inner.snapshot();
     let mut segments: Vec<&SegmentPart> = Vec::new();
     for part in &snapshot.parts {

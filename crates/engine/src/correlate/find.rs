@@ -46,7 +46,7 @@ pub fn correlate(
         kept.push(in_memory);
         spills.extend(spill);
     }
-    let whole = Part::find(rules, kept, options);
+    let whole = Part::find(rules, kept, |_| true, options);
     if !has_spilled {
         return Ok(whole.pipe(rules, |_| true));
     }
@@ -68,9 +68,16 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn find(rules: &Arc<RuleSet>, kept: Vec<Kept>, options: &CorrelateOptions) -> Self {
+    /// Runs the rules that `which` says yes to. Others may share rows with them.
+    pub(super) fn find(
+        rules: &Arc<RuleSet>,
+        kept: Vec<Kept>,
+        which: impl Fn(RuleIndex) -> bool,
+        options: &CorrelateOptions,
+    ) -> Self {
         let (matched, may_fire) = Matched::merge(rules, kept, Rows::Needed);
-        let found = may_fire.into_iter().flat_map(|rule| find_rule(rules, rule, &matched, options)).collect();
+        let asked = may_fire.into_iter().filter(|rule| which(*rule));
+        let found = asked.flat_map(|rule| find_rule(rules, rule, &matched, options)).collect();
         Self { matched, found }
     }
 
@@ -114,7 +121,7 @@ fn find_parts(rules: &Arc<RuleSet>, spills: Vec<Spill>, options: &CorrelateOptio
             }
             let read = |spill: &Mutex<Spill>| spill.lock().unwrap_or_else(PoisonError::into_inner).read(rules, part);
             let kept = spills.iter().map(read).collect::<io::Result<Vec<Kept>>>()?;
-            let part = Part::find(rules, kept, options);
+            let part = Part::find(rules, kept, |_| true, options);
             parts.push(part.without_rest(rules));
         }
     };

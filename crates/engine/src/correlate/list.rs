@@ -314,5 +314,6 @@ pub fn correlate_lists(
     let wanted = which.iter().map(|rule| (fingerprints[rule.0 as usize], *rule)).collect();
     let parts = lists.iter().enumerate();
     let parts = parts.map(|(number, list)| list.part(rules, &wanted, |place, event| keep(number, place, event)));
-    Part::find(rules, parts.collect(), options).pipe(rules, |rule| which.contains(&rule))
+    let is_asked = |rule| which.contains(&rule);
+    Part::find(rules, parts.collect(), is_asked, options).pipe(rules, is_asked)
 }

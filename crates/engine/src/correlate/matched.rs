@@ -68,6 +68,7 @@ impl Matched {
             let placed = rows.filter_map(|(_, row)| places[row.event as usize].map(|event| StageRow { event, ..row }));
             let mut placed: Vec<StageRow> = placed.collect();
             placed.sort_unstable_by_key(|row| (row.event, row.key));
+            placed.dedup();
             placed
         });
         let rows = rows.collect();
@@ -178,6 +179,11 @@ fn order(
     let mut identities: HashSet<u128, RandomState> = HashSet::default();
     for event in order {
         let matched = *events[event as usize];
+        // No two events arrive at one place: it is in several lists.
+        if kept.last().is_some_and(|last| last.order == matched.order) {
+            places[event as usize] = Some(kept.len() as u32 - 1);
+            continue;
+        }
         if matched.identity.is_none_or(|identity| identities.insert(identity)) {
             places[event as usize] = Some(kept.len() as u32);
             kept.push(matched);
