@@ -8,6 +8,7 @@ use eqlipse_ecs::FieldType;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::guard::Guard;
 use super::stats::PlanStats;
 use crate::compile::{FieldPattern, Graph, LeafId, LeafKind, Test};
 use crate::script::Scalar;
@@ -46,12 +47,15 @@ pub struct FieldMatcher {
 /// A pattern and the leaf that it makes hold.
 #[derive(Clone, Debug)]
 struct Candidate {
+    guard: Guard,
     pattern: Pattern,
     leaf: LeafId,
 }
 
 #[derive(Clone, Debug)]
 enum Pattern {
+    /// Any value with the fragment.
+    Contained,
     /// Of the value as it is.
     Wildcard(Wildcard),
     /// Of the value in lower case.
@@ -59,12 +63,25 @@ enum Pattern {
     Regex(Arc<Regex>),
 }
 
-impl Pattern {
-    fn matches(&self, text: &str, folded: &str) -> bool {
-        match self {
-            Self::Wildcard(pattern) => pattern.matches(text),
-            Self::Folded(pattern) => pattern.matches(folded),
-            Self::Regex(regex) => regex.matches(text),
+/// A value, as it is and in lower case.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    text: &'a str,
+    folded: &'a str,
+    is_ascii: bool,
+}
+
+impl Candidate {
+    /// Whether the pattern matches a value that has its fragment.
+    fn matches(&self, value: Text<'_>) -> bool {
+        if value.is_ascii && !self.guard.admits(value.folded.as_bytes()) {
+            return false;
+        }
+        match &self.pattern {
+            Pattern::Contained => true,
+            Pattern::Wildcard(pattern) => pattern.matches(value.text),
+            Pattern::Folded(pattern) => pattern.matches(value.folded),
+            Pattern::Regex(regex) => regex.matches(value.text),
         }
     }
 }
@@ -103,6 +120,11 @@ impl FieldMatcher {
         builders.into_iter().map(|builder| builder.map(Builder::build)).collect()
     }
 
+    /// Whether finding a text's leaves takes more than looking it up.
+    pub(super) fn is_costly(&self) -> bool {
+        !(self.fragments.is_empty() && self.loose.is_empty() && self.others.is_empty())
+    }
+
     /// Appends the leaves that hold for a value, each once or more. `folded` is memory to work with.
     pub fn evaluate(&self, graph: &Graph, value: ValueRef<'_>, folded: &mut String, out: &mut Vec<LeafId>) {
         out.extend_from_slice(&self.exists);
@@ -130,23 +152,28 @@ impl FieldMatcher {
         if self.folded_lengths.may_have(folded) {
             out.extend(self.exact_folded.get(folded.as_str()).into_iter().flatten());
         }
+        let value = Text { text, folded, is_ascii: folded.is_ascii() };
         if !self.fragments.is_empty() {
-            self.evaluate_fragments(text, folded, out);
+            self.evaluate_fragments(value, out);
         }
-        out.extend(passing(&self.loose, text, folded));
+        out.extend(passing(&self.loose, value));
     }
 
-    fn evaluate_fragments(&self, text: &str, folded: &str, out: &mut Vec<LeafId>) {
+    fn evaluate_fragments(&self, value: Text<'_>, out: &mut Vec<LeafId>) {
         let Some(finder) = self.finder() else {
-            out.extend(self.by_fragment.iter().flat_map(|candidates| passing(candidates, text, folded)));
+            for (fragment, candidates) in self.fragments.iter().zip(&self.by_fragment) {
+                if memchr::memmem::find(value.folded.as_bytes(), fragment.as_bytes()).is_some() {
+                    out.extend(passing(candidates, value));
+                }
+            }
             return;
         };
         let mut last = usize::MAX;
-        for found in finder.find_overlapping_iter(folded.as_bytes()) {
+        for found in finder.find_overlapping_iter(value.folded.as_bytes()) {
             let fragment = found.pattern().as_usize();
             if fragment != last {
                 last = fragment;
-                out.extend(passing(&self.by_fragment[fragment], text, folded));
+                out.extend(passing(&self.by_fragment[fragment], value));
             }
         }
     }
@@ -184,8 +211,8 @@ impl FieldMatcher {
     }
 }
 
-fn passing<'a>(candidates: &'a [Candidate], text: &'a str, folded: &'a str) -> impl Iterator<Item = LeafId> + 'a {
-    candidates.iter().filter(move |candidate| candidate.pattern.matches(text, folded)).map(|candidate| candidate.leaf)
+fn passing<'a>(candidates: &'a [Candidate], value: Text<'a>) -> impl Iterator<Item = LeafId> + 'a {
+    candidates.iter().filter(move |candidate| candidate.matches(value)).map(|candidate| candidate.leaf)
 }
 
 struct Builder {
@@ -263,16 +290,19 @@ impl Builder {
             FieldPattern::Exact(text, fold) => self.add_exact(leaf, text, *fold),
             FieldPattern::Wildcard(pattern, fold) => {
                 let literals = pattern.literals().map(str::to_ascii_lowercase).collect();
+                let guard = Guard::of(pattern);
                 let pattern = match fold {
                     Fold::None => Pattern::Wildcard(pattern.clone()),
+                    _ if pattern.as_contained().is_some() => Pattern::Contained,
                     _ => Pattern::Folded(pattern.clone()),
                 };
-                self.candidates.push((literals, Candidate { pattern, leaf }));
+                self.candidates.push((literals, Candidate { guard, pattern, leaf }));
             }
             FieldPattern::Regex(regex) => {
                 let pattern = Pattern::Regex(regex.clone());
                 let literals = Some(regex.required_literal().to_owned()).filter(|literal| !literal.is_empty());
-                self.candidates.push((literals.into_iter().collect(), Candidate { pattern, leaf }));
+                let candidate = Candidate { guard: Guard::default(), pattern, leaf };
+                self.candidates.push((literals.into_iter().collect(), candidate));
             }
         }
     }
