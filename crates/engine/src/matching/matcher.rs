@@ -292,6 +292,7 @@ impl Matcher {
         let plan = self.plan.clone();
         let Some(matcher) = &plan.fields[index] else { return };
         let column = batch.column(matcher.field());
+        matcher.expect(column.cardinality());
         for code in 0..column.cardinality() as u32 {
             self.scratch.clear();
             matcher.evaluate(plan.rules.graph(), column.value(code), &mut self.folded, &mut self.scratch);
