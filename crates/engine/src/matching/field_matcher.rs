@@ -1,5 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
@@ -34,6 +35,11 @@ pub struct FieldMatcher {
     /// Finds the fragments in a value in lower case. Built for the first value: many fields never have one. None where
     /// there are too many for its limits.
     finder: OnceLock<Option<AhoCorasick>>,
+    /// Does the same in less time, but takes seven times as long to build and more memory. Built once there
+    /// were [`MANY_VALUES`].
+    fast_finder: OnceLock<Option<AhoCorasick>>,
+    /// How many values there were.
+    values: AtomicUsize,
     /// By fragment: the patterns that contain it.
     by_fragment: Vec<Vec<Candidate>>,
     /// Patterns without any literal part.
@@ -178,12 +184,29 @@ impl FieldMatcher {
         }
     }
 
+    /// Takes note that so many values will be evaluated. What pays only for many is built by the thread that comes to
+    /// them; the others need not wait for it.
+    pub fn expect(&self, values: usize) {
+        let before = self.values.fetch_add(values, Ordering::Relaxed);
+        let comes_to_many = before < MANY_VALUES && before.saturating_add(values) >= MANY_VALUES;
+        if comes_to_many && !self.fragments.is_empty() {
+            self.build_fast_finder();
+        }
+    }
+
     fn finder(&self) -> Option<&AhoCorasick> {
-        let build = || {
-            let kind = Some(AhoCorasickKind::DFA);
-            AhoCorasick::builder().match_kind(MatchKind::Standard).kind(kind).build(&self.fragments).ok()
-        };
-        self.finder.get_or_init(build).as_ref()
+        match self.fast_finder.get() {
+            Some(Some(finder)) => Some(finder),
+            _ => self.finder.get_or_init(|| self.build_finder(AhoCorasickKind::ContiguousNFA)).as_ref(),
+        }
+    }
+
+    fn build_fast_finder(&self) -> Option<&AhoCorasick> {
+        self.fast_finder.get_or_init(|| self.build_finder(AhoCorasickKind::DFA)).as_ref()
+    }
+
+    fn build_finder(&self, kind: AhoCorasickKind) -> Option<AhoCorasick> {
+        AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(&self.fragments).ok()
     }
 
     fn evaluate_each(&self, graph: &Graph, value: ValueRef<'_>, leaves: &[LeafId], out: &mut Vec<LeafId>) {
@@ -200,8 +223,9 @@ impl FieldMatcher {
         stats.exact_values += looked_up;
         stats.wildcards += self.by_fragment.iter().map(Vec::len).sum::<usize>() + self.loose.len();
         if !self.fragments.is_empty() {
-            stats.automata += usize::from(self.finder().is_some());
-            stats.automata_bytes += self.finder().map_or(0, AhoCorasick::memory_usage);
+            let finder = self.build_fast_finder();
+            stats.automata += usize::from(finder.is_some());
+            stats.automata_bytes += finder.map_or(0, AhoCorasick::memory_usage);
         }
     }
 
@@ -234,6 +258,8 @@ impl Builder {
             whole: HashMap::default(),
             fragments: Vec::new(),
             finder: OnceLock::new(),
+            fast_finder: OnceLock::new(),
+            values: AtomicUsize::new(0),
             by_fragment: Vec::new(),
             loose: Vec::new(),
             others: Vec::new(),
@@ -325,6 +351,9 @@ impl Builder {
         matcher
     }
 }
+
+/// So many values of a field are worth a finder that takes long to build.
+const MANY_VALUES: usize = 16_384;
 
 /// A literal part of less than so many bytes is in too many values.
 const TELLING: usize = 4;
