@@ -297,7 +297,7 @@ impl Matcher {
         let plan = self.plan.clone();
         let Some(matcher) = &plan.fields[index] else { return };
         let column = batch.column(matcher.field());
-matcher.expect(column.cardinality());
+        matcher.expect(column.cardinality());
         let keeps = matcher.is_costly() && self.answers.pay(index);
         let Self { answers, leaf_codes, touched, scratch, folded, .. } = self;
         for code in 0..column.cardinality() as u32 {
