@@ -126,27 +126,41 @@ impl BatchBuilder {
 
     #[inline]
     fn insert_text(&mut self, field: FieldId, text: &str) {
-        let column = &mut self.batch.columns[field.index()];
-        let dictionary = &self.dictionaries[field.index()];
         // Most columns repeat themselves from row to row.
-        let Some(last) = dictionary.repeated(column, text) else { return self.insert(field, ValueRef::Str(text)) };
-        column.rows.push(self.batch.rows.len() as u32);
-        column.codes.push(last);
-        self.touched.push((field, false));
+        match self.dictionaries[field.index()].repeated(&self.batch.columns[field.index()], text) {
+            Some(last) => self.put(field, last, false),
+            None => self.insert_other(field, ValueRef::Str(text)),
+        }
     }
 
     fn insert(&mut self, field: FieldId, value: ValueRef<'_>) {
+        let column = &self.batch.columns[field.index()];
+        let dictionary = &self.dictionaries[field.index()];
+        match dictionary.last {
+            Some(last) if !dictionary.unique && column.holds(last, value) => self.put(field, last, false),
+            _ => self.insert_other(field, value),
+        }
+    }
+
+    /// Adds a value that is not the one that came last, or not known to be.
+    fn insert_other(&mut self, field: FieldId, value: ValueRef<'_>) {
         let column = &mut self.batch.columns[field.index()];
         let dictionary = &mut self.dictionaries[field.index()];
         let known = column.entries.len();
-        let code = match dictionary.last {
-            _ if dictionary.unique => add_entry(column, value),
-            Some(last) if column.holds(last, value) => last,
-            _ => code_of(column, dictionary, &self.hasher, value),
+        let code = match dictionary.unique {
+            true => add_entry(column, value),
+            false => code_of(column, dictionary, &self.hasher, value),
         };
+        let is_new = column.entries.len() > known;
+        self.put(field, code, is_new);
+    }
+
+    #[inline]
+    fn put(&mut self, field: FieldId, code: u32, is_new: bool) {
+        let column = &mut self.batch.columns[field.index()];
         column.rows.push(self.batch.rows.len() as u32);
         column.codes.push(code);
-        self.touched.push((field, column.entries.len() > known));
+        self.touched.push((field, is_new));
     }
 
     /// The values that the open row has pushed for `field` so far.
