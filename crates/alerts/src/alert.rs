@@ -7,7 +7,7 @@ use std::sync::Arc;
 use eqlipse_rules::{Rule, Severity};
 use serde_json::{Map, Value};
 
-use crate::document::{self, Ancestor};
+use crate::document::{self, Ancestor, OwnFields};
 use crate::id::{BlockIds, event_id};
 use crate::overrides::Rating;
 use crate::{fields, reason};
@@ -185,19 +185,29 @@ fn sequence_ids(rule: &Rule, events: &[Option<MatchedEvent>]) -> (String, Vec<St
 impl Alert {
     /// The alert document; for a sequence, its shell.
     pub fn document(&self) -> Value {
-        Value::Object(document::main(self))
+        self.documents().into_iter().next().unwrap_or_default()
     }
 
     /// The building blocks of a sequence or sample, in the query's order; none for a single event.
     pub fn building_blocks(&self) -> Vec<Value> {
-        document::blocks(self).into_iter().map(Value::Object).collect()
+        self.documents().split_off(1)
     }
 
     /// All documents of the alert: the shell first, then its building blocks.
     pub fn documents(&self) -> Vec<Value> {
-        let mut documents = vec![self.document()];
-        documents.extend(self.building_blocks());
-        documents
+        let rule = self.rule_fields();
+        self.own_fields().iter().map(|own| document::whole(own, &rule)).collect()
+    }
+
+    /// Of each of its documents the fields that are its own. Those of [`Alert::rule_fields`] follow them.
+    pub fn own_fields(&self) -> Vec<OwnFields<'_>> {
+        document::own_fields(self)
+    }
+
+    /// The fields in which all documents of a rule's alerts agree, where they were built with the same options: the
+    /// greater part of most documents, worth writing only once.
+    pub fn rule_fields(&self) -> Map<String, Value> {
+        document::rule_fields(&self.rule, &self.options)
     }
 }
 

@@ -1,9 +1,12 @@
 //! The JSON of alerts.
 
+use std::borrow::Cow;
+
 use eqlipse_rules::Rule;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::alert::{Alert, Clock, MatchKind, MatchedEvent};
+use crate::alert::{Alert, BuildOptions, Clock, MatchKind, MatchedEvent};
 use crate::overrides::{Rating, score_json};
 use crate::{fields, reason, time};
 
@@ -90,17 +93,77 @@ pub(crate) fn ancestors(event: &MatchedEvent) -> Vec<Ancestor> {
     ancestors
 }
 
-/// The document of an alert on one event, or the shell of a sequence.
-pub(crate) fn main(alert: &Alert) -> Map<String, Value> {
-    match alert.kind {
-        MatchKind::Event => single(alert),
-        MatchKind::Sequence | MatchKind::Sample => shell(alert),
+/// What a document of an alert says beyond its rule's fields: all that comes before [`Alert::rule_fields`]. Borrows what
+/// it takes over from an event.
+#[derive(Clone, Debug)]
+pub struct OwnFields<'a> {
+    /// The event, or what the events of a sequence have in common.
+    source: Cow<'a, Map<String, Value>>,
+    /// What the alert adds; none of it is in what is taken over of the source.
+    added: Map<String, Value>,
+}
+
+impl<'a> OwnFields<'a> {
+    fn new(source: Cow<'a, Map<String, Value>>, alert: &Alert, parts: &Parts<'_>) -> OwnFields<'a> {
+        let mut added = originals(&source);
+        parts.write(alert, &mut added);
+        OwnFields { source, added }
     }
 }
 
-fn single(alert: &Alert) -> Map<String, Value> {
+impl Serialize for OwnFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.source.iter().filter(|(key, _)| is_taken_over(key)) {
+            match value {
+                Value::Object(event) if key == "event" => map.serialize_entry(key, &WithoutKind(event))?,
+                value => map.serialize_entry(key, value)?,
+            }
+        }
+        map.serialize_entry("event.kind", "signal")?;
+        self.added.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+        map.end()
+    }
+}
+
+/// Whether an alert takes a top-level key of its source over, and does not keep it for itself.
+fn is_taken_over(key: &str) -> bool {
+    key != "@timestamp" && key != "event.kind" && !DROPPED.iter().any(|name| fields::is_under(key, name))
+}
+
+/// An event's `event` without `kind`, which is `signal` in an alert.
+struct WithoutKind<'a>(&'a Map<String, Value>);
+
+impl Serialize for WithoutKind<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().filter(|(key, _)| *key != "kind"))
+    }
+}
+
+/// The documents of an alert, without its rule's fields: that of its event, or the shell of a sequence or sample and
+/// then its building blocks.
+pub(crate) fn own_fields(alert: &Alert) -> Vec<OwnFields<'_>> {
+    match alert.kind {
+        MatchKind::Event => vec![single(alert)],
+        MatchKind::Sequence | MatchKind::Sample => std::iter::once(shell(alert)).chain(blocks(alert)).collect(),
+    }
+}
+
+/// A document with all of its fields.
+pub(crate) fn whole(own: &OwnFields<'_>, rule: &Map<String, Value>) -> Value {
+    // It is a map with text keys, which always has a JSON form.
+    let mut document = serde_json::to_value(own).unwrap_or_default();
+    if let Value::Object(document) = &mut document {
+        document.extend(rule.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    document
+}
+
+fn single(alert: &Alert) -> OwnFields<'_> {
     let missing = MatchedEvent::default();
-    let event = alert.events.iter().flatten().next().unwrap_or(&missing);
+    let event = alert.events.iter().flatten().next();
+    let source = event.map_or_else(Cow::default, |event| Cow::Borrowed(&*event.source));
+    let event = event.unwrap_or(&missing);
     let parts = Parts {
         id: &alert.id,
         severity: alert.severity.as_str(),
@@ -113,19 +176,16 @@ fn single(alert: &Alert) -> Map<String, Value> {
         building_block_type: alert.rule.building_block_type.as_deref(),
         group: None,
     };
-    let mut document = copied(&event.source);
-    document.extend(originals(&event.source));
-    parts.write(alert, &mut document);
-    document
+    OwnFields::new(source, alert, &parts)
 }
 
 /// The building blocks of a sequence or sample.
-pub(crate) fn blocks(alert: &Alert) -> Vec<Map<String, Value>> {
+fn blocks(alert: &Alert) -> impl Iterator<Item = OwnFields<'_>> {
     let present = alert.events.iter().flatten().zip(&alert.block_ids).enumerate();
-    present.map(|(position, (event, id))| block(alert, position, event, id)).collect()
+    present.map(|(position, (event, id))| block(alert, position, event, id))
 }
 
-fn block(alert: &Alert, position: usize, event: &MatchedEvent, id: &str) -> Map<String, Value> {
+fn block<'a>(alert: &'a Alert, position: usize, event: &'a MatchedEvent, id: &str) -> OwnFields<'a> {
     let rating = Rating::of_event(&alert.rule, &event.source);
     let parts = Parts {
         id,
@@ -139,14 +199,10 @@ fn block(alert: &Alert, position: usize, event: &MatchedEvent, id: &str) -> Map<
         building_block_type: Some("default"),
         group: Some((&alert.id, Some(position))),
     };
-    let mut document = copied(&event.source);
-    document.extend(originals(&event.source));
-    parts.write(alert, &mut document);
-    document
+    OwnFields::new(Cow::Borrowed(&event.source), alert, &parts)
 }
 
-fn shell(alert: &Alert) -> Map<String, Value> {
-    let common = common_source(alert);
+fn shell(alert: &Alert) -> OwnFields<'_> {
     let parts = Parts {
         id: &alert.id,
         severity: alert.severity.as_str(),
@@ -159,17 +215,14 @@ fn shell(alert: &Alert) -> Map<String, Value> {
         building_block_type: alert.rule.building_block_type.as_deref(),
         group: Some((&alert.id, None)),
     };
-    let mut document = copied(&common);
-    document.extend(originals(&common));
-    parts.write(alert, &mut document);
-    document
+    OwnFields::new(common_source(alert), alert, &parts)
 }
 
 /// What all events have in common.
-fn common_source(alert: &Alert) -> Map<String, Value> {
+fn common_source(alert: &Alert) -> Cow<'_, Map<String, Value>> {
     let mut sources = alert.events.iter().flatten().map(|event| fields::nested(&event.source));
     let first = sources.next().unwrap_or_default();
-    sources.fold(first, |common, source| fields::intersection(&common, &source))
+    sources.fold(first, |common, source| Cow::Owned(fields::intersection(&common, &source)))
 }
 
 /// Each event's ancestors, and behind them the event's building block.
@@ -193,30 +246,6 @@ fn shell_ancestors(alert: &Alert) -> Vec<Ancestor> {
 /// One more than the deepest ancestor.
 fn depth(ancestors: &[Ancestor]) -> u64 {
     ancestors.iter().map(|ancestor| ancestor.depth).max().map_or(1, |deepest| deepest.saturating_add(1))
-}
-
-/// The source without what alerts keep for themselves.
-fn copied(source: &Map<String, Value>) -> Map<String, Value> {
-    let mut document = Map::new();
-    for (key, value) in source {
-        if key == "@timestamp" || key == "event.kind" || DROPPED.iter().any(|name| fields::is_under(key, name)) {
-            continue;
-        }
-        let value = match value {
-            Value::Object(event) if key == "event" => {
-                let rest: Map<String, Value> = event
-                    .iter()
-                    .filter(|(key, _)| *key != "kind")
-                    .map(|(key, value)| (key.clone(), value.clone()))
-                    .collect();
-                Value::Object(rest)
-            }
-            other => other.clone(),
-        };
-        document.insert(key.clone(), value);
-    }
-    document.insert("event.kind".to_owned(), json!("signal"));
-    document
 }
 
 /// The event's own `event.*` and `data_stream.*`, under names that no later step overwrites.
@@ -294,7 +323,9 @@ impl Parts<'_> {
         }
         put("kibana.space_ids", json!([options.space]));
         put("kibana.version", json!(options.version));
-        self.write_rule(alert, document);
+        put("kibana.alert.rule.uuid", json!(rule_uuid(&alert.rule)));
+        put("kibana.alert.rule.rule_id", json!(alert.rule.id()));
+        put("kibana.alert.rule.name", json!(self.name));
     }
 
     fn url(&self, base: &str, space: &str) -> String {
@@ -304,41 +335,40 @@ impl Parts<'_> {
         let index = format!(".alerts-security.alerts-{space}");
         format!("{base}{path}/app/security/alerts/redirect/{}?index={index}&timestamp={time}", self.id)
     }
+}
 
-    fn write_rule(&self, alert: &Alert, document: &mut Map<String, Value>) {
-        let rule = &alert.rule;
-        let mut put = |field: &str, value: Value| {
-            document.insert(format!("kibana.alert.rule.{field}"), value);
-        };
-        let rule_type = rule.rule_type();
-        put("uuid", json!(rule_uuid(rule)));
-        put("rule_id", json!(rule.id()));
-        put("name", json!(self.name));
-        put("type", json!(rule_type.as_str()));
-        put("rule_type_id", json!(rule_type.rule_type_id()));
-        put("category", json!(rule_type.label()));
-        put("consumer", json!("siem"));
-        put("producer", json!("siem"));
-        put("indices", json!(rule.index()));
-        if let Some(execution) = &alert.options.execution {
-            put("execution.uuid", json!(execution.uuid));
-            put("execution.timestamp", json!(time::format(execution.time_ns)));
-            put("execution.type", json!(if execution.manual { "manual" } else { "scheduled" }));
-        }
-        let mut api = rule.to_api_json();
-        for field in COPIED_RULE_FIELDS {
-            if let Some(value) = api.get(field) {
-                put(field, value.clone());
-            }
-        }
-        if let Some(meta) = api.get("meta") {
-            let mut flat = Map::new();
-            fields::flatten("meta".to_owned(), meta, &mut flat);
-            flat.into_iter().for_each(|(field, value)| put(&field, value));
-        }
-        NOT_PARAMETERS.iter().for_each(|field| drop(api.shift_remove(*field)));
-        put("parameters", Value::Object(api));
+/// The fields that all documents of the rule's alerts share.
+pub(crate) fn rule_fields(rule: &Rule, options: &BuildOptions) -> Map<String, Value> {
+    let mut document = Map::new();
+    let mut put = |field: &str, value: Value| {
+        document.insert(format!("kibana.alert.rule.{field}"), value);
+    };
+    let rule_type = rule.rule_type();
+    put("type", json!(rule_type.as_str()));
+    put("rule_type_id", json!(rule_type.rule_type_id()));
+    put("category", json!(rule_type.label()));
+    put("consumer", json!("siem"));
+    put("producer", json!("siem"));
+    put("indices", json!(rule.index()));
+    if let Some(execution) = &options.execution {
+        put("execution.uuid", json!(execution.uuid));
+        put("execution.timestamp", json!(time::format(execution.time_ns)));
+        put("execution.type", json!(if execution.manual { "manual" } else { "scheduled" }));
     }
+    let mut api = rule.to_api_json();
+    for field in COPIED_RULE_FIELDS {
+        if let Some(value) = api.get(field) {
+            put(field, value.clone());
+        }
+    }
+    if let Some(meta) = api.get("meta") {
+        let mut flat = Map::new();
+        fields::flatten("meta".to_owned(), meta, &mut flat);
+        flat.into_iter().for_each(|(field, value)| put(&field, value));
+    }
+    NOT_PARAMETERS.iter().for_each(|field| drop(api.shift_remove(*field)));
+    put("parameters", Value::Object(api));
+    document
 }
 
 /// Rule fields that stand in `kibana.alert.rule.*` as they are in the rule; optional ones only where set.

@@ -1,5 +1,6 @@
 //! Reading and reshaping event documents, whose keys may be nested, dotted or a mixture of both.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
@@ -86,11 +87,20 @@ pub(crate) fn flatten(name: String, value: &Value, out: &mut Map<String, Value>)
 }
 
 /// The same document with every dotted key opened up, so that two documents can be compared.
-pub(crate) fn nested(source: &Map<String, Value>) -> Map<String, Value> {
+pub(crate) fn nested(source: &Map<String, Value>) -> Cow<'_, Map<String, Value>> {
+    if has_dots(source) { Cow::Owned(opened(source)) } else { Cow::Borrowed(source) }
+}
+
+/// Whether a key in it has a dot.
+fn has_dots(map: &Map<String, Value>) -> bool {
+    map.iter().any(|(key, value)| key.contains('.') || value.as_object().is_some_and(has_dots))
+}
+
+fn opened(source: &Map<String, Value>) -> Map<String, Value> {
     let mut out = Map::new();
     for (key, value) in source {
         let value = match value {
-            Value::Object(map) => Value::Object(nested(map)),
+            Value::Object(map) => Value::Object(opened(map)),
             other => other.clone(),
         };
         insert(&mut out, key, value);
@@ -186,7 +196,7 @@ mod tests {
     fn dotted_keys_open_up() {
         let source = map(json!({"a.b": 1, "a": {"c.d": 2, "b": 3}, "e": {"f": {"g.h": 4}}, ".x": 5, "a.b.c": 6}));
         let expected = json!({"a": {"b": 1, "c": {"d": 2}}, "e": {"f": {"g": {"h": 4}}}, ".x": 5});
-        assert_eq!(Value::Object(nested(&source)), expected);
+        assert_eq!(Value::Object(nested(&source).into_owned()), expected);
     }
 
     #[test]

@@ -405,6 +405,23 @@ fn events_without_a_time() {
 }
 
 #[test]
+fn own_and_rule_fields_make_the_documents() {
+    let named = || rule(json!({"rule_name_override": "process.name", "meta": {"a": {"b": 1}}}));
+    for kind in [MatchKind::Event, MatchKind::Sequence] {
+        let alert = alert(kind, named(), vec![event("e1", NOON, process()), event("e2", NOON, network())]);
+        let rule = serde_json::to_string(&alert.rule_fields()).expect("JSON");
+        let own = alert.own_fields();
+        let texts = own.iter().map(|own| {
+            let own = serde_json::to_string(own).expect("JSON");
+            format!("{},{}", &own[..own.len() - 1], &rule[1..])
+        });
+        let expected = alert.documents();
+        assert_eq!(texts.collect::<Vec<_>>(), expected.iter().map(Value::to_string).collect::<Vec<_>>());
+        assert!(expected.iter().all(|document| document["kibana.alert.rule.name"] == "wscript.exe"));
+    }
+}
+
+#[test]
 fn empty_matches_do_no_harm() {
     for kind in [MatchKind::Event, MatchKind::Sequence, MatchKind::Sample] {
         for events in [vec![], vec![None], vec![None, None]] {

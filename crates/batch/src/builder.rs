@@ -1,4 +1,5 @@
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 
 use eqlipse_ecs::FieldType;
@@ -26,11 +27,14 @@ pub struct BatchBuilder {
 }
 
 /// The code of each value of a column, as long as looking for values that came before pays.
-#[derive(Default)]
 pub(crate) struct Dictionary {
     codes: HashTable<u32>,
+    /// The type that values take.
+    ty: FieldType,
     /// The code of the value that came last.
     last: Option<u32>,
+    /// Where that value lies in the column's texts, or [`NO_TEXT`].
+    last_text: Range<u32>,
     /// Nearly every value was new, so that further ones are stored without a look.
     unique: bool,
 }
@@ -38,7 +42,38 @@ pub(crate) struct Dictionary {
 /// So many values of a column are looked at before it counts as nearly unique.
 const LEARNED_VALUES: usize = 1024;
 
+/// As long as no text.
+const NO_TEXT: Range<u32> = 0..u32::MAX;
+
 impl Dictionary {
+    fn new(ty: FieldType) -> Self {
+        Self { codes: HashTable::new(), ty, last: None, last_text: NO_TEXT, unique: false }
+    }
+
+    fn clear(&mut self) {
+        self.codes.clear();
+        (self.last, self.unique) = (None, false);
+    }
+
+    /// The code of the value that came last, if this text is it and looking pays.
+    #[inline]
+    fn repeated(&self, column: &Column, text: &str) -> Option<u32> {
+        // Texts of different lengths are told apart without a look at them.
+        let Range { start, end } = self.last_text;
+        let is_last = (end - start) as usize == text.len()
+            && column.text.as_bytes().get(start as usize..end as usize) == Some(text.as_bytes());
+        self.last.filter(|_| is_last && !self.unique)
+    }
+
+    /// Takes note of the value that came last.
+    fn came(&mut self, column: &Column, code: u32) {
+        self.last = Some(code);
+        self.last_text = match column.entries[code as usize] {
+            Entry::Str { start, len } => start..start + len,
+            _ => NO_TEXT,
+        };
+    }
+
     /// Takes note of one more distinct value.
     fn grew(&mut self, column: &Column) {
         let distinct = column.entries.len();
@@ -56,7 +91,7 @@ impl BatchBuilder {
             rows: Vec::new(),
             sources: Vec::new(),
         };
-        let dictionaries = (0..width).map(|_| Dictionary::default()).collect();
+        let dictionaries = batch.schema.fields().iter().map(|field| Dictionary::new(field.ty)).collect();
         Self { batch, dictionaries, touched: Vec::new(), hasher: FixedState::with_seed(0), scratch: String::new() }
     }
 
@@ -78,9 +113,9 @@ impl BatchBuilder {
     /// Adds a value of the open row. The value takes the column's type; one that cannot (text in a number field that
     /// is no number, a malformed address) leaves the field without it and gives `false`.
     pub fn push(&mut self, field: FieldId, value: RawValue<'_>) -> bool {
-        let ty = self.batch.schema.field(field).ty;
+        let ty = self.dictionaries[field.index()].ty;
         if let (RawValue::Str(text), FieldType::Keyword | FieldType::Version | FieldType::Dynamic) = (value, ty) {
-            self.insert(field, ValueRef::Str(text));
+            self.insert_text(field, text);
             return true;
         }
         let mut text = std::mem::take(&mut self.scratch);
@@ -89,19 +124,43 @@ impl BatchBuilder {
         coerced
     }
 
+    #[inline]
+    fn insert_text(&mut self, field: FieldId, text: &str) {
+        // Most columns repeat themselves from row to row.
+        match self.dictionaries[field.index()].repeated(&self.batch.columns[field.index()], text) {
+            Some(last) => self.put(field, last, false),
+            None => self.insert_other(field, ValueRef::Str(text)),
+        }
+    }
+
     fn insert(&mut self, field: FieldId, value: ValueRef<'_>) {
+        let column = &self.batch.columns[field.index()];
+        let dictionary = &self.dictionaries[field.index()];
+        match dictionary.last {
+            Some(last) if !dictionary.unique && column.holds(last, value) => self.put(field, last, false),
+            _ => self.insert_other(field, value),
+        }
+    }
+
+    /// Adds a value that is not the one that came last, or not known to be.
+    fn insert_other(&mut self, field: FieldId, value: ValueRef<'_>) {
         let column = &mut self.batch.columns[field.index()];
         let dictionary = &mut self.dictionaries[field.index()];
         let known = column.entries.len();
-        let code = match dictionary.last {
-            _ if dictionary.unique => add_entry(column, value),
-            // Most columns repeat themselves from row to row.
-            Some(last) if column.holds(last, value) => last,
-            _ => code_of(column, dictionary, &self.hasher, value),
+        let code = match dictionary.unique {
+            true => add_entry(column, value),
+            false => code_of(column, dictionary, &self.hasher, value),
         };
+        let is_new = column.entries.len() > known;
+        self.put(field, code, is_new);
+    }
+
+    #[inline]
+    fn put(&mut self, field: FieldId, code: u32, is_new: bool) {
+        let column = &mut self.batch.columns[field.index()];
         column.rows.push(self.batch.rows.len() as u32);
         column.codes.push(code);
-        self.touched.push((field, column.entries.len() > known));
+        self.touched.push((field, is_new));
     }
 
     /// The values that the open row has pushed for `field` so far.
@@ -118,7 +177,7 @@ impl BatchBuilder {
     /// Fills the column of `field` for many rows at once, to be accepted together by [`end_rows`](Self::end_rows).
     pub fn fill(&mut self, field: FieldId) -> ColumnFiller<'_> {
         ColumnFiller {
-            ty: self.batch.schema.field(field).ty,
+            ty: self.dictionaries[field.index()].ty,
             first_row: self.batch.rows.len() as u32,
             column: &mut self.batch.columns[field.index()],
             dictionary: &mut self.dictionaries[field.index()],
@@ -172,9 +231,7 @@ impl BatchBuilder {
             column.entries.clear();
             column.text.clear();
             column.addresses.clear();
-            dictionary.codes.clear();
-            dictionary.last = None;
-            dictionary.unique = false;
+            dictionary.clear();
         }
         self.batch.rows.clear();
         self.batch.sources.clear();
@@ -197,7 +254,7 @@ pub(crate) fn code_of(
         dictionary.grew(column);
         code
     });
-    dictionary.last = Some(code);
+    dictionary.came(column, code);
     code
 }
 
@@ -446,6 +503,19 @@ mod tests {
         for (ty, value, expected) in cases {
             assert_eq!(coerced(ty, value).as_deref(), expected, "{value:?} as {ty:?}");
         }
+    }
+
+    #[test]
+    fn texts_and_other_values_of_a_field_are_told_apart() {
+        let mut schema = Schema::builder();
+        let field = schema.add_typed("x", FieldType::Dynamic);
+        let mut builder = BatchBuilder::new(schema.build());
+        let values = [RawValue::Int(5), RawValue::Str(""), RawValue::Str(""), RawValue::Bool(true), RawValue::Str("")];
+        for value in values {
+            builder.push(field, value);
+            builder.end_row(meta());
+        }
+        assert_eq!(builder.finish().column(field).codes(), [0, 1, 1, 2, 1]);
     }
 
     #[test]

@@ -28,6 +28,13 @@ pub struct Field {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathNode(u32);
 
+impl PathNode {
+    /// The place's number within its schema.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 #[derive(Debug, Default)]
 struct Node {
     field: Option<FieldId>,

@@ -52,6 +52,9 @@ pub struct DocumentReader<'a> {
     inputs: &'a Discovery,
     /// The file that was read last.
     open: Option<(u32, File)>,
+    /// The piece of it that was read last: offset and length. Records of an EVTX chunk have theirs in common.
+    piece: Option<(u64, u32)>,
+    bytes: Vec<u8>,
     /// The Parquet file that was read last, and those of its row groups that were.
     table: Option<(u32, Arc<ParquetFile>)>,
     groups: HashMap<usize, GroupDocuments>,
@@ -61,7 +64,8 @@ pub struct DocumentReader<'a> {
 impl<'a> DocumentReader<'a> {
     /// A reader of these inputs.
     pub fn new(inputs: &'a Discovery) -> Self {
-        Self { inputs, open: None, table: None, groups: HashMap::new(), chunks: ChunkDecoder::new() }
+        let (open, piece, bytes, chunks) = (None, None, Vec::new(), ChunkDecoder::new());
+        Self { inputs, open, piece, bytes, table: None, groups: HashMap::new(), chunks }
     }
 
     /// The document in the shape of [`RowSource::write_json`](eqlipse_batch::RowSource::write_json).
@@ -77,17 +81,17 @@ impl<'a> DocumentReader<'a> {
                 None => AgainError::Changed { name: name() },
             });
         }
-        let bytes = self.bytes(place).map_err(|error| match error.kind() {
+        self.load(place).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => AgainError::Changed { name: name() },
             _ => AgainError::Read { name: name(), error },
         })?;
-        let mut document = Vec::new();
+        let (bytes, mut document) = (&self.bytes, Vec::new());
         match place.part {
-            DocumentPart::Whole if xxh3_128(&bytes) == place.digest => write_hit(&bytes, None, &mut document),
+            DocumentPart::Whole if xxh3_128(bytes) == place.digest => write_hit(bytes, None, &mut document),
             DocumentPart::Whole | DocumentPart::Row(_) => {}
             DocumentPart::Record(record) => {
                 let wanted = |index| index == record;
-                self.chunks.decode_selected(&bytes, 0, wanted, |found| match found {
+                self.chunks.decode_selected(bytes, 0, wanted, |found| match found {
                     Ok(found) if winlog::identity(&found.event) == place.digest => {
                         write_evtx_hit(&found, &mut document)
                     }
@@ -127,19 +131,25 @@ impl<'a> DocumentReader<'a> {
         Ok(document)
     }
 
-    fn bytes(&mut self, place: &DocumentPlace) -> io::Result<Vec<u8>> {
+    /// Reads the piece of the file in which a document lies, unless that was done last.
+    fn load(&mut self, place: &DocumentPlace) -> io::Result<()> {
+        let piece = (place.offset, place.length);
         let file = match self.open.take() {
             Some((source, file)) if source == place.source => file,
             _ => {
+                self.piece = None;
                 let source = self.inputs.sources.get(place.source as usize);
                 let path = source.and_then(|source| source.path.as_ref()).ok_or(io::ErrorKind::NotFound)?;
                 File::open(path)?
             }
         };
         let (_, file) = self.open.insert((place.source, file));
-        file.seek(SeekFrom::Start(place.offset))?;
-        let mut bytes = vec![0; place.length as usize];
-        file.read_exact(&mut bytes)?;
-        Ok(bytes)
+        if self.piece.take() != Some(piece) {
+            file.seek(SeekFrom::Start(place.offset))?;
+            self.bytes.resize(place.length as usize, 0);
+            file.read_exact(&mut self.bytes)?;
+        }
+        self.piece = Some(piece);
+        Ok(())
     }
 }

@@ -18,6 +18,9 @@ use crate::spool::{Spool, read_place};
 /// Bits of an event's handle that are the offset in its worker's spool.
 const OFFSET_BITS: u32 = 48;
 
+/// Into how many pieces each thread's share of the events to fetch is cut, so that no thread waits long for another.
+const PIECES_A_THREAD: usize = 4;
+
 /// The handle of a document in the spool of `worker`.
 pub(crate) fn handle(worker: usize, offset: u64) -> u64 {
     (worker as u64) << OFFSET_BITS | offset
@@ -69,11 +72,15 @@ impl<'a> Documents<'a> {
             let mut again = DocumentReader::new(self.inputs);
             events.iter().map(|event| self.fetch(*event, &mut again)).collect::<Result<Vec<_>, _>>()
         };
-        let pieces: Vec<&[u32]> = events.chunks(events.len().div_ceil(jobs).max(1)).collect();
-        let fetched = on_threads(jobs, &pieces, fetch);
-        // Ids are numbered in the order of the detections, however the threads were dealt the events.
-        let fetched: Vec<Fetched> = fetched.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-        for (event, fetched) in events.into_iter().zip(fetched) {
+        // Neighbours in a file are read together.
+        let mut in_place = events.clone();
+        in_place.sort_unstable_by_key(|event| self.matched.events()[*event as usize].order.arrival);
+        let pieces: Vec<&[u32]> = in_place.chunks(events.len().div_ceil(jobs * PIECES_A_THREAD).max(1)).collect();
+        let fetched = on_threads(jobs, &pieces, fetch).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let mut fetched: HashMap<u32, Fetched> = in_place.into_iter().zip(fetched.into_iter().flatten()).collect();
+        // Ids are numbered in the order of the detections, however the events were dealt to the threads.
+        for event in events {
+            let Some(fetched) = fetched.remove(&event) else { continue };
             let found = self.identified(event, fetched);
             self.ahead.insert(event, found);
         }

@@ -1,9 +1,11 @@
 //! `--format ndjson` and `--format json`: alert documents as Kibana writes them.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use eqlipse_alerts::Alert;
-use eqlipse_rules::on_all_cores;
+use eqlipse_rules::{Rule, on_all_cores};
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
@@ -12,8 +14,9 @@ use crate::text::first_active;
 
 /// One document a line: a sequence's shell before its building blocks.
 pub fn write_lines(out: &mut dyn Write, report: &Report) -> io::Result<()> {
-    write_documents(report.hunt.alerts.as_slice(), |document| {
-        out.write_all(document)?;
+    write_documents(report.hunt.alerts.as_slice(), |own, rule| {
+        out.write_all(own)?;
+        out.write_all(rule)?;
         out.write_all(b"\n")
     })
 }
@@ -25,10 +28,11 @@ pub fn write_object(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     write_value(out, &report.manifest)?;
     out.write_all(b",\n\"alerts\":[")?;
     let mut separator: &[u8] = b"\n";
-    write_documents(report.hunt.alerts.as_slice(), |document| {
+    write_documents(report.hunt.alerts.as_slice(), |own, rule| {
         out.write_all(separator)?;
         separator = b",\n";
-        out.write_all(document)
+        out.write_all(own)?;
+        out.write_all(rule)
     })?;
     out.write_all(b"],\n\"summary\":")?;
     write_value(out, &report.summary)?;
@@ -38,26 +42,52 @@ pub fn write_object(out: &mut dyn Write, report: &Report) -> io::Result<()> {
 /// Alerts whose text stands in memory at a time.
 const ALERTS_AT_A_TIME: usize = 256;
 
-/// Calls `write` with the JSON of each document of the alerts, in their order. The text is made on all cores.
-fn write_documents(alerts: &[Alert], mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+/// Bytes that most documents come to without their rule's fields.
+const DOCUMENT_BYTES: usize = 4_096;
+
+/// Calls `write` with the JSON of each document of the alerts, in their order and in two pieces. The text is made on all
+/// cores.
+fn write_documents(alerts: &[Alert], mut write: impl FnMut(&[u8], &[u8]) -> io::Result<()>) -> io::Result<()> {
+    let rules = rule_texts(alerts)?;
     for alerts in alerts.chunks(ALERTS_AT_A_TIME) {
-        for texts in on_all_cores(alerts, documents) {
-            texts?.iter().try_for_each(|text| write(text))?;
+        for (alert, texts) in alerts.iter().zip(on_all_cores(alerts, own_texts)) {
+            let rule = rules.get(&address(&alert.rule)).map_or(&b"}"[..], Vec::as_slice);
+            texts?.iter().try_for_each(|own| write(own, rule))?;
         }
     }
     Ok(())
 }
 
-/// The JSON of each of an alert's documents.
-fn documents(alert: &Alert) -> io::Result<Vec<Vec<u8>>> {
-    let documents = alert.documents().into_iter();
-    documents
-        .map(|document| {
-            let mut text = Vec::new();
-            write_value(&mut text, &document)?;
-            Ok(text)
-        })
-        .collect()
+/// Where a rule lies, which is quicker told than what it is called.
+fn address(rule: &Arc<Rule>) -> usize {
+    Arc::as_ptr(rule).addr()
+}
+
+/// By [`address`]: how the documents of the rule's alerts end, made once for all of them.
+fn rule_texts(alerts: &[Alert]) -> io::Result<HashMap<usize, Vec<u8>>> {
+    let firsts: HashMap<usize, &Alert> = alerts.iter().map(|alert| (address(&alert.rule), alert)).collect();
+    let firsts: Vec<(usize, &Alert)> = firsts.into_iter().collect();
+    let texts = on_all_cores(&firsts, |(address, alert)| {
+        let mut text = Vec::new();
+        write_value(&mut text, &alert.rule_fields())?;
+        // What was the beginning of an object goes on with one.
+        text[0] = b',';
+        Ok((*address, text))
+    });
+    texts.into_iter().collect()
+}
+
+/// How each of an alert's documents begins.
+fn own_texts(alert: &Alert) -> io::Result<Vec<Vec<u8>>> {
+    let own = alert.own_fields().into_iter();
+    own.map(|own| {
+        let mut text = Vec::with_capacity(DOCUMENT_BYTES);
+        write_value(&mut text, &own)?;
+        // Its rule's fields follow.
+        text.pop();
+        Ok(text)
+    })
+    .collect()
 }
 
 /// `value` as JSON on one line.

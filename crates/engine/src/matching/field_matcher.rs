@@ -1,5 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
@@ -8,6 +9,7 @@ use eqlipse_ecs::FieldType;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::guard::Guard;
 use super::stats::PlanStats;
 use crate::compile::{FieldPattern, Graph, LeafId, LeafKind, Test};
 use crate::script::Scalar;
@@ -33,6 +35,11 @@ pub struct FieldMatcher {
     /// Finds the fragments in a value in lower case. Built for the first value: many fields never have one. None where
     /// there are too many for its limits.
     finder: OnceLock<Option<AhoCorasick>>,
+    /// Does the same in less time, but takes seven times as long to build and more memory. Built once there
+    /// were [`MANY_VALUES`].
+    fast_finder: OnceLock<Option<AhoCorasick>>,
+    /// How many values there were.
+    values: AtomicUsize,
     /// By fragment: the patterns that contain it.
     by_fragment: Vec<Vec<Candidate>>,
     /// Patterns without any literal part.
@@ -46,12 +53,15 @@ pub struct FieldMatcher {
 /// A pattern and the leaf that it makes hold.
 #[derive(Clone, Debug)]
 struct Candidate {
+    guard: Guard,
     pattern: Pattern,
     leaf: LeafId,
 }
 
 #[derive(Clone, Debug)]
 enum Pattern {
+    /// Any value with the fragment.
+    Contained,
     /// Of the value as it is.
     Wildcard(Wildcard),
     /// Of the value in lower case.
@@ -59,12 +69,25 @@ enum Pattern {
     Regex(Arc<Regex>),
 }
 
-impl Pattern {
-    fn matches(&self, text: &str, folded: &str) -> bool {
-        match self {
-            Self::Wildcard(pattern) => pattern.matches(text),
-            Self::Folded(pattern) => pattern.matches(folded),
-            Self::Regex(regex) => regex.matches(text),
+/// A value, as it is and in lower case.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    text: &'a str,
+    folded: &'a str,
+    is_ascii: bool,
+}
+
+impl Candidate {
+    /// Whether the pattern matches a value that has its fragment.
+    fn matches(&self, value: Text<'_>) -> bool {
+        if value.is_ascii && !self.guard.admits(value.folded.as_bytes()) {
+            return false;
+        }
+        match &self.pattern {
+            Pattern::Contained => true,
+            Pattern::Wildcard(pattern) => pattern.matches(value.text),
+            Pattern::Folded(pattern) => pattern.matches(value.folded),
+            Pattern::Regex(regex) => regex.matches(value.text),
         }
     }
 }
@@ -103,6 +126,11 @@ impl FieldMatcher {
         builders.into_iter().map(|builder| builder.map(Builder::build)).collect()
     }
 
+    /// Whether finding a text's leaves takes more than looking it up.
+    pub(super) fn is_costly(&self) -> bool {
+        !(self.fragments.is_empty() && self.loose.is_empty() && self.others.is_empty())
+    }
+
     /// Appends the leaves that hold for a value, each once or more. `folded` is memory to work with.
     pub fn evaluate(&self, graph: &Graph, value: ValueRef<'_>, folded: &mut String, out: &mut Vec<LeafId>) {
         out.extend_from_slice(&self.exists);
@@ -130,33 +158,55 @@ impl FieldMatcher {
         if self.folded_lengths.may_have(folded) {
             out.extend(self.exact_folded.get(folded.as_str()).into_iter().flatten());
         }
+        let value = Text { text, folded, is_ascii: folded.is_ascii() };
         if !self.fragments.is_empty() {
-            self.evaluate_fragments(text, folded, out);
+            self.evaluate_fragments(value, out);
         }
-        out.extend(passing(&self.loose, text, folded));
+        out.extend(passing(&self.loose, value));
     }
 
-    fn evaluate_fragments(&self, text: &str, folded: &str, out: &mut Vec<LeafId>) {
+    fn evaluate_fragments(&self, value: Text<'_>, out: &mut Vec<LeafId>) {
         let Some(finder) = self.finder() else {
-            out.extend(self.by_fragment.iter().flat_map(|candidates| passing(candidates, text, folded)));
+            for (fragment, candidates) in self.fragments.iter().zip(&self.by_fragment) {
+                if memchr::memmem::find(value.folded.as_bytes(), fragment.as_bytes()).is_some() {
+                    out.extend(passing(candidates, value));
+                }
+            }
             return;
         };
         let mut last = usize::MAX;
-        for found in finder.find_overlapping_iter(folded.as_bytes()) {
+        for found in finder.find_overlapping_iter(value.folded.as_bytes()) {
             let fragment = found.pattern().as_usize();
             if fragment != last {
                 last = fragment;
-                out.extend(passing(&self.by_fragment[fragment], text, folded));
+                out.extend(passing(&self.by_fragment[fragment], value));
             }
         }
     }
 
+    /// Takes note that so many values will be evaluated. What pays only for many is built by the thread that comes to
+    /// them; the others need not wait for it.
+    pub fn expect(&self, values: usize) {
+        let before = self.values.fetch_add(values, Ordering::Relaxed);
+        let comes_to_many = before < MANY_VALUES && before.saturating_add(values) >= MANY_VALUES;
+        if comes_to_many && !self.fragments.is_empty() {
+            self.build_fast_finder();
+        }
+    }
+
     fn finder(&self) -> Option<&AhoCorasick> {
-        let build = || {
-            let kind = Some(AhoCorasickKind::DFA);
-            AhoCorasick::builder().match_kind(MatchKind::Standard).kind(kind).build(&self.fragments).ok()
-        };
-        self.finder.get_or_init(build).as_ref()
+        match self.fast_finder.get() {
+            Some(Some(finder)) => Some(finder),
+            _ => self.finder.get_or_init(|| self.build_finder(AhoCorasickKind::ContiguousNFA)).as_ref(),
+        }
+    }
+
+    fn build_fast_finder(&self) -> Option<&AhoCorasick> {
+        self.fast_finder.get_or_init(|| self.build_finder(AhoCorasickKind::DFA)).as_ref()
+    }
+
+    fn build_finder(&self, kind: AhoCorasickKind) -> Option<AhoCorasick> {
+        AhoCorasick::builder().match_kind(MatchKind::Standard).kind(Some(kind)).build(&self.fragments).ok()
     }
 
     fn evaluate_each(&self, graph: &Graph, value: ValueRef<'_>, leaves: &[LeafId], out: &mut Vec<LeafId>) {
@@ -173,8 +223,9 @@ impl FieldMatcher {
         stats.exact_values += looked_up;
         stats.wildcards += self.by_fragment.iter().map(Vec::len).sum::<usize>() + self.loose.len();
         if !self.fragments.is_empty() {
-            stats.automata += usize::from(self.finder().is_some());
-            stats.automata_bytes += self.finder().map_or(0, AhoCorasick::memory_usage);
+            let finder = self.build_fast_finder();
+            stats.automata += usize::from(finder.is_some());
+            stats.automata_bytes += finder.map_or(0, AhoCorasick::memory_usage);
         }
     }
 
@@ -184,8 +235,8 @@ impl FieldMatcher {
     }
 }
 
-fn passing<'a>(candidates: &'a [Candidate], text: &'a str, folded: &'a str) -> impl Iterator<Item = LeafId> + 'a {
-    candidates.iter().filter(move |candidate| candidate.pattern.matches(text, folded)).map(|candidate| candidate.leaf)
+fn passing<'a>(candidates: &'a [Candidate], value: Text<'a>) -> impl Iterator<Item = LeafId> + 'a {
+    candidates.iter().filter(move |candidate| candidate.matches(value)).map(|candidate| candidate.leaf)
 }
 
 struct Builder {
@@ -207,6 +258,8 @@ impl Builder {
             whole: HashMap::default(),
             fragments: Vec::new(),
             finder: OnceLock::new(),
+            fast_finder: OnceLock::new(),
+            values: AtomicUsize::new(0),
             by_fragment: Vec::new(),
             loose: Vec::new(),
             others: Vec::new(),
@@ -263,16 +316,19 @@ impl Builder {
             FieldPattern::Exact(text, fold) => self.add_exact(leaf, text, *fold),
             FieldPattern::Wildcard(pattern, fold) => {
                 let literals = pattern.literals().map(str::to_ascii_lowercase).collect();
+                let guard = Guard::of(pattern);
                 let pattern = match fold {
                     Fold::None => Pattern::Wildcard(pattern.clone()),
+                    _ if pattern.as_contained().is_some() => Pattern::Contained,
                     _ => Pattern::Folded(pattern.clone()),
                 };
-                self.candidates.push((literals, Candidate { pattern, leaf }));
+                self.candidates.push((literals, Candidate { guard, pattern, leaf }));
             }
             FieldPattern::Regex(regex) => {
                 let pattern = Pattern::Regex(regex.clone());
                 let literals = Some(regex.required_literal().to_owned()).filter(|literal| !literal.is_empty());
-                self.candidates.push((literals.into_iter().collect(), Candidate { pattern, leaf }));
+                let candidate = Candidate { guard: Guard::default(), pattern, leaf };
+                self.candidates.push((literals.into_iter().collect(), candidate));
             }
         }
     }
@@ -295,6 +351,9 @@ impl Builder {
         matcher
     }
 }
+
+/// So many values of a field are worth a finder that takes long to build.
+const MANY_VALUES: usize = 16_384;
 
 /// A literal part of less than so many bytes is in too many values.
 const TELLING: usize = 4;

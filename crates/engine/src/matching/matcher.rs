@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use eqlipse_batch::{Column, EventBatch};
+use eqlipse_batch::{Column, EventBatch, ValueRef};
 use eqlipse_ecs::FieldType;
 
+use super::answers::Answers;
 use super::bitmap::Bitmap;
 use super::coverage::Coverage;
 use super::field_matcher::FieldMatcher;
@@ -74,6 +75,8 @@ pub struct Matcher {
     leaf_codes: Vec<Vec<u32>>,
     touched: Vec<LeafId>,
     by_code: Vec<RowsByCode>,
+    /// Of texts of earlier batches.
+    answers: Answers,
     scratch: Vec<LeafId>,
     folded: String,
 }
@@ -91,6 +94,7 @@ impl Matcher {
             leaf_codes: vec![Vec::new(); graph.leaves().len()],
             touched: Vec::new(),
             by_code: (0..fields).map(|_| RowsByCode::default()).collect(),
+            answers: Answers::new(fields),
             scratch: Vec::new(),
             folded: String::new(),
             plan,
@@ -131,6 +135,7 @@ impl Matcher {
     fn start(&mut self) {
         self.known.fill(None);
         self.used = 0;
+        self.answers.start();
         self.evaluated.fill(false);
         for leaf in self.touched.drain(..) {
             self.leaf_codes[leaf.0 as usize].clear();
@@ -292,19 +297,33 @@ impl Matcher {
         let plan = self.plan.clone();
         let Some(matcher) = &plan.fields[index] else { return };
         let column = batch.column(matcher.field());
+        matcher.expect(column.cardinality());
+        let keeps = matcher.is_costly() && self.answers.pay(index);
+        let Self { answers, leaf_codes, touched, scratch, folded, .. } = self;
         for code in 0..column.cardinality() as u32 {
-            self.scratch.clear();
-            matcher.evaluate(plan.rules.graph(), column.value(code), &mut self.folded, &mut self.scratch);
-            for leaf in &self.scratch {
-                let codes = &mut self.leaf_codes[leaf.0 as usize];
+            let value = column.value(code);
+            let mut evaluate = |leaves: &mut Vec<LeafId>| matcher.evaluate(plan.rules.graph(), value, folded, leaves);
+            let leaves = match value {
+                ValueRef::Str(text) if keeps => answers.leaves(index, text, evaluate),
+                _ => {
+                    scratch.clear();
+                    evaluate(scratch);
+                    &*scratch
+                }
+            };
+            for leaf in leaves {
+                let codes = &mut leaf_codes[leaf.0 as usize];
                 if codes.is_empty() {
-                    self.touched.push(*leaf);
+                    touched.push(*leaf);
                 }
                 // The same leaf may have been found through several of its patterns.
                 if codes.last() != Some(&code) {
                     codes.push(code);
                 }
             }
+        }
+        if keeps {
+            self.answers.judge(index);
         }
     }
 

@@ -4,9 +4,11 @@
 //! evaluated over bitmaps of rows, lazily: a leaf that holds for no value settles every `and` it stands in, and nodes
 //! that nobody asks for are not looked at.
 
+mod answers;
 mod bitmap;
 mod coverage;
 mod field_matcher;
+mod guard;
 mod matcher;
 mod stats;
 

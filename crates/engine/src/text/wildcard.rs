@@ -47,6 +47,23 @@ impl Wildcard {
         self.parts.iter().flat_map(|part| part.text.split('?')).filter(|text| !text.is_empty())
     }
 
+    /// The text that a matching text only has to contain, where the pattern is `*text*`.
+    pub fn as_contained(&self) -> Option<&str> {
+        match &self.parts[..] {
+            [first, part, last] if first.text.is_empty() && last.text.is_empty() && !part.holes => Some(&part.text),
+            _ => None,
+        }
+    }
+
+    /// What a matching text begins and ends with, each with its `?`.
+    pub fn ends(&self) -> (&str, &str) {
+        match &self.parts[..] {
+            [first, .., last] => (&first.text, &last.text),
+            [only] => (&only.text, &only.text),
+            [] => ("", ""),
+        }
+    }
+
     /// Whether the whole of `text` matches, letter for letter. For a match without case, lower both first.
     pub fn matches(&self, text: &str) -> bool {
         let Some((first, rest)) = self.parts.split_first() else { return false };
@@ -158,6 +175,10 @@ mod tests {
         assert_eq!(Wildcard::new("cmd.?xe").as_exact(), None);
         assert!(Wildcard::new("*").is_any() && Wildcard::new("***").is_any());
         assert!(!Wildcard::new("*?").is_any());
+        assert_eq!(Wildcard::new("*ab**").as_contained(), Some("ab"));
+        assert!(["*a?b*", "a*b*", "*a*b*", "*ab", "*", "ab"].iter().all(|p| Wildcard::new(p).as_contained().is_none()));
+        assert_eq!(Wildcard::new("a?*b*c").ends(), ("a?", "c"));
+        assert_eq!(Wildcard::new("a?").ends(), ("a?", "a?"));
         assert_eq!(Wildcard::new("*ab?cde*f").literals().collect::<Vec<_>>(), ["ab", "cde", "f"]);
         assert_eq!(Wildcard::new("*?*").literals().count(), 0);
     }

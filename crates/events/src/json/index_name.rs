@@ -27,10 +27,14 @@ fn backing_index_stream(index: &str) -> Option<&str> {
     (is_generation && is_date && !name.is_empty()).then_some(name)
 }
 
-/// The name of the data stream with these three parts; a missing namespace is `default`, as in Elastic Agent.
-pub fn data_stream_name(kind: &str, dataset: &str, namespace: &str) -> String {
+/// Writes the name of the data stream with these three parts over `name`; a missing namespace is `default`, as in
+/// Elastic Agent.
+pub(super) fn data_stream_name(kind: &str, dataset: &str, namespace: &str, name: &mut String) {
     let namespace = if namespace.is_empty() { "default" } else { namespace };
-    format!("{kind}-{dataset}-{namespace}")
+    name.clear();
+    for part in [kind, "-", dataset, "-", namespace] {
+        name.push_str(part);
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 
 use eqlipse_batch::{PathNode, RawValue};
 
+use super::MAX_JSON_DEPTH;
 use super::decode::Walk;
+use super::keys::{Key, KeyMemory, Place};
 
 /// The document is for serde_json.
 #[derive(Debug)]
@@ -22,12 +24,11 @@ const WRAPPING: [&str; 4] = ["_source", "_index", "_id", "hits"];
 const SMALL: usize = 18;
 
 /// Walks the document. Its values may have been pushed even if it turns out not to be plain.
-///
-/// Nesting must have been bounded before.
-pub(super) fn walk(text: &str, walk: &mut Walk<'_>, scratch: &mut String) -> Plain<()> {
-    let mut reader = Reader { text, at: 0, walk, scratch };
+pub(super) fn walk(text: &str, walk: &mut Walk<'_>, keys: &mut KeyMemory, scratch: &mut String) -> Plain<()> {
+    let root = walk.schema.root();
+    let mut reader = Reader { text, at: 0, depth: 0, walk, keys, scratch };
     reader.blanks();
-    reader.top()?;
+    reader.object(root, Some(Key::TOP))?;
     reader.blanks();
     if reader.at == text.len() { Ok(()) } else { Err(NotPlain) }
 }
@@ -35,7 +36,10 @@ pub(super) fn walk(text: &str, walk: &mut Walk<'_>, scratch: &mut String) -> Pla
 struct Reader<'t, 'w, 'a> {
     text: &'t str,
     at: usize,
+    /// How many objects and arrays are open.
+    depth: usize,
     walk: &'w mut Walk<'a>,
+    keys: &'w mut KeyMemory,
     /// Holds texts with escapes.
     scratch: &'w mut String,
 }
@@ -70,78 +74,78 @@ impl<'t> Reader<'t, '_, '_> {
         is_next
     }
 
-    fn top(&mut self) -> Plain<()> {
-        let root = self.walk.schema.root();
-        self.members(|reader, key| {
-            if WRAPPING.contains(&key) {
-                return Err(NotPlain);
+    /// An object at a node of the schema's path tree, the value of a key if that is remembered.
+    fn object(&mut self, at: PathNode, owner: Option<Key>) -> Plain<()> {
+        let mut place = owner.map(Key::inside);
+        self.list(b'{', b'}', |reader| {
+            let (key, node) = reader.key(at, place)?;
+            place = key.map(Key::after).or(place);
+            reader.blanks();
+            match node {
+                Some(node) => reader.value(node, key),
+                None => reader.skip(),
             }
-            reader.member(root, key)
         })
     }
 
-    fn object(&mut self, at: PathNode) -> Plain<()> {
-        self.members(|reader, key| reader.member(at, key))
-    }
-
+    /// A key and its colon: what is below `at` under this key.
     #[inline]
-    fn member(&mut self, at: PathNode, key: &str) -> Plain<()> {
-        match self.walk.schema.step(at, key) {
-            Some(node) => self.value(node),
-            None => self.skip(),
+    fn key(&mut self, at: PathNode, place: Option<Place>) -> Plain<(Option<Key>, Option<PathNode>)> {
+        self.expect(b'"')?;
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if let Some((key, node, length)) = place.and_then(|place| self.keys.guess(place, at, rest)) {
+            self.at += length;
+            return Ok((Some(key), node));
         }
+        self.unforeseen_key(at, place)
     }
 
-    /// Calls `member` with each key, to read on behind the colon.
+    #[inline(never)]
+    fn unforeseen_key(&mut self, at: PathNode, place: Option<Place>) -> Plain<(Option<Key>, Option<PathNode>)> {
+        let key = self.bare_text()?;
+        // Is never learnt, and so never foreseen.
+        if at == self.walk.schema.root() && WRAPPING.contains(&key) {
+            return Err(NotPlain);
+        }
+        self.blanks();
+        self.expect(b':')?;
+        let node = self.walk.schema.step(at, key);
+        Ok((place.and_then(|place| self.keys.learn(place, at, key, node)), node))
+    }
+
+    /// What stands between two brackets, with commas in between.
     #[inline]
-    fn members(&mut self, mut member: impl FnMut(&mut Self, &'t str) -> Plain<()>) -> Plain<()> {
-        self.expect(b'{')?;
+    fn list(&mut self, open: u8, close: u8, mut item: impl FnMut(&mut Self) -> Plain<()>) -> Plain<()> {
+        self.expect(open)?;
+        self.depth += 1;
+        if self.depth > MAX_JSON_DEPTH {
+            return Err(NotPlain);
+        }
         self.blanks();
-        if self.takes(b'}') {
-            return Ok(());
-        }
-        loop {
-            self.expect(b'"')?;
-            let key = self.bare_text()?;
-            self.blanks();
-            self.expect(b':')?;
-            self.blanks();
-            member(self, key)?;
-            self.blanks();
-            if self.takes(b'}') {
-                return Ok(());
+        if !self.takes(close) {
+            loop {
+                item(self)?;
+                self.blanks();
+                if self.takes(close) {
+                    break;
+                }
+                self.expect(b',')?;
+                self.blanks();
             }
-            self.expect(b',')?;
-            self.blanks();
         }
+        self.depth -= 1;
+        Ok(())
     }
 
-    fn items(&mut self, mut item: impl FnMut(&mut Self) -> Plain<()>) -> Plain<()> {
-        self.expect(b'[')?;
-        self.blanks();
-        if self.takes(b']') {
-            return Ok(());
-        }
-        loop {
-            item(self)?;
-            self.blanks();
-            if self.takes(b']') {
-                return Ok(());
-            }
-            self.expect(b',')?;
-            self.blanks();
-        }
-    }
-
-    /// A value at a node of the schema's path tree.
-    fn value(&mut self, at: PathNode) -> Plain<()> {
+    /// A value at a node of the schema's path tree, behind this key if it is remembered.
+    fn value(&mut self, at: PathNode, key: Option<Key>) -> Plain<()> {
         match self.peek()? {
             b'"' => {
                 self.at += 1;
                 self.text_value(at)
             }
-            b'{' => self.object(at),
-            b'[' => self.items(|reader| reader.value(at)),
+            b'{' => self.object(at, key),
+            b'[' => self.list(b'[', b']', |reader| reader.value(at, key)),
             b't' => self.word("true").map(|()| self.walk.put(at, RawValue::Bool(true))),
             b'f' => self.word("false").map(|()| self.walk.put(at, RawValue::Bool(false))),
             b'n' => self.word("null"),
@@ -160,13 +164,22 @@ impl<'t> Reader<'t, '_, '_> {
                 self.at += 1;
                 self.skip_text()
             }
-            b'{' => self.members(|reader, _| reader.skip()),
-            b'[' => self.items(Self::skip),
+            b'{' => self.list(b'{', b'}', Self::skip_member),
+            b'[' => self.list(b'[', b']', Self::skip),
             b't' => self.word("true"),
             b'f' => self.word("false"),
             b'n' => self.word("null"),
             _ => self.number().map(|_| ()),
         }
+    }
+
+    fn skip_member(&mut self) -> Plain<()> {
+        self.expect(b'"')?;
+        self.skip_text()?;
+        self.blanks();
+        self.expect(b':')?;
+        self.blanks();
+        self.skip()
     }
 
     fn word(&mut self, word: &str) -> Plain<()> {
@@ -249,58 +262,65 @@ impl<'t> Reader<'t, '_, '_> {
     }
 
     /// A number by JSON's grammar.
+    #[inline]
     fn number(&mut self) -> Plain<Number<'t>> {
         let start = self.at;
-        self.takes(b'-');
+        let is_negative = self.takes(b'-');
         let first = self.at;
-        let digits = self.digits()?;
+        let (digits, whole) = self.digits()?;
         if digits > 1 && self.text.as_bytes()[first] == b'0' {
             return Err(NotPlain);
         }
-        let mut is_whole = true;
+        let is_whole = !matches!(self.text.as_bytes().get(self.at), Some(b'.' | b'e' | b'E'));
+        if is_whole {
+            // "-0" is a double to serde_json, and so is what is too large for 64 bits.
+            let is_plain = digits <= SMALL && !(is_negative && whole == 0);
+            let whole = if is_negative { whole.wrapping_neg() } else { whole };
+            return Ok(if is_plain { Number::Whole(whole) } else { Number::Odd });
+        }
         if self.takes(b'.') {
-            is_whole = false;
             self.digits()?;
         }
         if let Some(b'e' | b'E') = self.text.as_bytes().get(self.at) {
-            is_whole = false;
             self.at += 1;
             _ = self.takes(b'+') || self.takes(b'-');
             self.digits()?;
         }
-        let text = self.text.get(start..self.at).ok_or(NotPlain)?;
-        Ok(Number { text, is_small: is_whole && digits <= SMALL, is_whole })
+        self.text.get(start..self.at).map(Number::Broken).ok_or(NotPlain)
     }
 
-    /// How many digits follow, one at least.
-    fn digits(&mut self) -> Plain<usize> {
+    /// How many digits follow, one at least, and the number they give if they are few.
+    #[inline]
+    fn digits(&mut self) -> Plain<(usize, i64)> {
         let start = self.at;
-        while self.text.as_bytes().get(self.at).is_some_and(u8::is_ascii_digit) {
+        let mut value = 0i64;
+        while let Some(digit @ b'0'..=b'9') = self.text.as_bytes().get(self.at) {
+            value = value.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
             self.at += 1;
         }
-        if self.at == start { Err(NotPlain) } else { Ok(self.at - start) }
+        if self.at == start { Err(NotPlain) } else { Ok((self.at - start, value)) }
     }
 }
 
 /// A number that was read.
-struct Number<'t> {
-    text: &'t str,
-    /// Whole, and sure to fit in 64 bits.
-    is_small: bool,
-    is_whole: bool,
+enum Number<'t> {
+    Whole(i64),
+    /// Sound, and not for this walk to read.
+    Odd,
+    /// With a fraction or an exponent.
+    Broken(&'t str),
 }
 
 impl Number<'_> {
-    fn value(&self) -> Plain<RawValue<'static>> {
-        // "-0" is a double to serde_json, and so is what is too large for 64 bits.
-        if self.is_small && self.text != "-0" {
-            return self.text.parse().map(RawValue::Int).map_err(|_| NotPlain);
+    fn value(self) -> Plain<RawValue<'static>> {
+        match self {
+            Self::Whole(value) => Ok(RawValue::Int(value)),
+            Self::Odd => Err(NotPlain),
+            Self::Broken(text) => {
+                let value: f64 = text.parse().map_err(|_| NotPlain)?;
+                if value.is_finite() { Ok(RawValue::Double(value)) } else { Err(NotPlain) }
+            }
         }
-        if self.is_whole {
-            return Err(NotPlain);
-        }
-        let value: f64 = self.text.parse().map_err(|_| NotPlain)?;
-        if value.is_finite() { Ok(RawValue::Double(value)) } else { Err(NotPlain) }
     }
 }
 
@@ -309,14 +329,13 @@ impl Number<'_> {
 fn end_of_bare(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    // Marks the bytes that are zero; the lowest mark is right, those above it may not be.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word;
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let word = u64::from_le_bytes(*chunk);
-        let quotes = zeros(word ^ (ONES * b'"' as u64));
-        let backslashes = zeros(word ^ (ONES * b'\\' as u64));
-        let controls = word.wrapping_sub(ONES * 0x20) & !word;
-        let found = (quotes | backslashes | controls) & HIGH;
+        // Marks the bytes below a limit; the lowest mark is right, those above it may not be. With its second bit turned
+        // over, a quote comes to lie right behind the control characters.
+        let controls_and_quotes = (word ^ (ONES * 2)).wrapping_sub(ONES * 0x21);
+        let backslashes = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+        let found = (controls_and_quotes | backslashes) & !word & HIGH;
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }

@@ -2,13 +2,13 @@
 
 use std::io::{self, Read};
 
-use super::pool::{Pool, Pooled};
+use super::pool::{Buffer, Pool, Pooled};
 
 /// Bytes of a stream that have been read and not yet been passed on.
 pub(crate) struct Feed<'r> {
     reader: &'r mut dyn Read,
     pool: Pool,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Buffer,
     /// Offset of the first byte in the stream.
     pub(crate) offset: u64,
     /// Line of the first byte, from 1.
@@ -27,9 +27,10 @@ impl<'r> Feed<'r> {
     pub(crate) fn fill(&mut self, count: usize) {
         while self.bytes.len() < count && !self.ended {
             let wanted = count - self.bytes.len();
-            match (&mut self.reader).take(wanted as u64).read_to_end(&mut self.bytes) {
+            match self.bytes.read(self.reader, wanted) {
                 Ok(0) => self.ended = true,
                 Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.error = Some(error);
                     self.ended = true;
@@ -41,7 +42,7 @@ impl<'r> Feed<'r> {
     /// The first `count` bytes; the rest stays.
     pub(crate) fn take(&mut self, count: usize) -> Pooled {
         let mut rest = self.pool.take();
-        rest.extend_from_slice(&self.bytes[count..]);
+        rest.append(&self.bytes[count..]);
         let mut taken = std::mem::replace(&mut self.bytes, rest);
         taken.truncate(count);
         self.offset += count as u64;
@@ -53,7 +54,7 @@ impl<'r> Feed<'r> {
     pub(crate) fn skip(&mut self, count: usize) {
         self.offset += count as u64;
         self.line += memchr::memchr_iter(b'\n', &self.bytes[..count]).count() as u64;
-        self.bytes.drain(..count);
+        self.bytes.drop_first(count);
     }
 
     /// Passes over everything up to and with the next line break, in pieces of `piece` bytes.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use zip::ZipArchive;
 
 use super::feed::Feed;
+use super::pool::Buffer;
 use super::report::Tally;
 use super::{Chunk, Content, InputKey, Pool, Progress, ReadOptions, Task, UNIT_BYTES, Unit};
 use crate::Discovery;
@@ -395,8 +396,14 @@ impl<'a> Reader<'a> {
         for group in 0..file.groups() {
             let position = self.position + offset;
             offset += file.rows(group).unwrap_or(1) as u64;
-            let chunk =
-                Chunk { bytes: self.pool.hold(Vec::new()), input, position, offset: group as u64, line: 0, on_disk };
+            let chunk = Chunk {
+                bytes: self.pool.hold(Buffer::default()),
+                input,
+                position,
+                offset: group as u64,
+                line: 0,
+                on_disk,
+            };
             // Hashing counts what it reads itself.
             if on_disk && !self.options.hash {
                 self.progress.add_bytes(file.packed_bytes(group));
