@@ -163,7 +163,7 @@ pub async fn start(config: Config, bundled: Vec<LoadedRule>) -> Result<Running, 
     let tls = Tls::load(&config).await?;
     let listener = listen::bind(&config)?;
     let address = listener.local_addr().map_err(ServeError::Server)?;
-    let opened = tokio::task::spawn_blocking(move || open(config, &bundled)).await;
+    let opened = tokio::task::spawn_blocking(move || open(config, address, &bundled)).await;
     let (app, scheduler) = opened.map_err(|error| ServeError::Server(io::Error::other(error)))??;
     let handle = Handle::new();
     let router = crate::http::router(&app);
@@ -226,7 +226,7 @@ impl Running {
 }
 
 /// Opens the data folder and everything in it.
-fn open(config: Config, bundled: &[LoadedRule]) -> Result<(App, JoinHandle<()>), ServeError> {
+fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(App, JoinHandle<()>), ServeError> {
     let data = &config.server.data;
     std::fs::create_dir_all(data).map_err(ServeError::io(data))?;
     let control = Control::open(&data.join("control.sqlite"))?;
@@ -249,6 +249,7 @@ fn open(config: Config, bundled: &[LoadedRule]) -> Result<(App, JoinHandle<()>),
         control,
         scheduler: scheduler.clone(),
         metrics: Metrics::default(),
+        address,
         started: crate::now(),
         logins: Logins::new(&config.auth)?,
         bodies: Budget::new(config.limits.body_memory.0),

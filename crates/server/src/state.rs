@@ -1,5 +1,6 @@
 //! What every request can reach.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub scheduler: Arc<Scheduler>,
     /// Counters for those who watch.
     pub metrics: Metrics,
+    /// Where it listens.
+    pub address: SocketAddr,
     /// When the service started, in nanoseconds since the Unix epoch.
     pub started: i64,
     /// Known credentials and failed logins.

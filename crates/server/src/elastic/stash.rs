@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Pipeline,
     DataStream,
     Index,
+    /// Its body has the properties by index.
+    Alias,
 }
 
 /// Things by kind and name.
@@ -125,6 +127,11 @@ impl Stash {
         if !inner.indices.contains(name) && inner.indices.len() < MAX_INDICES {
             inner.indices.insert(name.to_owned());
         }
+    }
+
+    /// Whether an index has had events since the start.
+    pub(crate) fn has_events(&self, name: &str) -> bool {
+        self.lock().indices.contains(name)
     }
 
     /// Names of indices and data streams that were made, or came with events since the start.

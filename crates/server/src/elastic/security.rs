@@ -1,0 +1,259 @@
+//! API keys as Elasticsearch's clients make them, and who one is.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use eqlipse_control::{ApiKey, Role};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::config::Time;
+use crate::http::{Failure, Payload};
+use crate::state::{App, Caller};
+
+/// The routes of this part.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/_security/_authenticate", get(authenticate))
+        .route("/_security/api_key", get(list).post(create).put(create).delete(invalidate))
+}
+
+async fn authenticate(caller: Caller) -> Json<Value> {
+    let identity = &caller.0;
+    let roles: Vec<&str> = identity.roles.iter().map(|role| role.as_str()).collect();
+    let is_key = identity.api_key.is_some();
+    let realm = if is_key {
+        json!({ "name": "_es_api_key", "type": "_es_api_key" })
+    } else {
+        json!({ "name": "eqlipse", "type": "native" })
+    };
+    let mut answer = json!({
+        "username": identity.name,
+        "roles": roles,
+        "full_name": null,
+        "email": null,
+        "metadata": {},
+        "enabled": true,
+        "authentication_realm": realm,
+        "lookup_realm": realm,
+        "authentication_type": if is_key { "api_key" } else { "realm" },
+    });
+    if let Some(id) = &identity.api_key {
+        answer["api_key"] = json!({ "id": id });
+    }
+    Json(answer)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    name: String,
+    expiration: Option<String>,
+    #[serde(default)]
+    role_descriptors: Map<String, Value>,
+    /// Kept by Elasticsearch, of no use here.
+    #[serde(default, rename = "metadata")]
+    _metadata: Option<Value>,
+}
+
+async fn create(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Json<Value>, Failure> {
+    if caller.0.api_key.is_some() {
+        let reason = "creating derived api keys requires an explicit role descriptor that is empty (has no privileges)";
+        return Err(Failure::IllegalArgument(reason.to_owned()));
+    }
+    let new: NewKey = payload.json()?;
+    let roles = roles_of(&new.role_descriptors, &caller)?;
+    let now = crate::now();
+    let expires = new.expiration.as_deref().map(|text| expiration(text, now)).transpose()?;
+    app.blocking(move |app| {
+        let made = app.control.create_api_key(&new.name, &roles, expires, caller.name(), now)?;
+        let mut answer = json!({ "id": made.id, "name": new.name, "api_key": made.api_key, "encoded": made.encoded });
+        if let Some(expires) = expires {
+            answer["expiration"] = (expires / 1_000_000).into();
+        }
+        Ok(Json(answer))
+    })
+    .await
+}
+
+fn expiration(text: &str, now: i64) -> Result<i64, Failure> {
+    let wrong = |_| {
+        Failure::IllegalArgument(format!("failed to parse setting [expiration] with value [{text}] as a time value"))
+    };
+    let time: Time = text.parse().map_err(wrong)?;
+    Ok(now.saturating_add(i64::try_from(time.0.as_nanos()).unwrap_or(i64::MAX)))
+}
+
+/// What a key may do: what its owner may, as far as its descriptors ask for it; all of it if there are none.
+///
+/// A descriptor may be one of eqlipse's roles by name (`{"ingest": {}}`), or have Elasticsearch's privileges, of which
+/// each stands for the least role that includes it.
+fn roles_of(descriptors: &Map<String, Value>, owner: &Caller) -> Result<BTreeSet<Role>, Failure> {
+    if descriptors.is_empty() {
+        return Ok(owner.0.roles.clone());
+    }
+    let mut asked = BTreeSet::new();
+    for (name, descriptor) in descriptors {
+        match Role::parse(name) {
+            Some(role) if descriptor.as_object().is_none_or(Map::is_empty) => _ = asked.insert(role),
+            _ => asked.extend(roles_of_descriptor(descriptor)),
+        }
+    }
+    let roles: BTreeSet<Role> = asked.into_iter().filter(|role| owner.has(*role)).collect();
+    if roles.is_empty() {
+        let reason = format!(
+            "none of the privileges asked for is one that [{}] has: index privileges such as create_doc or read, or one of the \
+             roles admin, author, analyst, reader, ingest by name",
+            owner.name()
+        );
+        return Err(Failure::IllegalArgument(reason));
+    }
+    Ok(roles)
+}
+
+fn roles_of_descriptor(descriptor: &Value) -> BTreeSet<Role> {
+    let names = |value: &Value| -> Vec<String> {
+        let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        names.map(str::to_owned).collect()
+    };
+    let mut roles = BTreeSet::new();
+    for name in names(&descriptor["cluster"]) {
+        if matches!(&*name, "all" | "manage_security") {
+            roles.insert(Role::Admin);
+        }
+    }
+    for list in ["index", "indices"] {
+        for entry in descriptor[list].as_array().into_iter().flatten() {
+            for name in names(&entry["privileges"]) {
+                match &*name {
+                    "all" => roles.extend([Role::Ingest, Role::Reader]),
+                    "create_doc" | "create" | "index" | "write" => _ = roles.insert(Role::Ingest),
+                    "read" => _ = roles.insert(Role::Reader),
+                    // To see that an index is there is everybody's.
+                    _ => {}
+                }
+            }
+        }
+    }
+    roles
+}
+
+/// Which keys are meant.
+#[derive(Debug, Default, Deserialize)]
+struct Which {
+    id: Option<String>,
+    #[serde(default)]
+    ids: Option<Vec<String>>,
+    name: Option<String>,
+    username: Option<String>,
+    #[serde(default)]
+    owner: bool,
+    #[serde(default)]
+    active_only: bool,
+}
+
+impl Which {
+    /// Whoever is no admin sees their own keys only.
+    fn means(&self, key: &ApiKey, caller: &Caller, now: i64) -> bool {
+        let is_own = key.owner == caller.name();
+        let is_active = !key.invalidated && key.expires.is_none_or(|expires| now < expires);
+        (is_own || (caller.has(Role::Admin) && !self.owner))
+            && self.id.as_ref().is_none_or(|id| *id == key.id)
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&key.id))
+            && self.name.as_ref().is_none_or(|name| crate::http::is_match(name, &key.name))
+            && self.username.as_ref().is_none_or(|name| *name == key.owner)
+            && (!self.active_only || is_active)
+    }
+}
+
+async fn list(State(app): State<App>, caller: Caller, Query(which): Query<Which>) -> Result<Json<Value>, Failure> {
+    app.blocking(move |app| {
+        let now = crate::now();
+        let keys = app.control.api_keys()?;
+        let meant: Vec<Value> = keys.iter().filter(|key| which.means(key, &caller, now)).map(describe).collect();
+        if meant.is_empty() && which.id.is_some() {
+            return Err(Failure::NotFound(format!("api key [{}] not found", which.id.unwrap_or_default())));
+        }
+        Ok(Json(json!({ "api_keys": meant })))
+    })
+    .await
+}
+
+fn describe(key: &ApiKey) -> Value {
+    let descriptors: Map<String, Value> = key.roles.iter().map(|role| (role.as_str().to_owned(), json!({}))).collect();
+    let mut answer = json!({
+        "id": key.id,
+        "name": key.name,
+        "type": "rest",
+        "creation": key.created_at / 1_000_000,
+        "invalidated": key.invalidated,
+        "username": key.owner,
+        "realm": "eqlipse",
+        "realm_type": "native",
+        "metadata": {},
+        "role_descriptors": descriptors,
+    });
+    if let Some(expires) = key.expires {
+        answer["expiration"] = (expires / 1_000_000).into();
+    }
+    answer
+}
+
+async fn invalidate(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Json<Value>, Failure> {
+    let which: Which = payload.json()?;
+    if which.id.is_none() && which.ids.is_none() && which.name.is_none() && which.username.is_none() && !which.owner {
+        let reason =
+            "One of [api key id(s), api key name, username, realm name] must be specified if [owner] flag is false";
+        return Err(Failure::IllegalArgument(reason.to_owned()));
+    }
+    app.blocking(move |app| {
+        let now = crate::now();
+        let (mut now_invalid, mut before) = (Vec::new(), Vec::new());
+        for key in app.control.api_keys()?.iter().filter(|key| which.means(key, &caller, now)) {
+            if key.invalidated {
+                before.push(key.id.clone());
+            } else {
+                app.control.invalidate_api_key(&key.id, caller.name(), now)?;
+                now_invalid.push(key.id.clone());
+            }
+        }
+        app.logins.forget();
+        Ok(Json(json!({
+            "invalidated_api_keys": now_invalid,
+            "previously_invalidated_api_keys": before,
+            "error_count": 0,
+        })))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use eqlipse_control::Identity;
+
+    use super::*;
+
+    fn caller(roles: &[Role]) -> Caller {
+        Caller(Identity { name: "eve".to_owned(), roles: roles.iter().copied().collect(), api_key: None })
+    }
+
+    fn roles(descriptors: Value, owner: &[Role]) -> Result<BTreeSet<Role>, Failure> {
+        roles_of(descriptors.as_object().unwrap(), &caller(owner))
+    }
+
+    #[test]
+    fn a_key_never_has_more_than_its_owner_and_no_more_than_it_asks_for() {
+        let beats = json!({ "filebeat": { "cluster": ["monitor", "read_ilm"], "index": [
+            { "names": ["filebeat-*"], "privileges": ["view_index_metadata", "create_doc"] }] } });
+        assert_eq!(roles(beats.clone(), &[Role::Admin]).unwrap(), BTreeSet::from([Role::Ingest]));
+        assert!(roles(beats, &[Role::Reader]).is_err());
+        assert_eq!(roles(json!({ "ingest": {} }), &[Role::Admin]).unwrap(), BTreeSet::from([Role::Ingest]));
+        assert!(roles(json!({ "admin": {} }), &[Role::Author]).is_err());
+        assert_eq!(roles(json!({}), &[Role::Author]).unwrap(), BTreeSet::from([Role::Author]));
+        // A name alone gives nothing where privileges are stated.
+        let reader = json!({ "admin": { "indices": [{ "names": ["*"], "privileges": ["read"] }] } });
+        assert_eq!(roles(reader, &[Role::Admin]).unwrap(), BTreeSet::from([Role::Reader]));
+    }
+}
