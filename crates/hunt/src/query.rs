@@ -38,6 +38,8 @@ pub enum ResultPosition {
 /// What a search request says beside its query, with Elasticsearch's names and defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryOptions {
+    /// Patterns of the indices whose events the query sees; none for all.
+    pub index: Vec<String>,
     /// The field that holds the category.
     pub event_category_field: String,
     /// The field that orders events. `@timestamp` means the events' own order, as in a hunt.
@@ -59,6 +61,7 @@ pub struct QueryOptions {
 impl Default for QueryOptions {
     fn default() -> Self {
         Self {
+            index: Vec::new(),
             event_category_field: CATEGORY_FIELD.to_owned(),
             timestamp_field: TIMESTAMP_FIELD.to_owned(),
             tiebreaker_field: None,
@@ -166,7 +169,7 @@ fn asks_for_relations(query: &Query) -> bool {
 
 fn scope(options: &QueryOptions) -> Scope {
     Scope {
-        index: Vec::new(),
+        index: options.index.clone(),
         category_field: Some(options.event_category_field.clone()),
         timestamp_field: Some(options.timestamp_field.clone()).filter(|field| field != TIMESTAMP_FIELD),
         tiebreaker_field: options.tiebreaker_field.clone(),

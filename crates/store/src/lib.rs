@@ -30,5 +30,5 @@ mod tickets;
 pub use error::{IngestError, Refused, StoreError};
 pub use matching::StoreRules;
 pub use part::{Arrivals, Part, TimeRange};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, StreamSize};
 pub use store::{CheckReport, NewDocument, RecoveryReport, Store, StoreOptions, StoreStats, Stored};

@@ -1,11 +1,21 @@
 //! All events at one moment.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
 use eqlipse_events::{Discovery, Source};
 
 use crate::part::{Part, PartKind, TimeRange};
+
+/// How much there is of a data stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamSize {
+    /// Events.
+    pub events: u64,
+    /// Bytes: of segments as they lie on disk, of recent events as they came.
+    pub bytes: u64,
+}
 
 /// The parts at one moment, segments before recent chunks, by sequence number.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +32,33 @@ impl Snapshot {
     /// How many events there are.
     pub fn events(&self) -> u64 {
         self.parts.iter().map(|part| u64::from(part.rows())).sum()
+    }
+
+    /// The data streams that there are, by name.
+    pub fn data_streams(&self) -> BTreeMap<String, StreamSize> {
+        let mut streams: BTreeMap<String, StreamSize> = BTreeMap::new();
+        for part in &self.parts {
+            match &part.kind {
+                PartKind::Segment(segment) => {
+                    let size = streams.entry(segment.entry.index.clone()).or_default();
+                    size.events += u64::from(segment.entry.rows);
+                    size.bytes += segment.entry.bytes;
+                }
+                PartKind::Recent(chunk) => {
+                    for event in (0..part.rows()).filter_map(|row| chunk.event(row)) {
+                        // Only a stream's first event costs an allocation.
+                        if !streams.contains_key(event.index) {
+                            streams.insert(event.index.to_owned(), StreamSize::default());
+                        }
+                        if let Some(size) = streams.get_mut(event.index) {
+                            size.events += 1;
+                            size.bytes += event.document.len() as u64;
+                        }
+                    }
+                }
+            }
+        }
+        streams
     }
 
     /// The events as inputs of a hunt or a query. Parts without an event in the range are left out, and segments of data
