@@ -1,12 +1,16 @@
 //! Alerts and what people make of them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use jiff::Timestamp;
+use rusqlite::types::Value as Sql;
+use rusqlite::{Transaction, params, params_from_iter};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::database::{add_audit, time_text};
+use crate::audit::add;
+use crate::database::time_text;
 use crate::{AuditEntry, Control, ControlError};
 
 const STATUS: &str = "kibana.alert.workflow_status";
@@ -15,7 +19,17 @@ const USER: &str = "kibana.alert.workflow_user";
 const REASON: &str = "kibana.alert.workflow_reason";
 const TAGS: &str = "kibana.alert.workflow_tags";
 const ASSIGNEES: &str = "kibana.alert.workflow_assignee_ids";
+/// Ours: Kibana keeps notes beside its alerts.
 const NOTES: &str = "kibana.alert.workflow_notes";
+
+/// The longest note, in bytes.
+const MAX_NOTE_BYTES: usize = 32 << 10;
+/// The longest tag, name of an assignee and reason, in bytes.
+const MAX_ITEM_BYTES: usize = 1 << 10;
+/// Most tags, assignees and notes of an alert.
+const MAX_ITEMS: usize = 1_000;
+/// So much of a note stands in the audit log.
+const AUDITED_CHARS: usize = 200;
 
 /// An alert to be kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,15 +109,16 @@ pub enum AlertChange {
     Note(String),
 }
 
-impl AlertChange {
-    fn action(&self) -> &'static str {
-        match self {
-            Self::Status { .. } => "alert_status",
-            Self::Tags { .. } => "alert_tags",
-            Self::Assignees { .. } => "alert_assignees",
-            Self::Note(_) => "alert_note",
-        }
-    }
+/// The order in which alerts are given. What is equal in it goes by id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AlertOrder {
+    /// By time, the oldest first.
+    #[default]
+    Oldest,
+    /// By time, the newest first.
+    Newest,
+    /// By risk score, the highest first, and of equal ones the newest first.
+    Risk,
 }
 
 /// Which alerts are asked for. Without any part set, it is all of them but building blocks.
@@ -119,18 +134,104 @@ pub struct AlertQuery {
     pub to: Option<i64>,
     /// With one of these statuses; none for any.
     pub statuses: Vec<WorkflowStatus>,
-    /// Also the building blocks of sequence alerts.
+    /// With one of these severities (`low`, `medium`, `high`, `critical`); none for any.
+    pub severities: Vec<String>,
+    /// With this risk score at least, 0 to 100.
+    pub min_risk: Option<f64>,
+    /// With one of these workflow tags; none for any.
+    pub tags: Vec<String>,
+    /// With one of these assignees; none for any.
+    pub assignees: Vec<String>,
+    /// Also building blocks: the events of sequence alerts, and alerts of rules that have a `building_block_type`.
     pub include_building_blocks: bool,
+    /// In which order.
+    pub order: AlertOrder,
+    /// At most so many.
+    pub limit: Option<usize>,
+}
+
+/// The rest of a statement behind `FROM alerts`, and the values of its parameters.
+struct Filter {
+    conditions: Vec<String>,
+    values: Vec<Sql>,
+}
+
+impl Filter {
+    /// Adds a condition, in which `?` stands for the value.
+    fn add(&mut self, condition: &str, value: impl Into<Sql>) {
+        self.values.push(value.into());
+        self.conditions.push(condition.replace('?', &format!("?{}", self.values.len())));
+    }
+
+    /// Adds a condition on a list, in which `?` stands for a JSON array. An empty list is no condition.
+    fn add_list<T: Serialize>(&mut self, condition: &str, list: &[T]) -> Result<(), ControlError> {
+        if !list.is_empty() {
+            self.add(condition, serde_json::to_string(list)?);
+        }
+        Ok(())
+    }
+}
+
+impl AlertQuery {
+    fn filter(&self) -> Result<Filter, ControlError> {
+        let mut filter = Filter { conditions: Vec::new(), values: Vec::new() };
+        if let Some(ids) = &self.ids {
+            // Also when there are none: none of none.
+            filter.add("id IN (SELECT value FROM json_each(?))", serde_json::to_string(ids)?);
+        }
+        if let Some(rule) = &self.rule {
+            filter.add("rule = ?", rule.clone());
+        }
+        if let Some(from) = self.from {
+            filter.add("time >= ?", from);
+        }
+        if let Some(to) = self.to {
+            filter.add("time <= ?", to);
+        }
+        if let Some(risk) = self.min_risk {
+            filter.add("risk >= ?", risk);
+        }
+        if !self.include_building_blocks {
+            filter.conditions.push("is_block = 0".to_owned());
+        }
+        let statuses: Vec<&str> = self.statuses.iter().map(|status| status.as_str()).collect();
+        filter.add_list("status IN (SELECT value FROM json_each(?))", &statuses)?;
+        filter.add_list("severity IN (SELECT value FROM json_each(?))", &self.severities)?;
+        for (column, list) in [("tags", &self.tags), ("assignees", &self.assignees)] {
+            let condition =
+                format!("EXISTS (SELECT 1 FROM json_each({column}) WHERE value IN (SELECT value FROM json_each(?)))");
+            filter.add_list(&condition, list)?;
+        }
+        Ok(filter)
+    }
+
+    fn statement(&self) -> Result<(String, Vec<Sql>), ControlError> {
+        let Filter { conditions, values } = self.filter()?;
+        let mut sql = "SELECT id, document FROM alerts".to_owned();
+        if !conditions.is_empty() {
+            sql = format!("{sql} WHERE {}", conditions.join(" AND "));
+        }
+        sql.push_str(match self.order {
+            AlertOrder::Oldest => " ORDER BY time, id",
+            AlertOrder::Newest => " ORDER BY time DESC, id DESC",
+            AlertOrder::Risk => " ORDER BY risk DESC, time DESC, id DESC",
+        });
+        if let Some(limit) = self.limit {
+            sql = format!("{sql} LIMIT {limit}");
+        }
+        Ok((sql, values))
+    }
 }
 
 pub(crate) fn insert_alerts(transaction: &Transaction<'_>, alerts: &[NewAlert]) -> Result<(), ControlError> {
-    let mut statement =
-        transaction.prepare_cached("INSERT OR IGNORE INTO alerts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO alerts (id, rule, rule_id, time, block_of, document) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (id) DO NOTHING",
+    )?;
     for alert in alerts {
-        let status = alert.document.get(STATUS).and_then(Value::as_str).unwrap_or("open");
         let document = serde_json::to_string(&alert.document)?;
         let block_of = &alert.building_block_of;
-        statement.execute(params![alert.id, alert.rule, alert.rule_id, alert.time, status, block_of, document])?;
+        statement.execute(params![alert.id, alert.rule, alert.rule_id, alert.time, block_of, document])?;
     }
     Ok(())
 }
@@ -153,7 +254,8 @@ impl Control {
         })
     }
 
-    /// Gives the documents of alerts, oldest first, until it is told to stop.
+    /// Gives the documents of alerts as they are now, in the query's order, until it is told to stop. They are of one
+    /// moment, whatever is written in the meantime.
     ///
     /// # Errors
     /// If the database cannot be read.
@@ -162,51 +264,15 @@ impl Control {
         query: &AlertQuery,
         take: &mut dyn FnMut(&str, Map<String, Value>) -> ControlFlow<()>,
     ) -> Result<(), ControlError> {
-        if let Some(ids) = &query.ids {
-            return self.for_each_of(ids, query, take);
-        }
+        let (sql, values) = query.statement()?;
         self.read(|connection| {
-            let sql = "SELECT id, document, status, block_of IS NOT NULL FROM alerts
-                 WHERE time >= ?1 AND time <= ?2 AND (?3 IS NULL OR rule = ?3) ORDER BY time, id";
-            let mut statement = connection.prepare_cached(sql)?;
-            let (from, to) = (query.from.unwrap_or(i64::MIN), query.to.unwrap_or(i64::MAX));
-            let mut rows = statement.query(params![from, to, query.rule])?;
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(values))?;
             while let Some(row) = rows.next()? {
-                let (status, is_block): (String, bool) = (row.get(2)?, row.get(3)?);
-                if !query.wants(&status, is_block) {
-                    continue;
-                }
                 let (id, document): (String, String) = (row.get(0)?, row.get(1)?);
-                if take(&id, serde_json::from_str(&document)?).is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn for_each_of(
-        &self,
-        ids: &[String],
-        query: &AlertQuery,
-        take: &mut dyn FnMut(&str, Map<String, Value>) -> ControlFlow<()>,
-    ) -> Result<(), ControlError> {
-        self.read(|connection| {
-            let sql = "SELECT document, status, block_of IS NOT NULL, time, rule FROM alerts WHERE id = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
-            for id in ids {
-                let mut rows = statement.query([id])?;
-                let Some(row) = rows.next()? else { continue };
-                let (status, is_block): (String, bool) = (row.get(1)?, row.get(2)?);
-                let (time, rule): (i64, String) = (row.get(3)?, row.get(4)?);
-                let is_in = query.from.is_none_or(|from| time >= from)
-                    && query.to.is_none_or(|to| time <= to)
-                    && query.rule.as_ref().is_none_or(|wanted| *wanted == rule);
-                if !is_in || !query.wants(&status, is_block) {
-                    continue;
-                }
-                let document: String = row.get(0)?;
-                if take(id, serde_json::from_str(&document)?).is_break() {
+                let document = serde_json::from_str(&document)
+                    .map_err(|error| ControlError::Damaged(format!("alert {id}: {error}")))?;
+                if take(&id, document).is_break() {
                     break;
                 }
             }
@@ -220,7 +286,7 @@ impl Control {
     /// If the database cannot be read.
     pub fn count_alerts(&self) -> Result<Vec<(WorkflowStatus, u64)>, ControlError> {
         self.read(|connection| {
-            let sql = "SELECT count(*) FROM alerts WHERE block_of IS NULL AND status = ?1";
+            let sql = "SELECT count(*) FROM alerts WHERE is_block = 0 AND status = ?1";
             let mut statement = connection.prepare_cached(sql)?;
             let count = |status: WorkflowStatus| {
                 let count: i64 = statement.query_row([status.as_str()], |row| row.get(0))?;
@@ -230,28 +296,38 @@ impl Control {
         })
     }
 
-    /// Changes alerts, and the building blocks of those that are sequences. Returns how many alerts there were, building
-    /// blocks apart; ids without an alert are passed over.
+    /// Changes alerts, and the building blocks of those that are sequences. Returns how many of the ids are alerts; the
+    /// others are passed over, and one that is named twice counts once. As in Kibana, an alert that has the status
+    /// already stays as it is, and a reason is kept for closed ones only.
     ///
     /// # Errors
-    /// If the database cannot be written; then nothing is changed.
+    /// If the change is not one that can be made, or the database cannot be written; then nothing is changed.
     pub fn change_alerts(&self, ids: &[String], change: &AlertChange, by: &str, now: i64) -> Result<u64, ControlError> {
+        change.check()?;
         self.write(|transaction| {
-            let mut changed = 0;
-            for id in ids {
-                if !change_one(transaction, id, change, by, now)? {
+            let mut blocks = transaction.prepare_cached("SELECT id FROM alerts WHERE block_of = ?1 ORDER BY id")?;
+            let mut exists = transaction.prepare_cached("SELECT 1 FROM alerts WHERE id = ?1")?;
+            let mut seen = HashSet::new();
+            let mut found = 0;
+            let asked: BTreeSet<&String> = ids.iter().collect();
+            for id in asked {
+                if !exists.exists([id])? {
                     continue;
                 }
-                changed += 1;
-                let mut blocks = transaction.prepare_cached("SELECT id FROM alerts WHERE block_of = ?1")?;
-                let blocks = blocks.query_map([id], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-                for block in blocks {
-                    change_one(transaction, &block, change, by, now)?;
+                found += 1;
+                let mut is_changed = false;
+                let own = blocks.query_map([id], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+                for target in std::iter::once(id.clone()).chain(own) {
+                    // A block may be named beside its sequence, and a note is to be written once.
+                    if seen.insert(target.clone()) {
+                        is_changed |= change_one(transaction, &target, change, by, now)?;
+                    }
                 }
-                let detail = format!("{change:?}");
-                add_audit(transaction, &AuditEntry::new(now, by, change.action(), id, detail))?;
+                if is_changed {
+                    add(transaction, &AuditEntry::new(now, by, change.action(), id, change.detail()))?;
+                }
             }
-            Ok(changed)
+            Ok(found)
         })
     }
 
@@ -260,18 +336,18 @@ impl Control {
     /// # Errors
     /// If the database cannot be written.
     pub fn prune_alerts(&self, before: i64) -> Result<u64, ControlError> {
-        self.write(|transaction| Ok(transaction.execute("DELETE FROM alerts WHERE time < ?1", [before])? as u64))
+        self.prune("alerts", "time", before, |transaction, removed| {
+            if removed == 0 {
+                return Ok(());
+            }
+            let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+            let detail = format!("{removed} alerts from before {}", time_text(before));
+            add(transaction, &AuditEntry::new(now, "eqlipse", "alerts_prune", "", detail))
+        })
     }
 }
 
-impl AlertQuery {
-    fn wants(&self, status: &str, is_block: bool) -> bool {
-        (self.include_building_blocks || !is_block)
-            && (self.statuses.is_empty() || self.statuses.iter().any(|wanted| wanted.as_str() == status))
-    }
-}
-
-/// Changes one alert, and says whether it is there.
+/// Changes one alert, and says whether it is another one now.
 fn change_one(
     transaction: &Transaction<'_>,
     id: &str,
@@ -280,55 +356,149 @@ fn change_one(
     now: i64,
 ) -> Result<bool, ControlError> {
     let mut select = transaction.prepare_cached("SELECT document FROM alerts WHERE id = ?1")?;
-    let Some(text) = select.query_row([id], |row| row.get::<_, String>(0)).optional()? else { return Ok(false) };
-    let mut document: Map<String, Value> = serde_json::from_str(&text)?;
-    apply(&mut document, change, by, now);
-    let status = document.get(STATUS).and_then(Value::as_str).unwrap_or("open").to_owned();
-    let mut update = transaction.prepare_cached("UPDATE alerts SET document = ?2, status = ?3 WHERE id = ?1")?;
-    update.execute(params![id, serde_json::to_string(&document)?, status])?;
+    let text: String = select.query_row([id], |row| row.get(0))?;
+    let mut document: Map<String, Value> =
+        serde_json::from_str(&text).map_err(|error| ControlError::Damaged(format!("alert {id}: {error}")))?;
+    if !change.apply(&mut document, by, now)? {
+        return Ok(false);
+    }
+    let mut update = transaction.prepare_cached("UPDATE alerts SET document = ?2 WHERE id = ?1")?;
+    update.execute(params![id, serde_json::to_string(&document)?])?;
     Ok(true)
 }
 
-fn apply(document: &mut Map<String, Value>, change: &AlertChange, by: &str, now: i64) {
-    match change {
-        AlertChange::Status { status, reason } => {
-            document.insert(STATUS.to_owned(), status.as_str().into());
-            document.insert(STATUS_TIME.to_owned(), time_text(now).into());
-            document.insert(USER.to_owned(), by.into());
-            document.shift_remove(REASON);
-            if let Some(reason) = reason {
-                document.insert(REASON.to_owned(), reason.as_str().into());
-            }
+impl AlertChange {
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Status { .. } => "alert_status",
+            Self::Tags { .. } => "alert_tags",
+            Self::Assignees { .. } => "alert_assignees",
+            Self::Note(_) => "alert_note",
         }
-        AlertChange::Tags { add, remove } => edit_list(document, TAGS, add, remove),
-        AlertChange::Assignees { add, remove } => edit_list(document, ASSIGNEES, add, remove),
-        AlertChange::Note(text) => {
-            let note = json!({ "text": text, "created_by": by, "created_at": time_text(now) });
-            match document.entry(NOTES).or_insert_with(|| json!([])) {
-                Value::Array(notes) => notes.push(note),
-                other => *other = json!([note]),
+    }
+
+    /// For the audit log, as JSON.
+    fn detail(&self) -> String {
+        let detail = match self {
+            Self::Status { status, reason } => json!({ "status": status.as_str(), "reason": reason }),
+            Self::Tags { add, remove } | Self::Assignees { add, remove } => json!({ "add": add, "remove": remove }),
+            Self::Note(text) => json!({ "note": text.chars().take(AUDITED_CHARS).collect::<String>() }),
+        };
+        detail.to_string()
+    }
+
+    /// What no alert could take.
+    fn check(&self) -> Result<(), ControlError> {
+        match self {
+            Self::Status { reason, .. } => {
+                reason.as_deref().map_or(Ok(()), |reason| check_text("reason", reason, MAX_ITEM_BYTES))
             }
+            Self::Tags { add, remove } => check_lists("tag", add, remove),
+            Self::Assignees { add, remove } => check_lists("assignee", add, remove),
+            Self::Note(text) => check_text("note", text, MAX_NOTE_BYTES),
+        }
+    }
+
+    /// Applies it to a document, and says whether that made another one of it.
+    fn apply(&self, document: &mut Map<String, Value>, by: &str, now: i64) -> Result<bool, ControlError> {
+        match self {
+            Self::Status { status, reason } => {
+                let reason = reason.as_deref().filter(|_| *status == WorkflowStatus::Closed);
+                Ok(set_status(document, *status, reason, by, now))
+            }
+            Self::Tags { add, remove } => edit_list(document, TAGS, add, remove),
+            Self::Assignees { add, remove } => edit_list(document, ASSIGNEES, add, remove),
+            Self::Note(text) => add_note(document, text, by, now),
         }
     }
 }
 
-fn edit_list(document: &mut Map<String, Value>, field: &str, add: &[String], remove: &[String]) {
-    let known = document.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
-    let mut items: Vec<String> = known.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect();
-    items.extend(add.iter().cloned());
-    items.retain(|item| !remove.contains(item));
+fn check_text(what: &str, text: &str, limit: usize) -> Result<(), ControlError> {
+    if text.trim().is_empty() || text.len() > limit {
+        return Err(ControlError::Invalid(format!("a {what} must not be empty, and has {limit} bytes at most")));
+    }
+    Ok(())
+}
+
+fn check_lists(what: &str, add: &[String], remove: &[String]) -> Result<(), ControlError> {
+    add.iter().try_for_each(|item| check_text(what, item, MAX_ITEM_BYTES))?;
+    match add.iter().find(|item| remove.contains(item)) {
+        Some(both) => Err(ControlError::Invalid(format!("the {what} {both:?} is to be added and to be removed"))),
+        None => Ok(()),
+    }
+}
+
+fn set_status(
+    document: &mut Map<String, Value>,
+    status: WorkflowStatus,
+    reason: Option<&str>,
+    by: &str,
+    now: i64,
+) -> bool {
+    if document.get(STATUS).and_then(Value::as_str) == Some(status.as_str()) {
+        return false;
+    }
+    document.insert(STATUS.to_owned(), status.as_str().into());
+    document.insert(STATUS_TIME.to_owned(), time_text(now).into());
+    document.insert(USER.to_owned(), by.into());
+    match reason {
+        Some(reason) => _ = document.insert(REASON.to_owned(), reason.into()),
+        None => _ = document.shift_remove(REASON),
+    }
+    true
+}
+
+fn add_note(document: &mut Map<String, Value>, text: &str, by: &str, now: i64) -> Result<bool, ControlError> {
+    let notes = document.entry(NOTES).or_insert_with(|| json!([]));
+    if !notes.is_array() {
+        *notes = json!([]);
+    }
+    let Some(notes) = notes.as_array_mut() else { return Ok(false) };
+    if notes.len() >= MAX_ITEMS {
+        return Err(ControlError::Invalid(format!("an alert has {MAX_ITEMS} notes at most")));
+    }
+    notes.push(json!({ "text": text, "created_by": by, "created_at": time_text(now) }));
+    Ok(true)
+}
+
+fn edit_list(
+    document: &mut Map<String, Value>,
+    field: &str,
+    add: &[String],
+    remove: &[String],
+) -> Result<bool, ControlError> {
+    let known = document.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let mut items: Vec<String> = Vec::with_capacity(known.len() + add.len());
     let mut seen = HashSet::new();
-    items.retain(|item| seen.insert(item.clone()));
+    let kept = known.iter().filter_map(Value::as_str).filter(|item| !remove.iter().any(|gone| gone == item));
+    for item in kept.chain(add.iter().map(String::as_str)) {
+        if seen.insert(item) {
+            items.push(item.to_owned());
+        }
+    }
+    if items.len() > MAX_ITEMS {
+        let name = if field == TAGS { "tags" } else { "assignees" };
+        return Err(ControlError::Invalid(format!("an alert has {MAX_ITEMS} {name} at most")));
+    }
+    if known.iter().map(Value::as_str).eq(items.iter().map(|item| Some(item.as_str()))) {
+        return Ok(false);
+    }
     document.insert(field.to_owned(), items.into());
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::testing::open;
     use crate::{Execution, ExecutionStatus, WindowKind};
 
     fn alert(id: &str, time: i64, block_of: Option<&str>) -> NewAlert {
-        let document = json!({ "kibana.alert.uuid": id, STATUS: "open", TAGS: [] });
+        let document = json!({ "kibana.alert.uuid": id, STATUS: "open", TAGS: [], ASSIGNEES: [] });
         let Value::Object(document) = document else { unreachable!() };
         NewAlert {
             id: id.to_owned(),
@@ -360,12 +530,6 @@ mod tests {
             missed_events: u64::MAX >> 1,
             message: "m".to_owned(),
         }
-    }
-
-    fn open() -> (tempfile::TempDir, Control) {
-        let folder = tempfile::tempdir().unwrap();
-        let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
-        (folder, control)
     }
 
     fn ids(control: &Control, query: &AlertQuery) -> Vec<String> {
@@ -456,20 +620,246 @@ mod tests {
     }
 
     #[test]
+    fn alerts_are_found_by_what_they_are() {
+        let (_folder, control) = open();
+        let made = |id: &str, time: i64, severity: &str, risk: Value, kind: Option<&str>| {
+            let mut made = alert(id, time, None);
+            made.document.insert("kibana.alert.severity".to_owned(), severity.into());
+            made.document.insert("kibana.alert.risk_score".to_owned(), risk);
+            if let Some(kind) = kind {
+                made.document.insert("kibana.alert.building_block_type".to_owned(), kind.into());
+            }
+            made
+        };
+        let mut all = vec![
+            made("a", 1, "high", 73.into(), None),
+            made("b", 2, "low", 21.5.into(), None),
+            made("c", 2, "high", 99.into(), Some("default")),
+            made("d", 3, "critical", json!({ "odd": true }), None),
+            made("e", 3, "high", 73.into(), None),
+        ];
+        all[4].rule = "other".to_owned();
+        control.commit_execution(&[], &all).unwrap();
+        let tag = |id: &str, tag: &str| {
+            let change = AlertChange::Tags { add: vec![tag.to_owned()], remove: vec![] };
+            control.change_alerts(&[id.to_owned()], &change, "ann", 9).unwrap();
+        };
+        tag("b", "quote\"'); DROP TABLE alerts; --");
+        tag("d", "x");
+        let assign = AlertChange::Assignees { add: vec!["bob".to_owned()], remove: vec![] };
+        control.change_alerts(&["a".to_owned()], &assign, "ann", 9).unwrap();
+        let any = AlertQuery::default;
+        let blocks = || AlertQuery { include_building_blocks: true, ..any() };
+        let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (query, wanted) in [
+            (any(), "a b d e"),
+            (blocks(), "a b c d e"),
+            (AlertQuery { order: AlertOrder::Newest, ..blocks() }, "e d c b a"),
+            (AlertQuery { order: AlertOrder::Risk, limit: Some(3), ..blocks() }, "c e a"),
+            (AlertQuery { severities: texts(&["high", "low"]), ..any() }, "a b e"),
+            (AlertQuery { min_risk: Some(21.5), ..any() }, "a b e"),
+            (AlertQuery { tags: texts(&["x", "y"]), ..any() }, "d"),
+            (AlertQuery { tags: texts(&["quote\"'); DROP TABLE alerts; --"]), ..any() }, "b"),
+            (AlertQuery { assignees: texts(&["bob"]), ..any() }, "a"),
+            (AlertQuery { rule: Some("other".to_owned()), ..any() }, "e"),
+            (AlertQuery { from: Some(2), to: Some(2), ..blocks() }, "b c"),
+            (AlertQuery { ids: Some(texts(&["e", "a", "a", "no"])), ..any() }, "a e"),
+            (AlertQuery { ids: Some(vec![]), ..any() }, ""),
+            (AlertQuery { limit: Some(0), ..any() }, ""),
+        ] {
+            assert_eq!(ids(&control, &query).join(" "), wanted, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_reader_sees_one_moment_and_may_write() {
+        let (_folder, control) = open();
+        control.commit_execution(&[], &[alert("a", 1, None), alert("b", 2, None)]).unwrap();
+        let mut seen = Vec::new();
+        control
+            .for_each_alert(&AlertQuery::default(), &mut |id, document| {
+                control.commit_execution(&[], &[alert(&format!("{id}-new"), 3, None)]).unwrap();
+                let closed = AlertChange::Status { status: WorkflowStatus::Closed, reason: None };
+                control.change_alerts(&["b".to_owned()], &closed, "ann", 4).unwrap();
+                seen.push((id.to_owned(), document[STATUS].clone()));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(seen, [("a".to_owned(), json!("open")), ("b".to_owned(), json!("open"))]);
+        assert_eq!(ids(&control, &AlertQuery::default()).len(), 4);
+    }
+
+    #[test]
+    fn what_no_alert_could_take_is_refused() {
+        let (_folder, control) = open();
+        control.commit_execution(&[], &[alert("a", 1, None)]).unwrap();
+        let text = |length: usize| "x".repeat(length);
+        let closed = |reason: String| AlertChange::Status { status: WorkflowStatus::Closed, reason: Some(reason) };
+        let tags = |add: Vec<String>, remove: Vec<String>| AlertChange::Tags { add, remove };
+        let many = (0..=MAX_ITEMS).map(|number| number.to_string()).collect::<Vec<_>>();
+        for change in [
+            AlertChange::Note(text(MAX_NOTE_BYTES + 1)),
+            AlertChange::Note(" ".to_owned()),
+            closed(text(MAX_ITEM_BYTES + 1)),
+            tags(vec![String::new()], vec![]),
+            tags(vec!["x".to_owned()], vec!["x".to_owned()]),
+            tags(many.clone(), vec![]),
+            AlertChange::Assignees { add: many, remove: vec![] },
+        ] {
+            let error = control.change_alerts(&["a".to_owned()], &change, "ann", 2).unwrap_err();
+            assert!(matches!(error, ControlError::Invalid(_)), "{error}");
+        }
+        assert!(control.audit_log(9).unwrap().is_empty());
+        assert_eq!(documents(&control)["a"], alert("a", 1, None).document);
+    }
+
+    #[test]
     fn two_writers_make_an_alert_once() {
         let (_folder, control) = open();
         std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let control = &control;
+            for thread in 0..2 {
+                let control = control.clone();
                 scope.spawn(move || {
                     for number in 0..50 {
-                        let mut made = alert(&number.to_string(), number, None);
-                        made.rule_id = thread.to_string();
-                        control.commit_execution(&[], &[made]).unwrap();
+                        let mut made = [alert(&number.to_string(), number, None), alert("all", 0, None)];
+                        made[0].document.insert("writer".to_owned(), thread.into());
+                        let execution = execution(&format!("{thread}-{number}"), number, WindowKind::OnTime);
+                        control.commit_execution(&[execution], &made).unwrap();
                     }
                 });
             }
         });
-        assert_eq!(ids(&control, &AlertQuery::default()).len(), 50);
+        assert_eq!(ids(&control, &AlertQuery::default()).len(), 51);
+        assert_eq!(control.ledger("r", 1_000).unwrap().len(), 100);
+        assert_eq!(control.last_window("r").unwrap(), Some(49));
+    }
+
+    fn documents(control: &Control) -> BTreeMap<String, Map<String, Value>> {
+        let mut found = BTreeMap::new();
+        let query = AlertQuery { include_building_blocks: true, ..AlertQuery::default() };
+        let take = &mut |id: &str, document| {
+            found.insert(id.to_owned(), document);
+            ControlFlow::Continue(())
+        };
+        control.for_each_alert(&query, take).unwrap();
+        found
+    }
+
+    /// What people made of an alert.
+    #[derive(Clone, Debug, Default)]
+    struct Work {
+        status: Option<(WorkflowStatus, Option<String>, i64)>,
+        tags: Vec<String>,
+        assignees: Vec<String>,
+        notes: Vec<String>,
+    }
+
+    impl Work {
+        fn change(&mut self, change: &AlertChange, now: i64) {
+            let edit = |list: &mut Vec<String>, add: &[String], remove: &[String]| {
+                list.retain(|item| !remove.contains(item));
+                add.iter().for_each(|item| {
+                    if !list.contains(item) {
+                        list.push(item.clone());
+                    }
+                });
+            };
+            match change {
+                AlertChange::Status { status, reason } => {
+                    let known = self.status.as_ref().map_or(WorkflowStatus::Open, |(status, ..)| *status);
+                    if known != *status {
+                        let reason = reason.clone().filter(|_| *status == WorkflowStatus::Closed);
+                        self.status = Some((*status, reason, now));
+                    }
+                }
+                AlertChange::Tags { add, remove } => edit(&mut self.tags, add, remove),
+                AlertChange::Assignees { add, remove } => edit(&mut self.assignees, add, remove),
+                AlertChange::Note(text) => self.notes.push(text.clone()),
+            }
+        }
+
+        fn check(&self, document: &Map<String, Value>) {
+            let (status, reason, time) = self.status.clone().unwrap_or((WorkflowStatus::Open, None, 0));
+            assert_eq!(document[STATUS], status.as_str());
+            assert_eq!(document.get(REASON).and_then(Value::as_str), reason.as_deref());
+            assert_eq!(document.get(STATUS_TIME), self.status.as_ref().map(|_| json!(time_text(time))).as_ref());
+            assert_eq!(document.get(USER), self.status.as_ref().map(|_| json!("ann")).as_ref());
+            assert_eq!((&document[TAGS], &document[ASSIGNEES]), (&json!(self.tags), &json!(self.assignees)));
+            let notes = document.get(NOTES).and_then(Value::as_array).cloned().unwrap_or_default();
+            assert_eq!(notes.iter().map(|note| note["text"].as_str().unwrap()).collect::<Vec<_>>(), self.notes);
+        }
+    }
+
+    fn some_change() -> impl Strategy<Value = AlertChange> {
+        let names = || prop::sample::subsequence(vec!["a", "ü", "'\""], 0..=3);
+        let lists = || {
+            (names(), names()).prop_map(|(add, remove)| {
+                let remove = remove.iter().filter(|name| !add.contains(name)).map(ToString::to_string).collect();
+                (add.iter().map(ToString::to_string).collect::<Vec<_>>(), remove)
+            })
+        };
+        let status = prop::sample::select(WorkflowStatus::ALL.to_vec());
+        prop_oneof![
+            (status, prop::option::of("[a-z]{1,3}"))
+                .prop_map(|(status, reason)| AlertChange::Status { status, reason }),
+            lists().prop_map(|(add, remove)| AlertChange::Tags { add, remove }),
+            lists().prop_map(|(add, remove)| AlertChange::Assignees { add, remove }),
+            "[a-z]{1,4}".prop_map(AlertChange::Note),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Alerts, their columns and their building blocks go the way that a plain model of them goes, and a restart
+        /// changes nothing.
+        #[test]
+        fn the_workflow_is_what_people_made_it(
+            steps in prop::collection::vec(
+                (prop::sample::subsequence(vec!["a", "s", "s0", "s1", "no"], 0..=5), some_change()), 1..12,
+            ),
+        ) {
+            let (folder, control) = open();
+            let made = [alert("a", 1, None), alert("s", 2, None), alert("s0", 2, Some("s")), alert("s1", 2, Some("s"))];
+            control.commit_execution(&[], &made).unwrap();
+            let mut model: BTreeMap<String, Work> =
+                made.iter().map(|alert| (alert.id.clone(), Work::default())).collect();
+            for ((asked, change), now) in steps.iter().zip(10..) {
+                let asked: Vec<String> = asked.iter().chain(asked.first()).map(ToString::to_string).collect();
+                let found = control.change_alerts(&asked, change, "ann", now).unwrap();
+                let known: BTreeSet<&String> = asked.iter().filter(|id| *id != "no").collect();
+                prop_assert_eq!(found as usize, known.len());
+                let with_shell = asked.iter().any(|id| id == "s");
+                for (id, work) in &mut model {
+                    if asked.contains(id) || (with_shell && id.starts_with('s')) {
+                        work.change(change, now);
+                    }
+                }
+            }
+            drop(control);
+            let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
+            let documents = documents(&control);
+            for (id, work) in &model {
+                work.check(&documents[id]);
+                let status = work.status.as_ref().map_or(WorkflowStatus::Open, |(status, ..)| *status);
+                let query = AlertQuery {
+                    ids: Some(vec![id.clone()]),
+                    statuses: vec![status],
+                    tags: work.tags.clone(),
+                    assignees: work.assignees.clone(),
+                    include_building_blocks: true,
+                    ..AlertQuery::default()
+                };
+                prop_assert_eq!(ids(&control, &query), [id.as_str()]);
+            }
+            let open = model.iter().filter(|(id, work)| {
+                let is_open = work.status.as_ref().is_none_or(|(status, ..)| *status == WorkflowStatus::Open);
+                is_open && id.len() == 1
+            });
+            prop_assert_eq!(control.count_alerts().unwrap()[0], (WorkflowStatus::Open, open.count() as u64));
+            // What comes again stays as people made it.
+            control.commit_execution(&[], &made).unwrap();
+            prop_assert_eq!(self::documents(&control), documents);
+        }
     }
 }

@@ -1,3 +1,9 @@
+//! Who did what, and when.
+
+use rusqlite::Transaction;
+
+use crate::{Control, ControlError};
+
 /// Something that somebody did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
@@ -17,5 +23,47 @@ impl AuditEntry {
     pub(crate) fn new(time: i64, who: &str, action: &str, object: &str, detail: impl Into<String>) -> Self {
         let [who, action, object] = [who, action, object].map(str::to_owned);
         Self { time, who, action, object, detail: detail.into() }
+    }
+}
+
+/// Notes something in the transaction that does it.
+pub(crate) fn add(transaction: &Transaction<'_>, entry: &AuditEntry) -> Result<(), ControlError> {
+    let mut statement = transaction
+        .prepare_cached("INSERT INTO audit (time, who, action, object, detail) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    statement.execute((entry.time, &entry.who, &entry.action, &entry.object, &entry.detail))?;
+    Ok(())
+}
+
+impl Control {
+    /// Notes something that was done elsewhere.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn audit(&self, entry: &AuditEntry) -> Result<(), ControlError> {
+        self.write(|transaction| add(transaction, entry))
+    }
+
+    /// What was done last, newest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn audit_log(&self, limit: usize) -> Result<Vec<AuditEntry>, ControlError> {
+        self.read(|connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT time, who, action, object, detail FROM audit ORDER BY number DESC LIMIT ?1")?;
+            let rows = statement.query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+                let (time, who, action) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(AuditEntry { time, who, action, object: row.get(3)?, detail: row.get(4)? })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Removes entries from before a time. Returns how many.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn prune_audit(&self, before: i64) -> Result<u64, ControlError> {
+        self.prune("audit", "time", before, |_, _| Ok(()))
     }
 }

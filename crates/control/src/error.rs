@@ -1,3 +1,5 @@
+//! What can go wrong.
+
 use thiserror::Error;
 
 /// Why control data could not be read or changed.
@@ -39,6 +41,13 @@ pub enum ControlError {
     /// The system gave no random bytes, or a password could not be hashed.
     #[error("{0}")]
     Crypto(String),
+}
+
+impl ControlError {
+    /// Whether there is no room on the disk. Nothing was changed; it works again when there is.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Database(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
 }
 
 impl From<serde_json::Error> for ControlError {

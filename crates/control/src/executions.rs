@@ -21,7 +21,8 @@ pub enum WindowKind {
 }
 
 impl WindowKind {
-    const ALL: [Self; 5] = [Self::OnTime, Self::Late, Self::CaughtUp, Self::Backfill, Self::Manual];
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::OnTime, Self::Late, Self::CaughtUp, Self::Backfill, Self::Manual];
 
     /// Its name: `on_time`, `late`, `caught_up`, `backfill`, `manual`.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +33,11 @@ impl WindowKind {
             Self::Backfill => "backfill",
             Self::Manual => "manual",
         }
+    }
+
+    /// The kind of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// Whether the schedule asked for it.
@@ -52,7 +58,8 @@ pub enum ExecutionStatus {
 }
 
 impl ExecutionStatus {
-    const ALL: [Self; 3] = [Self::Succeeded, Self::Warning, Self::Failed];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Succeeded, Self::Warning, Self::Failed];
 
     /// Its name: `succeeded`, `warning`, `failed`.
     pub fn as_str(self) -> &'static str {
@@ -61,6 +68,11 @@ impl ExecutionStatus {
             Self::Warning => "warning",
             Self::Failed => "failed",
         }
+    }
+
+    /// The status of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 }
 
@@ -126,7 +138,7 @@ impl Control {
         self.read(|connection| {
             let sql = "SELECT * FROM executions WHERE rule = ?1 ORDER BY number DESC LIMIT ?2";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![rule, limit as i64], execution)?;
+            let rows = statement.query_map(params![rule, i64::try_from(limit).unwrap_or(i64::MAX)], execution)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
@@ -160,9 +172,7 @@ impl Control {
     /// # Errors
     /// If the database cannot be written.
     pub fn prune_executions(&self, before: i64) -> Result<u64, ControlError> {
-        self.write(
-            |transaction| Ok(transaction.execute("DELETE FROM executions WHERE finished < ?1", [before])? as u64),
-        )
+        self.prune("executions", "finished", before, |_, _| Ok(()))
     }
 }
 
@@ -200,6 +210,12 @@ fn insert(transaction: &Transaction<'_>, execution: &Execution) -> Result<(), Co
     Ok(())
 }
 
+/// What another program wrote into the table.
+fn unknown(column: &str, text: &str) -> rusqlite::Error {
+    let said = format!("unknown {column} {text:?} of an execution");
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, said.into())
+}
+
 fn execution(row: &Row<'_>) -> rusqlite::Result<Execution> {
     let (kind, status): (String, String) = (row.get("kind")?, row.get("status")?);
     let number = |name: &str| row.get::<_, i64>(name).map(|number| number as u64);
@@ -209,14 +225,11 @@ fn execution(row: &Row<'_>) -> rusqlite::Result<Execution> {
         rule_id: row.get("rule_id")?,
         from: row.get("window_from")?,
         to: row.get("window_to")?,
-        kind: WindowKind::ALL.into_iter().find(|known| known.as_str() == kind).unwrap_or(WindowKind::Manual),
+        kind: WindowKind::parse(&kind).ok_or_else(|| unknown("kind", &kind))?,
         scheduled: row.get("scheduled")?,
         started: row.get("started")?,
         finished: row.get("finished")?,
-        status: ExecutionStatus::ALL
-            .into_iter()
-            .find(|known| known.as_str() == status)
-            .unwrap_or(ExecutionStatus::Failed),
+        status: ExecutionStatus::parse(&status).ok_or_else(|| unknown("status", &status))?,
         matches: number("matches")?,
         new_alerts: number("new_alerts")?,
         known_alerts: number("known_alerts")?,

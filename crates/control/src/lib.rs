@@ -5,16 +5,22 @@
 
 mod alerts;
 mod audit;
+mod customized;
 mod database;
 mod error;
 mod executions;
+mod gate;
+mod install;
 mod rules;
+#[cfg(test)]
+mod testing;
 mod users;
 
-pub use alerts::{AlertChange, AlertQuery, NewAlert, WorkflowStatus};
+pub use alerts::{AlertChange, AlertOrder, AlertQuery, NewAlert, WorkflowStatus};
 pub use audit::AuditEntry;
 pub use database::Control;
 pub use error::ControlError;
 pub use executions::{Execution, ExecutionStatus, WindowKind};
-pub use rules::{InstallReport, RuleKey, StoredRule};
-pub use users::{ApiKey, Identity, NewApiKey, Role, User};
+pub use install::InstallReport;
+pub use rules::{RuleKey, StoredRule};
+pub use users::{ApiKey, Identity, NewApiKey, Permission, Role, User};

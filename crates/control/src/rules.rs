@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use eqlipse_rules::{LoadedRule, ProblemLevel, Rule, validate};
+use eqlipse_rules::{ProblemLevel, Rule, is_type_specific, validate};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::database::{add_audit, time_text};
+use crate::audit::add;
+use crate::customized::customized_fields;
+use crate::database::time_text;
 use crate::{AuditEntry, Control, ControlError};
 
 /// A rule that is kept.
@@ -57,21 +59,8 @@ impl RuleKey<'_> {
     }
 }
 
-/// What installing rules did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct InstallReport {
-    /// Rules that are new.
-    pub installed: usize,
-    /// Rules of which a newer version came.
-    pub updated: usize,
-    /// Rules that are there in this version, or were changed by people.
-    pub unchanged: usize,
-    /// Rules that were not taken: `rule_id`, and why.
-    pub failed: Vec<(String, String)>,
-}
-
 /// Fields that say how a rule is kept, not what it does.
-const KEEPING: [&str; 10] = [
+pub(crate) const KEEPING: [&str; 10] = [
     "id",
     "created_at",
     "created_by",
@@ -109,26 +98,30 @@ impl Control {
     ///
     /// # Errors
     /// If there is a rule with this `rule_id`, or the document is no rule.
-    pub fn create_rule(&self, document: Map<String, Value>, by: &str, now: i64) -> Result<StoredRule, ControlError> {
+    pub fn create_rule(
+        &self,
+        mut document: Map<String, Value>,
+        by: &str,
+        now: i64,
+    ) -> Result<StoredRule, ControlError> {
+        if document.get("rule_id").is_none_or(|id| id.is_null() || id == "") {
+            document.insert("rule_id".to_owned(), Uuid::new_v4().to_string().into());
+        }
+        KEEPING.iter().filter(|field| **field != "enabled").for_each(|field| _ = document.shift_remove(*field));
+        let rule = read_rule(document)?;
         self.change_rules(|transaction| {
-            let mut document = document;
-            if !document.get("rule_id").is_some_and(|id| id.as_str().is_some_and(|id| !id.is_empty())) {
-                document.insert("rule_id".to_owned(), Uuid::new_v4().to_string().into());
-            }
-            KEEPING.iter().filter(|field| **field != "enabled").for_each(|field| _ = document.shift_remove(*field));
-            let rule = read_rule(document)?;
             if select(transaction, &RuleKey::RuleId(&rule.rule_id))?.is_some() {
                 return Err(ControlError::Conflict { what: "rule_id", name: rule.rule_id });
             }
-            let keeping =
-                Keeping { id: Uuid::new_v4().to_string(), revision: 0, immutable: false, by, now, made: None };
-            let stored = store(transaction, rule, &keeping)?;
-            add_audit(transaction, &AuditEntry::new(now, by, "rule_create", &stored.rule.rule_id, &stored.rule.name))?;
-            Ok(stored)
+            let keeping = Keeping::new(by, now, None);
+            let stored = insert(transaction, rule, &keeping)?;
+            audit_rule(transaction, &stored, "rule_create", by, now, None)?;
+            Ok((stored, true))
         })
     }
 
     /// Replaces a rule: what the document does not say gets its default, except whether it is enabled, and its version.
+    /// The `rule_id` stays; an installed rule also keeps its version, as that tells which one was installed.
     ///
     /// # Errors
     /// If there is no such rule, or the document is none.
@@ -150,7 +143,8 @@ impl Control {
         })
     }
 
-    /// Changes parts of a rule: members of the patch take the place of the rule's, null removes.
+    /// Changes parts of a rule: members of the patch take the place of the rule's, null removes. Where the type
+    /// changes, what only the old type has goes, and the patch must bring what the new one needs.
     ///
     /// # Errors
     /// If there is no such rule, or what comes out is none.
@@ -163,6 +157,9 @@ impl Control {
     ) -> Result<StoredRule, ControlError> {
         self.edit_rule(key, by, now, "rule_patch", |known| {
             let mut document = known.clone();
+            if patch.get("type").is_some_and(|new| Some(new) != known.get("type")) {
+                document.retain(|field, _| !is_type_specific(field));
+            }
             for (field, value) in patch {
                 match value {
                     Value::Null => _ = document.shift_remove(&field),
@@ -182,24 +179,25 @@ impl Control {
         edit: impl FnOnce(&Map<String, Value>) -> Map<String, Value>,
     ) -> Result<StoredRule, ControlError> {
         self.change_rules(|transaction| {
-            let known = select(transaction, key)?.ok_or_else(|| key.not_found())?.read()?;
+            let raw = select(transaction, key)?.ok_or_else(|| key.not_found())?;
+            let known = raw.read()?;
             let mut document = edit(&known.document);
-            for field in KEEPING.iter().filter(|field| **field != "enabled") {
-                document.shift_remove(*field);
-            }
+            KEEPING.iter().filter(|field| **field != "enabled").for_each(|field| _ = document.shift_remove(*field));
             document.insert("rule_id".to_owned(), known.rule.rule_id.clone().into());
+            if known.immutable {
+                document.insert("version".to_owned(), known.rule.version.into());
+            }
             let rule = read_rule(document)?;
-            let is_same = without_keeping(&rule.to_api_json()) == without_keeping(&known.document);
-            let revision = known.revision + u64::from(!is_same);
-            let made = Some((known.created_at, known.created_by.clone()));
-            let keeping = Keeping { id: known.id, revision, immutable: known.immutable, by, now, made };
-            let stored = store(transaction, rule, &keeping)?;
-            add_audit(transaction, &AuditEntry::new(now, by, action, &stored.rule.rule_id, &stored.rule.name))?;
-            Ok(stored)
+            let changed = changed_fields(&known.document, &rule.to_api_json());
+            let mut keeping = Keeping::of(&known, raw.base()?, by, now);
+            keeping.revision += u64::from(!changed.is_empty());
+            let stored = update(transaction, rule, &keeping)?;
+            audit_rule(transaction, &stored, action, by, now, Some(&changed))?;
+            Ok((stored, true))
         })
     }
 
-    /// Removes a rule. Its alerts stay.
+    /// Removes a rule. Its alerts and its ledger stay.
     ///
     /// # Errors
     /// If there is no such rule.
@@ -207,12 +205,14 @@ impl Control {
         self.change_rules(|transaction| {
             let known = select(transaction, key)?.ok_or_else(|| key.not_found())?.read()?;
             transaction.execute("DELETE FROM rules WHERE id = ?1", [&known.id])?;
-            add_audit(transaction, &AuditEntry::new(now, by, "rule_delete", &known.rule.rule_id, &known.rule.name))?;
-            Ok(known)
+            transaction.execute("DELETE FROM windows WHERE rule = ?1", [&known.id])?;
+            audit_rule(transaction, &known, "rule_delete", by, now, None)?;
+            Ok((known, true))
         })
     }
 
-    /// Has rules run, or not, and returns them. Ids without a rule are passed over.
+    /// Has rules run, or not, and returns them. Ids without a rule are passed over; a rule that is so already stays
+    /// untouched.
     ///
     /// # Errors
     /// If the database cannot be written.
@@ -223,85 +223,72 @@ impl Control {
         by: &str,
         now: i64,
     ) -> Result<Vec<StoredRule>, ControlError> {
+        let action = if enabled { "rule_enable" } else { "rule_disable" };
         self.change_rules(|transaction| {
-            let mut changed = Vec::new();
+            let (mut rules, mut is_changed) = (Vec::new(), false);
             for id in ids {
-                let Some(known) = select(transaction, &RuleKey::Id(id))? else { continue };
-                let known = known.read()?;
-                let mut rule = Rule::clone(&known.rule);
-                rule.enabled = enabled;
-                let made = Some((known.created_at, known.created_by));
-                let keeping =
-                    Keeping { id: known.id, revision: known.revision, immutable: known.immutable, by, now, made };
-                let stored = store(transaction, rule, &keeping)?;
-                let action = if enabled { "rule_enable" } else { "rule_disable" };
-                add_audit(transaction, &AuditEntry::new(now, by, action, &stored.rule.rule_id, &stored.rule.name))?;
-                changed.push(stored);
-            }
-            Ok(changed)
-        })
-    }
-
-    /// Adds rules that come with the service or in files, and brings those that are there to a newer version. Whether a
-    /// rule that is there is enabled stays as it is, and so does one that people made.
-    ///
-    /// # Errors
-    /// If the database cannot be read or written. Rules that are not taken are in the report.
-    pub fn install(
-        &self,
-        rules: &[LoadedRule],
-        enabled: bool,
-        by: &str,
-        now: i64,
-    ) -> Result<InstallReport, ControlError> {
-        self.change_rules(|transaction| {
-            let mut report = InstallReport::default();
-            for LoadedRule { rule, .. } in rules {
-                let known = select(transaction, &RuleKey::RuleId(&rule.rule_id))?.map(|raw| raw.read()).transpose()?;
-                let mut new = rule.clone();
-                new.enabled = known.as_ref().map_or(enabled, |known| known.enabled);
-                if let Some(known) = &known
-                    && (!known.immutable
-                        || known.rule.version > new.version
-                        || without_keeping(&known.document) == without_keeping(&new.to_api_json()))
-                {
-                    report.unchanged += 1;
+                let Some(raw) = select(transaction, &RuleKey::Id(id))? else { continue };
+                let known = raw.read()?;
+                if known.enabled == enabled {
+                    rules.push(known);
                     continue;
                 }
-                let id = known.as_ref().map_or_else(|| Uuid::new_v4().to_string(), |known| known.id.clone());
-                let revision = known.as_ref().map_or(0, |known| known.revision + 1);
-                let made = known.as_ref().map(|known| (known.created_at, known.created_by.clone()));
-                store(transaction, new, &Keeping { id, revision, immutable: true, by, now, made })?;
-                match known {
-                    Some(_) => report.updated += 1,
-                    None => report.installed += 1,
-                }
+                let mut rule = Rule::clone(&known.rule);
+                rule.enabled = enabled;
+                let stored = update(transaction, rule, &Keeping::of(&known, raw.base()?, by, now))?;
+                audit_rule(transaction, &stored, action, by, now, None)?;
+                rules.push(stored);
+                is_changed = true;
             }
-            if report.installed + report.updated > 0 {
-                let detail = format!("{} installed, {} updated", report.installed, report.updated);
-                add_audit(transaction, &AuditEntry::new(now, by, "rules_install", "", detail))?;
-            }
-            Ok(report)
+            Ok((rules, is_changed))
         })
     }
 
-    fn change_rules<T>(
+    /// Does the work, which says whether it changed a rule. Whoever sees the new generation sees the change.
+    pub(crate) fn change_rules<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, ControlError>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<(T, bool), ControlError>,
     ) -> Result<T, ControlError> {
-        let done = self.write(work)?;
-        self.0.rules_generation.fetch_add(1, Ordering::SeqCst);
+        let (done, is_changed) = self.write(work)?;
+        if is_changed {
+            self.0.rules_generation.fetch_add(1, Ordering::SeqCst);
+        }
         Ok(done)
     }
+}
+
+fn audit_rule(
+    transaction: &Transaction<'_>,
+    rule: &StoredRule,
+    action: &str,
+    by: &str,
+    now: i64,
+    changed: Option<&[String]>,
+) -> Result<(), ControlError> {
+    let mut detail = json!({ "id": rule.id, "name": rule.rule.name });
+    if let Some(changed) = changed {
+        detail["changed"] = json!(changed);
+    }
+    add(transaction, &AuditEntry::new(now, by, action, &rule.rule.rule_id, detail.to_string()))
 }
 
 /// Reads a document, and refuses what Kibana would refuse.
 fn read_rule(document: Map<String, Value>) -> Result<Rule, ControlError> {
     let rule = Rule::from_json(document).map_err(|error| ControlError::Invalid(error.to_string()))?;
-    let problem = validate(&rule).into_iter().find(|problem| problem.level == ProblemLevel::Error);
+    check_rule(&rule)?;
+    Ok(rule)
+}
+
+fn check_rule(rule: &Rule) -> Result<(), ControlError> {
+    let problem = validate(rule).into_iter().find(|problem| problem.level == ProblemLevel::Error);
     if let Some(problem) = problem {
         return Err(ControlError::Invalid(problem.to_string()));
     }
+    check_query(rule)
+}
+
+/// Finds out whether the query of an EQL rule can run.
+pub(crate) fn check_query(rule: &Rule) -> Result<(), ControlError> {
     if let Some(eql) = rule.eql() {
         let checked = eqlipse_eql::parse(&eql.query).map(|query| eqlipse_eql::check(&query, &eqlipse_eql::Catalogue));
         let diagnostics = checked.unwrap_or_else(|errors| errors);
@@ -309,73 +296,142 @@ fn read_rule(document: Map<String, Value>) -> Result<Rule, ControlError> {
             return Err(ControlError::Invalid(format!("query: {}", error.message)));
         }
     }
-    Ok(rule)
+    Ok(())
 }
 
-fn without_keeping(document: &Map<String, Value>) -> Map<String, Value> {
-    let kept = document.iter().filter(|(field, _)| !KEEPING.contains(&field.as_str()));
-    kept.map(|(field, value)| (field.clone(), value.clone())).collect()
+/// A document without what says how the rule is kept.
+pub(crate) fn without_keeping(mut document: Map<String, Value>) -> Map<String, Value> {
+    document.retain(|field, _| !KEEPING.contains(&field.as_str()));
+    document
+}
+
+/// The parameters that differ, by name.
+fn changed_fields(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<String> {
+    let names = old.keys().chain(new.keys().filter(|field| !old.contains_key(*field)));
+    let differs = |field: &&String| !KEEPING.contains(&field.as_str()) && old.get(*field) != new.get(*field);
+    names.filter(differs).cloned().collect()
 }
 
 /// How a rule is to be kept.
-struct Keeping<'a> {
-    id: String,
-    revision: u64,
-    immutable: bool,
-    by: &'a str,
-    now: i64,
-    /// When and by whom it was made; now, where it is new.
-    made: Option<(i64, String)>,
+pub(crate) struct Keeping<'a> {
+    pub id: String,
+    pub revision: u64,
+    pub immutable: bool,
+    /// What an installed rule said then; not known for those that were installed by the first layout.
+    pub base: Option<Map<String, Value>>,
+    pub created_at: i64,
+    pub created_by: String,
+    pub by: &'a str,
+    pub now: i64,
 }
 
-fn store(transaction: &Transaction<'_>, mut rule: Rule, keeping: &Keeping<'_>) -> Result<StoredRule, ControlError> {
-    let Keeping { id, revision, immutable, by, now, made } = keeping;
-    let (created_at, created_by) = made.clone().unwrap_or_else(|| (*now, (*by).to_owned()));
-    rule.saved_object_id = Some(id.clone());
-    rule.revision = u32::try_from(*revision).unwrap_or(u32::MAX);
-    rule.immutable = *immutable;
-    let mut document = rule.to_api_json();
-    document.shift_remove("execution_summary");
-    let source = match immutable {
-        true => json!({ "type": "external", "is_customized": false }),
-        false => json!({ "type": "internal" }),
-    };
-    document.insert("rule_source".to_owned(), source);
-    for (field, value) in [
-        ("created_at", time_text(created_at)),
-        ("created_by", created_by.clone()),
-        ("updated_at", time_text(*now)),
-        ("updated_by", (*by).to_owned()),
-    ] {
-        document.insert(field.to_owned(), value.into());
+impl<'a> Keeping<'a> {
+    /// Of a new rule: one that people made, or an installed one, which has a base.
+    pub fn new(by: &'a str, now: i64, base: Option<Map<String, Value>>) -> Self {
+        let (id, created_by) = (Uuid::new_v4().to_string(), by.to_owned());
+        Self { id, revision: 0, immutable: base.is_some(), base, created_at: now, created_by, by, now }
     }
-    let text = serde_json::to_string(&document)?;
-    transaction.execute(
-        "INSERT OR REPLACE INTO rules VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![id, rule.rule_id, rule.enabled, text, created_at, created_by, now, by],
-    )?;
-    Ok(StoredRule {
-        id: id.clone(),
-        enabled: rule.enabled,
-        rule: Arc::new(rule),
-        document,
-        revision: *revision,
-        immutable: *immutable,
-        created_at,
-        created_by,
-        updated_at: *now,
-        updated_by: (*by).to_owned(),
-    })
+
+    /// Of a rule that is there.
+    pub fn of(known: &StoredRule, base: Option<Map<String, Value>>, by: &'a str, now: i64) -> Self {
+        let StoredRule { revision, immutable, created_at, .. } = *known;
+        let (id, created_by) = (known.id.clone(), known.created_by.clone());
+        Self { id, revision, immutable, base, created_at, created_by, by, now }
+    }
+
+    fn source(&self, document: &Map<String, Value>) -> Value {
+        if !self.immutable {
+            return json!({ "type": "internal" });
+        }
+        let fields = self.base.as_ref().map_or_else(Vec::new, |base| customized_fields(base, document));
+        let named: Vec<Value> = fields.iter().map(|field| json!({ "field_name": field })).collect();
+        json!({
+            "type": "external", "is_customized": !fields.is_empty(), "customized_fields": named,
+            "has_base_version": self.base.is_some(),
+        })
+    }
+
+    fn complete(self: &Keeping<'a>, mut rule: Rule) -> StoredRule {
+        rule.saved_object_id = Some(self.id.clone());
+        rule.revision = u32::try_from(self.revision).unwrap_or(u32::MAX);
+        rule.immutable = self.immutable;
+        rule.execution_summary = None;
+        let mut document = rule.to_api_json();
+        document.insert("rule_source".to_owned(), self.source(&document));
+        for (field, value) in [
+            ("created_at", time_text(self.created_at)),
+            ("created_by", self.created_by.clone()),
+            ("updated_at", time_text(self.now)),
+            ("updated_by", self.by.to_owned()),
+        ] {
+            document.insert(field.to_owned(), value.into());
+        }
+        StoredRule {
+            id: self.id.clone(),
+            enabled: rule.enabled,
+            rule: Arc::new(rule),
+            document,
+            revision: self.revision,
+            immutable: self.immutable,
+            created_at: self.created_at,
+            created_by: self.created_by.clone(),
+            updated_at: self.now,
+            updated_by: self.by.to_owned(),
+        }
+    }
+}
+
+/// Adds a rule.
+pub(crate) fn insert(
+    transaction: &Transaction<'_>,
+    rule: Rule,
+    keeping: &Keeping<'_>,
+) -> Result<StoredRule, ControlError> {
+    let sql = "INSERT INTO rules (id, rule_id, enabled, document, created_at, created_by, updated_at, updated_by, base)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    write_row(transaction, sql, keeping.complete(rule), keeping)
+}
+
+/// Writes a rule over the one of this id.
+pub(crate) fn update(
+    transaction: &Transaction<'_>,
+    rule: Rule,
+    keeping: &Keeping<'_>,
+) -> Result<StoredRule, ControlError> {
+    let sql = "UPDATE rules SET rule_id = ?2, enabled = ?3, document = ?4, created_at = ?5, created_by = ?6,
+         updated_at = ?7, updated_by = ?8, base = ?9 WHERE id = ?1";
+    write_row(transaction, sql, keeping.complete(rule), keeping)
+}
+
+fn write_row(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    stored: StoredRule,
+    keeping: &Keeping<'_>,
+) -> Result<StoredRule, ControlError> {
+    transaction.prepare_cached(sql)?.execute(params![
+        stored.id,
+        stored.rule.rule_id,
+        stored.enabled,
+        serde_json::to_string(&stored.document)?,
+        stored.created_at,
+        stored.created_by,
+        stored.updated_at,
+        stored.updated_by,
+        keeping.base.as_ref().map(serde_json::to_string).transpose()?,
+    ])?;
+    Ok(stored)
 }
 
 /// A row of the table.
-struct Raw {
+pub(crate) struct Raw {
     id: String,
     document: String,
     created_at: i64,
     created_by: String,
     updated_at: i64,
     updated_by: String,
+    base: Option<String>,
 }
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
@@ -386,10 +442,11 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
         created_by: row.get("created_by")?,
         updated_at: row.get("updated_at")?,
         updated_by: row.get("updated_by")?,
+        base: row.get("base")?,
     })
 }
 
-fn select(connection: &rusqlite::Connection, key: &RuleKey<'_>) -> Result<Option<Raw>, ControlError> {
+pub(crate) fn select(connection: &rusqlite::Connection, key: &RuleKey<'_>) -> Result<Option<Raw>, ControlError> {
     let sql = match key {
         RuleKey::Id(_) => "SELECT * FROM rules WHERE id = ?1",
         RuleKey::RuleId(_) => "SELECT * FROM rules WHERE rule_id = ?1",
@@ -398,10 +455,11 @@ fn select(connection: &rusqlite::Connection, key: &RuleKey<'_>) -> Result<Option
 }
 
 impl Raw {
-    fn read(&self) -> Result<StoredRule, ControlError> {
-        let document: Map<String, Value> = serde_json::from_str(&self.document)?;
-        let rule = Rule::from_json(document.clone())
-            .map_err(|error| ControlError::Damaged(format!("rule {}: {error}", self.id)))?;
+    pub fn read(&self) -> Result<StoredRule, ControlError> {
+        let damaged = |said: String| ControlError::Damaged(format!("rule {}: {said}", self.id));
+        let document: Map<String, Value> =
+            serde_json::from_str(&self.document).map_err(|error| damaged(error.to_string()))?;
+        let rule = Rule::from_json(document.clone()).map_err(|error| damaged(error.to_string()))?;
         Ok(StoredRule {
             id: self.id.clone(),
             enabled: rule.enabled,
@@ -415,27 +473,24 @@ impl Raw {
             updated_by: self.updated_by.clone(),
         })
     }
+
+    /// What it said when it was installed, if that is known.
+    pub fn base(&self) -> Result<Option<Map<String, Value>>, ControlError> {
+        Ok(self.base.as_deref().map(serde_json::from_str).transpose()?)
+    }
+
+    /// Whether it was installed from just this text.
+    pub fn has_base(&self, text: &str) -> bool {
+        self.base.as_deref() == Some(text)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-
-    fn document(extra: Value) -> Map<String, Value> {
-        let mut document = json!({
-            "rule_id": "x-1", "name": "n", "description": "d", "severity": "low", "risk_score": 21, "type": "eql",
-            "language": "eql", "query": "process where true", "index": ["logs-*"], "from": "now-9m",
-        });
-        let (Value::Object(document), Value::Object(extra)) = (&mut document, extra) else { unreachable!() };
-        document.extend(extra);
-        std::mem::take(document)
-    }
-
-    fn open() -> (tempfile::TempDir, Control) {
-        let folder = tempfile::tempdir().unwrap();
-        let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
-        (folder, control)
-    }
+    use crate::testing::{open, rule as document};
 
     #[test]
     fn rules_live_their_life() {
@@ -481,6 +536,9 @@ mod tests {
             (json!({ "severity": "dire" }), "severity"),
             (json!({ "type": "odd" }), "type"),
             (json!({ "name": "" }), "name"),
+            (json!({ "rule_id": 5 }), "rule_id"),
+            (json!({ "from": "now+1h" }), "from"),
+            (json!({ "query": "process where pid == \"x\" and foo(" }), "query"),
         ] {
             let error = control.create_rule(document(extra), "ann", 0).unwrap_err();
             assert!(matches!(&error, ControlError::Invalid(message) if message.contains(said)), "{error}");
@@ -489,21 +547,145 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_installed_and_upgraded() {
+    fn a_change_of_type_leaves_nothing_behind() {
         let (_folder, control) = open();
-        let loaded = |version: u32, name: &str| {
-            let rule = Rule::from_json(document(json!({ "version": version, "name": name }))).unwrap();
-            LoadedRule { rule, origin: eqlipse_rules::Origin::file("x"), content_hash: String::new() }
-        };
-        let install = |rule| control.install(&[rule], true, "eqlipse", 1).unwrap();
-        assert_eq!(install(loaded(3, "a")).installed, 1);
-        assert_eq!(install(loaded(3, "a")).unchanged, 1);
-        assert_eq!(install(loaded(2, "b")).unchanged, 1);
-        let id = control.rules().unwrap()[0].id.clone();
-        control.set_enabled(&[id.clone()], false, "ann", 2).unwrap();
-        assert_eq!(install(loaded(4, "c")).updated, 1);
-        let stored = control.rules().unwrap().remove(0);
-        assert_eq!((stored.id, stored.enabled, stored.rule.name.as_str()), (id, false, "c"));
-        assert!(stored.immutable);
+        let made = control.create_rule(document(json!({ "tiebreaker_field": "x", "note": "n" })), "ann", 0).unwrap();
+        let patch = json!({ "type": "query", "query": "host.name: *", "language": "kuery" });
+        let Value::Object(patch) = patch else { unreachable!() };
+        let patched = control.patch_rule(&RuleKey::Id(&made.id), patch, "ann", 1).unwrap();
+        assert_eq!(patched.document.get("tiebreaker_field"), None);
+        assert_eq!((&patched.document["note"], &patched.document["type"]), (&json!("n"), &json!("query")));
+        let entry = control.audit_log(1).unwrap().remove(0);
+        assert!(entry.detail.contains("tiebreaker_field"), "{}", entry.detail);
+    }
+
+    #[test]
+    fn only_what_changes_is_noted() {
+        let (_folder, control) = open();
+        let made = control.create_rule(document(json!({})), "ann", 0).unwrap();
+        let ids = [made.id.clone()];
+        let generation = control.rules_generation();
+        assert_eq!(control.set_enabled(&ids, false, "bob", 1).unwrap()[0].updated_by, "ann");
+        assert_eq!((control.rules_generation(), control.audit_log(9).unwrap().len()), (generation, 1));
+        assert_eq!(control.set_enabled(&ids, true, "bob", 2).unwrap()[0].updated_by, "bob");
+        assert_eq!((control.rules_generation(), control.audit_log(9).unwrap().len()), (generation + 1, 2));
+        assert!(control.patch_rule(&RuleKey::Id("no"), Map::new(), "bob", 3).is_err());
+        assert_eq!(control.rules_generation(), generation + 1);
+    }
+
+    #[test]
+    fn a_new_rule_is_complete() {
+        let (_folder, control) = open();
+        let made = control.create_rule(document(json!({})), "ann", 1_700_000_000_123_456_789).unwrap().document;
+        for (field, value) in [
+            ("enabled", json!(false)),
+            ("interval", json!("5m")),
+            ("to", json!("now")),
+            ("max_signals", json!(100)),
+            ("setup", json!("")),
+            ("version", json!(1)),
+            ("revision", json!(0)),
+            ("immutable", json!(false)),
+            ("rule_source", json!({ "type": "internal" })),
+            ("created_at", json!("2023-11-14T22:13:20.123Z")),
+            ("updated_by", json!("ann")),
+        ] {
+            assert_eq!(made[field], value, "{field}");
+        }
+        for field in [
+            "tags",
+            "author",
+            "false_positives",
+            "references",
+            "threat",
+            "actions",
+            "exceptions_list",
+            "severity_mapping",
+            "risk_score_mapping",
+            "related_integrations",
+            "required_fields",
+        ] {
+            assert_eq!(made[field], json!([]), "{field}");
+        }
+        assert_eq!(made.get("execution_summary"), None);
+    }
+
+    /// Some settings of a rule, each good by itself.
+    fn settings() -> impl Strategy<Value = Map<String, Value>> {
+        let texts = || prop::collection::vec("\\PC{0,8}", 0..3);
+        let one = prop_oneof![
+            texts().prop_map(|list| ("tags", json!(list))),
+            texts().prop_map(|list| ("false_positives", json!(list))),
+            "\\PC{1,12}x".prop_map(|text| ("name", json!(text))),
+            "\\PC{0,12}".prop_map(|text| ("note", json!(text))),
+            (1..1_000_u32).prop_map(|number| ("max_signals", json!(number))),
+            (0..=100_u8).prop_map(|number| ("risk_score", json!(number))),
+            (1..9_u8).prop_map(|number| ("interval", json!(format!("{number}m")))),
+            any::<bool>().prop_map(|flag| ("enabled", json!(flag))),
+            prop::sample::select(vec!["low", "high"]).prop_map(|text| ("severity", json!(text))),
+            prop::sample::select(vec!["file where true", "sequence [any where true] [any where true]"])
+                .prop_map(|text| ("query", json!(text))),
+            Just(("timestamp_override", json!("event.ingested"))),
+            Just((
+                "exceptions_list",
+                json!([{ "id": "1", "list_id": "l", "type": "detection", "namespace_type": "single" }])
+            )),
+            "\\PC{0,4}".prop_map(|text| ("meta", json!({ "from": text, "nested": [1, null] }))),
+        ];
+        prop::collection::vec(one, 0..6)
+            .prop_map(|fields| fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect())
+    }
+
+    /// What every stored rule must be: the document and the rule say the same, here and after reading it again.
+    fn check(control: &Control, stored: &StoredRule) {
+        let read = control.rule(&RuleKey::Id(&stored.id)).unwrap().unwrap();
+        assert_eq!(read.document, stored.document);
+        assert_eq!(*read.rule, Rule::from_json(stored.document.clone()).unwrap());
+        assert_eq!((read.enabled, read.revision, read.immutable), (stored.enabled, stored.revision, stored.immutable));
+        assert_eq!(read.document["enabled"], read.enabled);
+        assert_eq!(read.document["revision"], read.revision);
+        assert_eq!(read.document["id"], read.id);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// What is written is what is read; a patch changes what it names and nothing else, an update resets the rest.
+        #[test]
+        fn rules_are_kept_as_they_were_written(first in settings(), patch in settings(), second in settings()) {
+            let (_folder, control) = open();
+            let made = control.create_rule(document(first.clone().into()), "ann", 1).unwrap();
+            check(&control, &made);
+            let key = RuleKey::RuleId("x-1");
+            for (field, value) in &first {
+                prop_assert_eq!(&made.document[field], value);
+            }
+
+            let patched = control.patch_rule(&key, patch.clone(), "bob", 2).unwrap();
+            check(&control, &patched);
+            for (field, value) in without_keeping(made.document.clone()) {
+                prop_assert_eq!(&patched.document[&field], patch.get(&field).unwrap_or(&value));
+            }
+            for (field, value) in &patch {
+                prop_assert_eq!(&patched.document[field], value);
+            }
+            let is_same = without_keeping(patched.document.clone()) == without_keeping(made.document.clone());
+            prop_assert_eq!(patched.revision, u64::from(!is_same));
+
+            let updated = control.update_rule(&key, document(second.clone().into()), "bob", 3).unwrap();
+            check(&control, &updated);
+            let mut wanted = document(second.into());
+            wanted.insert("rule_id".to_owned(), "x-2".into());
+            let fresh = control.create_rule(wanted.clone(), "ann", 4).unwrap();
+            let mut same = without_keeping(fresh.document);
+            same.insert("rule_id".to_owned(), "x-1".into());
+            prop_assert_eq!(without_keeping(updated.document.clone()), same);
+            prop_assert_eq!(updated.enabled, wanted.get("enabled").map_or(patched.enabled, |flag| flag == true));
+
+            // Sending back what was given changes nothing.
+            let echoed = control.update_rule(&key, updated.document.clone(), "cem", 5).unwrap();
+            prop_assert_eq!(echoed.revision, updated.revision);
+            prop_assert_eq!(without_keeping(echoed.document), without_keeping(updated.document));
+        }
     }
 }

@@ -7,15 +7,18 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use sha2::{Digest, Sha256};
 
-use crate::database::{add_audit, random_text};
+use crate::audit::add;
+use crate::database::random_text;
 use crate::{AuditEntry, Control, ControlError};
 
 /// Memory that a hash of a password takes, in KiB, and how often it is gone through: OWASP's recommendation for argon2id.
 const HASH_MEMORY: u32 = 19 * 1024;
 const HASH_ROUNDS: u32 = 2;
+/// Hashes that are computed at a time, which bounds the memory that logins take to 76 MiB.
+pub(crate) const HASHES_AT_ONCE: usize = 4;
 /// The shortest password.
 const MIN_PASSWORD: usize = 8;
 /// The longest one, in bytes.
@@ -65,6 +68,39 @@ fn read_roles(text: &str) -> BTreeSet<Role> {
     text.split(',').filter_map(Role::parse).collect()
 }
 
+/// What can be allowed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// See events, rules, alerts and the ledger, and search in them.
+    Read,
+    /// Send events.
+    WriteEvents,
+    /// Add, change and remove rules, and have them run.
+    WriteRules,
+    /// Change the workflow of alerts: status, tags, assignees, notes.
+    WriteAlerts,
+    /// Manage users and everybody's API keys, see the audit log.
+    Administer,
+}
+
+impl Permission {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Read, Self::WriteEvents, Self::WriteRules, Self::WriteAlerts, Self::Administer];
+}
+
+impl Role {
+    /// Whether the role gives a permission.
+    pub fn allows(self, permission: Permission) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Author => matches!(permission, Permission::Read | Permission::WriteRules),
+            Self::Analyst => matches!(permission, Permission::Read | Permission::WriteAlerts),
+            Self::Reader => permission == Permission::Read,
+            Self::Ingest => permission == Permission::WriteEvents,
+        }
+    }
+}
+
 /// Who somebody is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -74,6 +110,13 @@ pub struct Identity {
     pub roles: BTreeSet<Role>,
     /// The id of the API key that was shown.
     pub api_key: Option<String>,
+}
+
+impl Identity {
+    /// Whether one of the roles gives a permission.
+    pub fn allows(&self, permission: Permission) -> bool {
+        self.roles.iter().any(|role| role.allows(permission))
+    }
 }
 
 /// A user.
@@ -140,6 +183,25 @@ fn hash_password(password: &str) -> Result<String, ControlError> {
     hash.map(|hash| hash.to_string()).map_err(|error| ControlError::Crypto(error.to_string()))
 }
 
+fn check_roles(roles: &BTreeSet<Role>) -> Result<(), ControlError> {
+    match roles.is_empty() {
+        true => Err(ControlError::Invalid("at least one role is needed".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a change after which nobody could manage users any more.
+fn keep_an_admin(connection: &Connection) -> Result<(), ControlError> {
+    let mut statement = connection.prepare_cached("SELECT roles FROM users")?;
+    let mut roles = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let has_admin = roles
+        .try_fold(false, |has, roles| Ok::<_, rusqlite::Error>(has || read_roles(&roles?).contains(&Role::Admin)))?;
+    match has_admin {
+        true => Ok(()),
+        false => Err(ControlError::Invalid("the last user with the role admin must keep it".to_owned())),
+    }
+}
+
 fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 128
@@ -163,13 +225,15 @@ impl Control {
             let said = "a user's name has letters, digits and . _ - @ only, 128 at most";
             return Err(ControlError::Invalid(said.to_owned()));
         }
-        let hash = hash_password(password)?;
+        check_roles(roles)?;
+        let hash = self.0.hashing.pass(|| hash_password(password))?;
         self.write(|transaction| {
-            let sql = "INSERT OR IGNORE INTO users VALUES (?1, ?2, ?3, ?4)";
+            let sql = "INSERT INTO users (name, password, roles, created_at) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (name) DO NOTHING";
             if transaction.execute(sql, params![name, hash, write_roles(roles), now])? == 0 {
                 return Err(ControlError::Conflict { what: "user", name: name.to_owned() });
             }
-            add_audit(transaction, &AuditEntry::new(now, by, "user_create", name, write_roles(roles)))
+            add(transaction, &AuditEntry::new(now, by, "user_create", name, write_roles(roles)))
         })
     }
 
@@ -178,26 +242,45 @@ impl Control {
     /// # Errors
     /// If there is no such user, or the password will not do.
     pub fn set_password(&self, name: &str, password: &str, by: &str, now: i64) -> Result<(), ControlError> {
-        let hash = hash_password(password)?;
+        let hash = self.0.hashing.pass(|| hash_password(password))?;
         self.write(|transaction| {
             if transaction.execute("UPDATE users SET password = ?2 WHERE name = ?1", [name, &hash])? == 0 {
                 return Err(ControlError::NotFound { what: "user", name: name.to_owned() });
             }
-            add_audit(transaction, &AuditEntry::new(now, by, "user_password", name, ""))
+            add(transaction, &AuditEntry::new(now, by, "user_password", name, ""))
+        })
+    }
+
+    /// Gives a user other roles. Their API keys lose what the user loses, and a key that is left with nothing is taken
+    /// back; they gain nothing.
+    ///
+    /// # Errors
+    /// If there is no such user, there are no roles, or nobody would be admin any more.
+    pub fn set_roles(&self, name: &str, roles: &BTreeSet<Role>, by: &str, now: i64) -> Result<(), ControlError> {
+        check_roles(roles)?;
+        self.write(|transaction| {
+            let sql = "UPDATE users SET roles = ?2 WHERE name = ?1";
+            if transaction.execute(sql, [name, &write_roles(roles)])? == 0 {
+                return Err(ControlError::NotFound { what: "user", name: name.to_owned() });
+            }
+            keep_an_admin(transaction)?;
+            narrow_keys(transaction, name, roles)?;
+            add(transaction, &AuditEntry::new(now, by, "user_roles", name, write_roles(roles)))
         })
     }
 
     /// Removes a user, and takes back their API keys.
     ///
     /// # Errors
-    /// If there is no such user.
+    /// If there is no such user, or nobody would be admin any more.
     pub fn delete_user(&self, name: &str, by: &str, now: i64) -> Result<(), ControlError> {
         self.write(|transaction| {
             if transaction.execute("DELETE FROM users WHERE name = ?1", [name])? == 0 {
                 return Err(ControlError::NotFound { what: "user", name: name.to_owned() });
             }
+            keep_an_admin(transaction)?;
             transaction.execute("UPDATE api_keys SET invalidated = 1 WHERE owner = ?1", [name])?;
-            add_audit(transaction, &AuditEntry::new(now, by, "user_delete", name, ""))
+            add(transaction, &AuditEntry::new(now, by, "user_delete", name, ""))
         })
     }
 
@@ -222,24 +305,30 @@ impl Control {
     /// # Errors
     /// If the database cannot be read.
     pub fn verify_password(&self, name: &str, password: &str) -> Result<Option<Identity>, ControlError> {
+        if password.len() > MAX_PASSWORD {
+            // Nobody has such a one, whoever it is.
+            return Ok(None);
+        }
         let known = self.read(|connection| {
             let mut statement = connection.prepare_cached("SELECT password, roles FROM users WHERE name = ?1")?;
             let found = statement.query_row([name], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
             Ok(found.optional()?)
         })?;
         let Some((hash, roles)) = known else {
-            _ = argon2()?.hash_password(password.as_bytes());
+            let argon2 = argon2()?;
+            _ = self.0.hashing.pass(|| argon2.hash_password(password.as_bytes()));
             return Ok(None);
         };
         let hash = PasswordHash::new(&hash).map_err(|error| ControlError::Damaged(format!("user {name}: {error}")))?;
-        let is_right = password.len() <= MAX_PASSWORD && argon2()?.verify_password(password.as_bytes(), &hash).is_ok();
+        let argon2 = argon2()?;
+        let is_right = self.0.hashing.pass(|| argon2.verify_password(password.as_bytes(), &hash).is_ok());
         Ok(is_right.then(|| Identity { name: name.to_owned(), roles: read_roles(&roles), api_key: None }))
     }
 
-    /// Makes an API key.
+    /// Makes an API key of the user `by`, who must have the roles: whoever calls sees to that.
     ///
     /// # Errors
-    /// If the database cannot be written.
+    /// If the name or the roles will not do, or it would have expired already.
     pub fn create_api_key(
         &self,
         name: &str,
@@ -251,12 +340,17 @@ impl Control {
         if name.is_empty() || name.len() > 256 {
             return Err(ControlError::Invalid("an API key has a name, of 256 bytes at most".to_owned()));
         }
+        check_roles(roles)?;
+        if expires.is_some_and(|expires| expires <= now) {
+            return Err(ControlError::Invalid("an API key must expire in the future".to_owned()));
+        }
         let (id, api_key) = (random_text(20)?, random_text(32)?);
         let hash = hash_key(&id, &api_key);
         self.write(|transaction| {
-            let sql = "INSERT INTO api_keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)";
+            let sql = "INSERT INTO api_keys (id, name, hash, owner, roles, created_at, expires)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
             transaction.execute(sql, params![id, name, hash, by, write_roles(roles), now, expires])?;
-            add_audit(transaction, &AuditEntry::new(now, by, "api_key_create", &id, name))
+            add(transaction, &AuditEntry::new(now, by, "api_key_create", &id, name))
         })?;
         let encoded = BASE64_STANDARD.encode(format!("{id}:{api_key}"));
         Ok(NewApiKey { id, api_key, encoded })
@@ -280,16 +374,20 @@ impl Control {
         Ok((is_right && is_valid).then(|| Identity { name: known.owner, roles: known.roles, api_key: Some(known.id) }))
     }
 
-    /// Takes an API key back.
+    /// Takes an API key back. One that was taken back already stays so.
     ///
     /// # Errors
     /// If there is no such key.
     pub fn invalidate_api_key(&self, id: &str, by: &str, now: i64) -> Result<(), ControlError> {
         self.write(|transaction| {
-            if transaction.execute("UPDATE api_keys SET invalidated = 1 WHERE id = ?1", [id])? == 0 {
-                return Err(ControlError::NotFound { what: "API key", name: id.to_owned() });
+            let sql = "SELECT invalidated FROM api_keys WHERE id = ?1";
+            match transaction.query_row(sql, [id], |row| row.get(0)).optional()? {
+                None => return Err(ControlError::NotFound { what: "API key", name: id.to_owned() }),
+                Some(true) => return Ok(()),
+                Some(false) => {}
             }
-            add_audit(transaction, &AuditEntry::new(now, by, "api_key_invalidate", id, ""))
+            transaction.execute("UPDATE api_keys SET invalidated = 1 WHERE id = ?1", [id])?;
+            add(transaction, &AuditEntry::new(now, by, "api_key_invalidate", id, ""))
         })
     }
 
@@ -303,6 +401,19 @@ impl Control {
             Ok(statement.query_map([], api_key)?.collect::<Result<_, _>>()?)
         })
     }
+}
+
+/// Takes from a user's keys what the user has no more.
+fn narrow_keys(transaction: &Transaction<'_>, owner: &str, roles: &BTreeSet<Role>) -> Result<(), ControlError> {
+    let mut select = transaction.prepare_cached("SELECT * FROM api_keys WHERE owner = ?1 AND invalidated = 0")?;
+    let keys = select.query_map([owner], api_key)?.collect::<Result<Vec<_>, _>>()?;
+    let mut update = transaction.prepare_cached("UPDATE api_keys SET roles = ?2, invalidated = ?3 WHERE id = ?1")?;
+    let may_all = roles.contains(&Role::Admin);
+    for key in keys.iter().filter(|key| !may_all && !key.roles.is_subset(roles)) {
+        let left: BTreeSet<Role> = key.roles.intersection(roles).copied().collect();
+        update.execute(params![key.id, write_roles(&left), left.is_empty()])?;
+    }
+    Ok(())
 }
 
 fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
@@ -331,38 +442,46 @@ fn is_equal(left: &[u8], right: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::open;
 
-    fn open() -> (tempfile::TempDir, Control) {
-        let folder = tempfile::tempdir().unwrap();
-        let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
-        (folder, control)
+    fn roles<const N: usize>(roles: [Role; N]) -> BTreeSet<Role> {
+        BTreeSet::from(roles)
     }
 
     #[test]
     fn users_come_and_go() {
-        let (_folder, control) = open();
-        let roles = BTreeSet::from([Role::Reader, Role::Author]);
-        control.create_user("ann", "correct horse", &roles, "admin", 1).unwrap();
-        assert!(matches!(
-            control.create_user("ann", "correct horse", &roles, "admin", 1),
-            Err(ControlError::Conflict { .. })
-        ));
+        let (folder, control) = open();
+        let both = roles([Role::Reader, Role::Author]);
+        control.create_user("root", "correct horse", &roles([Role::Admin]), "eqlipse", 0).unwrap();
+        control.create_user("ann", "correct horse", &both, "root", 1).unwrap();
+        let again = control.create_user("ann", "correct horse", &both, "root", 1);
+        assert!(matches!(again, Err(ControlError::Conflict { .. })));
         for (name, password) in
             [("", "correct horse"), ("a b", "correct horse"), ("bob", "short"), ("bob", &"x".repeat(2_000))]
         {
-            assert!(matches!(control.create_user(name, password, &roles, "admin", 1), Err(ControlError::Invalid(_))));
+            assert!(matches!(control.create_user(name, password, &both, "root", 1), Err(ControlError::Invalid(_))));
         }
+        assert!(matches!(
+            control.create_user("bob", "correct horse", &roles([]), "root", 1),
+            Err(ControlError::Invalid(_))
+        ));
         let identity = control.verify_password("ann", "correct horse").unwrap().unwrap();
-        assert_eq!(identity, Identity { name: "ann".into(), roles: roles.clone(), api_key: None });
-        assert_eq!(control.verify_password("ann", "wrong horse").unwrap(), None);
-        assert_eq!(control.verify_password("bob", "correct horse").unwrap(), None);
+        assert_eq!(identity, Identity { name: "ann".into(), roles: both.clone(), api_key: None });
+        for (name, password) in [("ann", "wrong horse"), ("bob", "correct horse"), ("ann", &"x".repeat(2_000))] {
+            assert_eq!(control.verify_password(name, password).unwrap(), None);
+        }
         control.set_password("ann", "another horse", "ann", 2).unwrap();
         assert_eq!(control.verify_password("ann", "correct horse").unwrap(), None);
-        let key = control.create_api_key("shipper", &roles, None, "ann", 3).unwrap();
+        let key = control.create_api_key("shipper", &both, None, "ann", 3).unwrap();
+        drop(control);
+
+        let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
+        assert!(control.verify_password("ann", "another horse").unwrap().is_some());
         assert!(control.verify_api_key(&key.encoded, 3).unwrap().is_some());
-        assert_eq!(control.users().unwrap(), [User { name: "ann".into(), roles, created_at: 1 }]);
-        control.delete_user("ann", "admin", 4).unwrap();
-        assert!(control.delete_user("ann", "admin", 4).is_err());
+        assert_eq!(control.users().unwrap()[0], User { name: "ann".into(), roles: both, created_at: 1 });
+        control.delete_user("ann", "root", 4).unwrap();
+        assert!(matches!(control.delete_user("ann", "root", 4), Err(ControlError::NotFound { .. })));
+        assert!(matches!(control.set_password("ann", "correct horse", "ann", 4), Err(ControlError::NotFound { .. })));
         assert_eq!(control.verify_api_key(&key.encoded, 5).unwrap(), None);
         let log = format!("{:?}", control.audit_log(10).unwrap());
         assert!(!log.contains("horse") && !log.contains(&key.api_key), "{log}");
@@ -370,25 +489,95 @@ mod tests {
     }
 
     #[test]
+    fn passwords_are_hashed_as_owasp_recommends() {
+        let (_folder, control) = open();
+        control.create_user("ann", "correct horse", &roles([Role::Reader]), "root", 1).unwrap();
+        control.create_user("bob", "correct horse", &roles([Role::Reader]), "root", 1).unwrap();
+        let hashes = control
+            .read(|connection| {
+                let mut statement = connection.prepare("SELECT password FROM users")?;
+                Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?)
+            })
+            .unwrap();
+        assert!(hashes.iter().all(|hash| hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$")), "{hashes:?}");
+        assert_ne!(hashes[0], hashes[1]);
+    }
+
+    #[test]
+    fn there_is_always_an_admin() {
+        let (_folder, control) = open();
+        control.create_user("root", "correct horse", &roles([Role::Admin]), "eqlipse", 0).unwrap();
+        assert!(matches!(control.delete_user("root", "root", 1), Err(ControlError::Invalid(_))));
+        let reader = roles([Role::Reader]);
+        assert!(matches!(control.set_roles("root", &reader, "root", 1), Err(ControlError::Invalid(_))));
+        assert_eq!(control.users().unwrap()[0].roles, roles([Role::Admin]));
+        control.create_user("ann", "correct horse", &roles([Role::Admin]), "root", 2).unwrap();
+        control.set_roles("root", &reader, "ann", 3).unwrap();
+        control.delete_user("root", "ann", 4).unwrap();
+    }
+
+    #[test]
+    fn keys_lose_what_their_owner_loses() {
+        let (_folder, control) = open();
+        control.create_user("root", "correct horse", &roles([Role::Admin]), "eqlipse", 0).unwrap();
+        control.create_user("ann", "correct horse", &roles([Role::Author, Role::Ingest]), "root", 0).unwrap();
+        let both = control.create_api_key("a", &roles([Role::Author, Role::Ingest]), None, "ann", 1).unwrap();
+        let one = control.create_api_key("b", &roles([Role::Author]), None, "ann", 1).unwrap();
+        control.set_roles("ann", &roles([Role::Ingest, Role::Reader]), "root", 2).unwrap();
+        let left = control.verify_api_key(&both.encoded, 3).unwrap().unwrap();
+        assert_eq!(left.roles, roles([Role::Ingest]));
+        assert_eq!(control.verify_api_key(&one.encoded, 3).unwrap(), None);
+        assert!(matches!(
+            control.set_roles("bob", &roles([Role::Reader]), "root", 3),
+            Err(ControlError::NotFound { .. })
+        ));
+    }
+
+    #[test]
+    fn roles_allow_what_they_say() {
+        let allowed = |role: Role| Permission::ALL.map(|permission| role.allows(permission));
+        // Read, write events, write rules, write alerts, administer.
+        assert_eq!(allowed(Role::Admin), [true; 5]);
+        assert_eq!(allowed(Role::Author), [true, false, true, false, false]);
+        assert_eq!(allowed(Role::Analyst), [true, false, false, true, false]);
+        assert_eq!(allowed(Role::Reader), [true, false, false, false, false]);
+        assert_eq!(allowed(Role::Ingest), [false, true, false, false, false]);
+        let identity = Identity { name: "x".into(), roles: roles([Role::Ingest, Role::Analyst]), api_key: None };
+        assert!(identity.allows(Permission::WriteEvents) && identity.allows(Permission::WriteAlerts));
+        assert!(!identity.allows(Permission::WriteRules));
+        assert!(Role::ALL.iter().all(|role| Role::parse(role.as_str()) == Some(*role)));
+    }
+
+    #[test]
     fn api_keys_end() {
         let (_folder, control) = open();
-        let roles = BTreeSet::from([Role::Ingest]);
-        let key = control.create_api_key("a", &roles, Some(10), "ann", 1).unwrap();
+        let ingest = roles([Role::Ingest]);
+        let key = control.create_api_key("a", &ingest, Some(10), "ann", 1).unwrap();
         let identity = control.verify_api_key(&key.encoded, 9).unwrap().unwrap();
-        assert_eq!((identity.roles, identity.api_key.as_deref()), (roles.clone(), Some(key.id.as_str())));
+        assert_eq!((identity.roles, identity.api_key.as_deref()), (ingest.clone(), Some(key.id.as_str())));
+        assert_eq!((key.id.len(), key.api_key.len()), (20, 32));
         assert_eq!(control.verify_api_key(&key.encoded, 10).unwrap(), None);
-        let other = control.create_api_key("b", &roles, None, "ann", 2).unwrap();
+        let other = control.create_api_key("b", &ingest, None, "ann", 2).unwrap();
         let mixed = BASE64_STANDARD.encode(format!("{}:{}", other.id, key.api_key));
         for odd in ["", "!", "YQ==", &mixed] {
             assert_eq!(control.verify_api_key(odd, 3).unwrap(), None);
         }
         control.invalidate_api_key(&other.id, "ann", 3).unwrap();
+        control.invalidate_api_key(&other.id, "ann", 3).unwrap();
+        assert_eq!(control.audit_log(9).unwrap().len(), 3);
         assert_eq!(control.verify_api_key(&other.encoded, 4).unwrap(), None);
-        assert!(control.invalidate_api_key("no", "ann", 3).is_err());
+        assert!(matches!(control.invalidate_api_key("no", "ann", 3), Err(ControlError::NotFound { .. })));
         let keys = control.api_keys().unwrap();
         assert_eq!(
             keys.iter().map(|key| (key.name.as_str(), key.invalidated)).collect::<Vec<_>>(),
             [("b", true), ("a", false)]
         );
+        for refused in [
+            control.create_api_key("", &ingest, None, "ann", 1),
+            control.create_api_key("a", &roles([]), None, "ann", 1),
+            control.create_api_key("a", &ingest, Some(1), "ann", 1),
+        ] {
+            assert!(matches!(refused, Err(ControlError::Invalid(_))));
+        }
     }
 }

@@ -18,7 +18,7 @@ pub use cores::{on_all_cores, on_threads};
 pub use load::*;
 pub use parts::*;
 pub use problem::{Problem, ProblemLevel};
-pub use read::{DEFAULT_MAX_SIGNALS, FieldFault, RuleError};
+pub use read::{DEFAULT_MAX_SIGNALS, FieldFault, RuleError, is_type_specific};
 pub use rule::*;
 pub use schedule::{DateMath, DateMathError, Interval, IntervalError, Rounding};
 pub use validate::validate;

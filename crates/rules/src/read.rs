@@ -545,7 +545,7 @@ impl Fields {
 }
 
 /// Whether `field` belongs to some rule type, so that it is not simply unknown.
-pub(crate) fn is_type_specific(field: &str) -> bool {
+pub fn is_type_specific(field: &str) -> bool {
     TYPE_SPECIFIC.contains(&field)
 }
 
