@@ -4,11 +4,10 @@
 //! Events are sent on to the store in portions, so that a large file is not in memory a second time; where memory is short
 //! for a moment, the upload waits. The answer says what became of the events.
 
-use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -19,16 +18,12 @@ use eqlipse_events::{Discovery, Progress, ReadOptions, ReadReport};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::elastic::{Action, Operation, take};
 use crate::http::{Failure, Payload};
+use crate::portions::{Counts, Portions, Target};
 use crate::state::{App, Caller};
 
 /// The data stream of events whose request names none.
 const DEFAULT_INDEX: &str = "logs-upload-default";
-/// A portion for the store, in bytes of documents.
-const PORTION_BYTES: usize = 4 << 20;
-/// And in documents.
-const PORTION_DOCUMENTS: usize = 5_000;
 
 pub(crate) fn routes() -> Router<App> {
     Router::new().route("/ingest", post(ingest))
@@ -82,48 +77,19 @@ fn take_file(app: &App, parameters: &Parameters, payload: Payload, cancelled: &A
         cancel: Some(cancelled),
         ..ReadOptions::default()
     };
-    let index = parameters.index.as_deref().unwrap_or(DEFAULT_INDEX);
     let until = Instant::now() + app.config.limits.request_time.0;
-    let mut taker = Taker {
-        app,
-        index,
-        until,
-        cancelled,
-        lines: Vec::new(),
-        ends: Vec::new(),
-        counts: Counts::default(),
-        failure: None,
-    };
-    let read = eqlipse_events::convert(&discovery, &options, &Progress::default(), &mut taker);
-    let counts = taker.counts;
-    if let Some(failure) = taker.failure {
+    let target = Target { index: parameters.index.clone(), fallback: DEFAULT_INDEX.to_owned(), ids: None };
+    let mut portions = Portions::new(app, target, Some(until), cancelled);
+    let read = eqlipse_events::convert_hits(&discovery, &options, &Progress::default(), &mut |hit| portions.add(hit));
+    // What was read before something went wrong is taken too.
+    let sent = portions.send();
+    let counts = portions.counts;
+    if let Some(failure) = portions.failure {
         return Err(counts.explain(failure));
     }
+    sent.map_err(|error| Failure::Internal(error.to_string()))?;
     let report = read.map_err(|error| Failure::Internal(error.to_string()))?;
     answer(&report, counts)
-}
-
-/// What became of the events.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    stored: u64,
-    conflicts: u64,
-    refused: u64,
-}
-
-impl Counts {
-    /// A file that was taken in part is not to be sent again without knowing so.
-    fn explain(self, failure: Failure) -> Failure {
-        if self.stored == 0 {
-            return failure;
-        }
-        let reason = format!("{failure}; {} events of this upload were stored before", self.stored);
-        match failure {
-            Failure::Overloaded { retry_after, .. } => Failure::Overloaded { reason, retry_after },
-            Failure::Unavailable(_) => Failure::Unavailable(reason),
-            _ => Failure::Internal(reason),
-        }
-    }
 }
 
 fn answer(report: &ReadReport, counts: Counts) -> Result<Value, Failure> {
@@ -154,89 +120,4 @@ fn answer(report: &ReadReport, counts: Counts) -> Result<Value, Failure> {
         "inputs": inputs.collect::<Vec<_>>(),
         "problems": problems,
     }))
-}
-
-/// Takes lines, each a document, and sends portions of them to the store.
-struct Taker<'a> {
-    app: &'a App,
-    index: &'a str,
-    until: Instant,
-    cancelled: &'a AtomicBool,
-    lines: Vec<u8>,
-    /// Where each line ends.
-    ends: Vec<usize>,
-    counts: Counts,
-    failure: Option<Failure>,
-}
-
-impl Write for Taker<'_> {
-    /// A whole line, as `convert` writes them.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.lines.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
-        self.ends.push(self.lines.len());
-        if self.lines.len() >= PORTION_BYTES || self.ends.len() >= PORTION_DOCUMENTS {
-            self.flush()?;
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let mut start = 0;
-        let actions: Vec<Action<'_>> = self
-            .ends
-            .iter()
-            .map(|end| {
-                let document = &self.lines[start..*end];
-                start = *end;
-                Action { operation: Operation::Create, index: self.index.into(), id: None, document, unsupported: None }
-            })
-            .collect();
-        if actions.is_empty() {
-            return Ok(());
-        }
-        let outcomes = take_patiently(self.app, &actions, self.until, self.cancelled);
-        drop(actions);
-        self.lines.clear();
-        self.ends.clear();
-        match outcomes {
-            Ok(counts) => {
-                self.counts.stored += counts.stored;
-                self.counts.conflicts += counts.conflicts;
-                self.counts.refused += counts.refused;
-                Ok(())
-            }
-            Err(failure) => {
-                self.failure = Some(failure);
-                Err(io::Error::other("the store takes no events"))
-            }
-        }
-    }
-}
-
-/// Takes documents, and waits where memory is short for a moment.
-fn take_patiently(
-    app: &App,
-    actions: &[Action<'_>],
-    until: Instant,
-    cancelled: &AtomicBool,
-) -> Result<Counts, Failure> {
-    loop {
-        match take(app, actions) {
-            Ok(outcomes) => {
-                let mut counts = Counts::default();
-                for outcome in outcomes {
-                    match outcome {
-                        Ok(_) => counts.stored += 1,
-                        Err(error) if error.is_conflict() => counts.conflicts += 1,
-                        Err(_) => counts.refused += 1,
-                    }
-                }
-                return Ok(counts);
-            }
-            Err(Failure::Overloaded { .. }) if Instant::now() < until && !cancelled.load(Ordering::Relaxed) => {
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            Err(failure) => return Err(failure),
-        }
-    }
 }

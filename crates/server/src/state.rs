@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts as RequestParts;
-use eqlipse_control::{Control, Identity, Role};
+use eqlipse_control::{Control, Identity, Permission, Role};
 use eqlipse_schedule::Scheduler;
 use eqlipse_store::Store;
 use tokio::sync::Semaphore;
@@ -107,18 +107,17 @@ impl Caller {
         &self.0.name
     }
 
-    /// Says whether the caller may act as `role`. [`Role::Admin`] may do everything; whoever writes rules or works on
-    /// alerts may also read.
+    /// Says whether the caller may do what this role is for: read events for [`Role::Reader`], send them for
+    /// [`Role::Ingest`], change alerts for [`Role::Analyst`], change rules for [`Role::Author`], and everything for
+    /// [`Role::Admin`].
     pub fn has(&self, role: Role) -> bool {
-        let includes: &[Role] = match role {
-            Role::Admin => &[],
-            Role::Author => &[Role::Author],
-            Role::Analyst => &[Role::Analyst, Role::Author],
-            Role::Reader => &[Role::Reader, Role::Analyst, Role::Author],
-            Role::Ingest => &[Role::Ingest],
-        };
-        let roles = &self.0.roles;
-        roles.contains(&Role::Admin) || includes.iter().any(|role| roles.contains(role))
+        self.0.allows(match role {
+            Role::Admin => Permission::Administer,
+            Role::Author => Permission::WriteRules,
+            Role::Analyst => Permission::WriteAlerts,
+            Role::Reader => Permission::Read,
+            Role::Ingest => Permission::WriteEvents,
+        })
     }
 
     /// Asks for a role.

@@ -271,6 +271,9 @@ impl From<IngestError> for Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         let message = error.to_string();
+        if error.is_full() {
+            return Self::Unavailable(message);
+        }
         match error {
             ControlError::Conflict { .. } => Self::Conflict(message),
             ControlError::NotFound { .. } => Self::NotFound(message),

@@ -41,6 +41,7 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(crate::elastic::routes())
         .merge(crate::ingest::routes())
         .merge(crate::health::routes())
+        .merge(crate::search::routes())
         .route("/metrics", get(crate::metrics::metrics))
         .fallback(no_handler)
         .layer(from_fn_with_state(app.clone(), auth::authenticate))
