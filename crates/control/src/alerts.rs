@@ -109,6 +109,9 @@ pub enum AlertChange {
     Note(String),
 }
 
+/// What is done with each alert's id and document; it may stop there.
+pub type TakeAlert<'a> = dyn FnMut(&str, Map<String, Value>) -> ControlFlow<()> + 'a;
+
 /// The order in which alerts are given. What is equal in it goes by id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AlertOrder {
@@ -191,11 +194,18 @@ impl AlertQuery {
         if let Some(risk) = self.min_risk {
             filter.add("risk >= ?", risk);
         }
-        if !self.include_building_blocks {
-            filter.conditions.push("is_block = 0".to_owned());
+        // Rows come in the order of an index, so that the first ones are there at once, however many there are. A `+`
+        // keeps SQLite from an index that has another order.
+        match (self.include_building_blocks, self.statuses.as_slice()) {
+            (false, [status]) => filter.add("is_block = 0 AND status = ?", status.as_str().to_owned()),
+            (includes, statuses) => {
+                if !includes {
+                    filter.conditions.push("+is_block = 0".to_owned());
+                }
+                let statuses: Vec<&str> = statuses.iter().map(|status| status.as_str()).collect();
+                filter.add_list("+status IN (SELECT value FROM json_each(?))", &statuses)?;
+            }
         }
-        let statuses: Vec<&str> = self.statuses.iter().map(|status| status.as_str()).collect();
-        filter.add_list("status IN (SELECT value FROM json_each(?))", &statuses)?;
         filter.add_list("severity IN (SELECT value FROM json_each(?))", &self.severities)?;
         for (column, list) in [("tags", &self.tags), ("assignees", &self.assignees)] {
             let condition =
@@ -259,11 +269,7 @@ impl Control {
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn for_each_alert(
-        &self,
-        query: &AlertQuery,
-        take: &mut dyn FnMut(&str, Map<String, Value>) -> ControlFlow<()>,
-    ) -> Result<(), ControlError> {
+    pub fn for_each_alert(&self, query: &AlertQuery, take: &mut TakeAlert<'_>) -> Result<(), ControlError> {
         let (sql, values) = query.statement()?;
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
@@ -668,6 +674,43 @@ mod tests {
             (AlertQuery { limit: Some(0), ..any() }, ""),
         ] {
             assert_eq!(ids(&control, &query).join(" "), wanted, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_alerts_are_there_without_sorting_all() {
+        let (_folder, control) = open();
+        let rule = || Some("r".to_owned());
+        for order in [AlertOrder::Oldest, AlertOrder::Newest, AlertOrder::Risk] {
+            for statuses in [vec![], vec![WorkflowStatus::Open], WorkflowStatus::ALL.to_vec()] {
+                for include_building_blocks in [false, true] {
+                    for (rule, from) in [(None, None), (None, Some(5)), (rule(), None), (rule(), Some(5))] {
+                        let is_sorted =
+                            order == AlertOrder::Risk && (rule.is_some() || from.is_some() || statuses.len() == 1);
+                        let statuses = statuses.clone();
+                        let tags = vec!["x".to_owned()];
+                        let query = AlertQuery {
+                            rule,
+                            from,
+                            statuses,
+                            tags,
+                            include_building_blocks,
+                            order,
+                            ..Default::default()
+                        };
+                        let (sql, values) = query.statement().unwrap();
+                        let plan = control.read(|connection| {
+                            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                            let lines = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(3))?;
+                            Ok(lines.collect::<Result<Vec<_>, _>>()?.join("; "))
+                        });
+                        let plan = plan.unwrap();
+                        // Highest risk first, of some alerts, is the one order that no index has.
+                        assert!(is_sorted || !plan.contains("TEMP B-TREE FOR ORDER"), "{query:?}: {plan}");
+                        assert!(is_sorted || !plan.contains("SCAN alerts;"), "{query:?}: {plan}");
+                    }
+                }
+            }
         }
     }
 

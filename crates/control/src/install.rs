@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(install(&control, json!({ "version": 2, "name": "b" })).unchanged, 1);
         assert_eq!(control.rules_generation(), generation);
         let id = only(&control).id;
-        control.set_enabled(&[id.clone()], false, "ann", 2).unwrap();
+        control.set_enabled(std::slice::from_ref(&id), false, "ann", 2).unwrap();
         assert_eq!(install(&control, json!({ "version": 4, "name": "c" })).updated, 1);
         let stored = only(&control);
         assert_eq!((stored.id, stored.enabled, stored.rule.name.as_str()), (id, false, "c"));

@@ -16,7 +16,7 @@ mod rules;
 mod testing;
 mod users;
 
-pub use alerts::{AlertChange, AlertOrder, AlertQuery, NewAlert, WorkflowStatus};
+pub use alerts::{AlertChange, AlertOrder, AlertQuery, NewAlert, TakeAlert, WorkflowStatus};
 pub use audit::AuditEntry;
 pub use database::Control;
 pub use error::ControlError;

@@ -371,7 +371,8 @@ impl Control {
         let Some((known, hash)) = found else { return Ok(None) };
         let is_right = is_equal(&hash, &hash_key(id, key));
         let is_valid = !known.invalidated && known.expires.is_none_or(|expires| now < expires);
-        Ok((is_right && is_valid).then(|| Identity { name: known.owner, roles: known.roles, api_key: Some(known.id) }))
+        let identity = Identity { name: known.owner, roles: known.roles, api_key: Some(known.id) };
+        Ok(Some(identity).filter(|_| is_right && is_valid))
     }
 
     /// Takes an API key back. One that was taken back already stays so.

@@ -26,6 +26,7 @@ ALTER TABLE alerts_2 RENAME TO alerts;
 CREATE INDEX alerts_by_time ON alerts (time, id);
 CREATE INDEX alerts_by_rule ON alerts (rule, time, id);
 CREATE INDEX alerts_by_status ON alerts (is_block, status, time, id);
+CREATE INDEX alerts_by_risk ON alerts (risk, time, id);
 CREATE INDEX alerts_by_shell ON alerts (block_of) WHERE block_of IS NOT NULL;
 
 CREATE INDEX api_keys_by_owner ON api_keys (owner);
