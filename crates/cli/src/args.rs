@@ -1,6 +1,7 @@
 //! The command line: commands, options and their help.
 
 mod query;
+mod serve;
 
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use eqlipse_rules::Severity;
 use crate::size::parse_size;
 
 pub use query::{Dialect, Language, Position, QueryArgs, QueryFormat};
+pub use serve::{BackfillArgs, ConfigArgs, ConfigCommand, ConfigSource, ServeArgs, StoreArgs, StoreCommand};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -31,7 +33,8 @@ Exit codes:
     after_help = "Examples:\n  \
         eqlipse hunt logs/                        all bundled rules over a folder of logs\n  \
         eqlipse hunt --rules my-rules/ logs/      your rules\n  \
-        eqlipse rules check my-rules/             are the rules in order?\n\n\
+        eqlipse rules check my-rules/             are the rules in order?\n  \
+        eqlipse serve --demo                      the detection service, with a simulated fleet\n\n\
         See 'eqlipse COMMAND --help' for the options and examples of a command.",
     max_term_width = 100,
     propagate_version = true,
@@ -55,6 +58,10 @@ pub enum Command {
     Explain(ExplainArgs),
     Rules(RulesArgs),
     Convert(ConvertArgs),
+    Serve(ServeArgs),
+    Config(ConfigArgs),
+    Store(StoreArgs),
+    Backfill(BackfillArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }

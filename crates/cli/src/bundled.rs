@@ -44,7 +44,8 @@ pub fn load_rules(sources: &[PathBuf], cache: &RuleCache) -> Loaded {
     all
 }
 
-fn bundled() -> RuleLoad {
+/// The rules in the binary.
+pub fn bundled() -> RuleLoad {
     let mut files = Vec::new();
     collect(&BUNDLED, &mut files);
     files.sort();

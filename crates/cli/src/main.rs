@@ -22,6 +22,7 @@ mod query;
 mod rule_cache;
 mod rules;
 mod select;
+mod serve;
 mod size;
 mod style;
 mod summary;
@@ -43,7 +44,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let messages = Messages { quiet: is_quiet(&cli.command), color: cli.color };
-    on_interrupt();
+    if !matches!(cli.command, Command::Serve(_)) {
+        on_interrupt();
+    }
     let exit = run(&cli, messages).unwrap_or_else(|error| {
         if !matches!(error, CliError::Closed) {
             messages.error(&rules::inert_lines(&error.to_string()));
@@ -79,6 +82,10 @@ fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
             RulesCommand::Fmt(args) => rules::fmt(args, messages),
             RulesCommand::Test(args) => rules::test(args, messages),
         },
+        Command::Serve(args) => serve::serve(args),
+        Command::Config(args) => serve::config(args, messages),
+        Command::Store(args) => serve::store(args, messages),
+        Command::Backfill(args) => serve::backfill(args, messages),
         Command::Completions(args) => man::completions(args),
         Command::Man(args) => man::man(args),
     }

@@ -118,6 +118,7 @@ fn draw<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>, query: &Query
 
 fn query_options(args: &QueryArgs) -> QueryOptions {
     QueryOptions {
+        index: Vec::new(),
         event_category_field: args.event_category_field.clone(),
         timestamp_field: args.timestamp_field.clone(),
         tiebreaker_field: args.tiebreaker_field.clone(),

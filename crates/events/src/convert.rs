@@ -29,19 +29,35 @@ pub fn convert(
     progress: &Progress,
     out: &mut dyn Write,
 ) -> Result<ReadReport, ConvertError> {
-    let (mut hit, mut line) = (Vec::new(), Vec::new());
-    let report = for_each_batch(discovery, options, progress, &mut |batch, _| {
+    let mut line = Vec::new();
+    convert_hits(discovery, options, progress, &mut |hit| {
+        line.clear();
+        write_source(hit, &mut line);
+        line.push(b'\n');
+        out.write_all(&line)
+    })
+    .and_then(|report| {
+        out.flush()?;
+        Ok(report)
+    })
+}
+
+/// Gives every event of the inputs to `take` as a hit without line breaks, with `_index` and `_id` where they are known;
+/// otherwise as [`convert`]. An error ends it.
+pub fn convert_hits(
+    discovery: &Discovery,
+    options: &ReadOptions<'_>,
+    progress: &Progress,
+    take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> Result<ReadReport, ConvertError> {
+    let mut hit = Vec::new();
+    for_each_batch(discovery, options, progress, &mut |batch, _| {
         (0..batch.len()).try_for_each(|row| {
             hit.clear();
-            line.clear();
             batch.write_source(row as u32, &mut hit);
-            write_source(&hit, &mut line);
-            line.push(b'\n');
-            out.write_all(&line)
+            take(&hit)
         })
-    })?;
-    out.flush()?;
-    Ok(report)
+    })
 }
 
 /// Takes a batch of the reserved fields, whose index stands in this one. An error ends the run.

@@ -13,7 +13,7 @@ use eqlipse_events::{DiscoverOptions, OrderBy, Progress, discover};
 use eqlipse_hunt::{HuntOptions, RuleBook, run};
 use eqlipse_rules::{PathOrStdin, load};
 use eqlipse_testkit::corpus;
-use eqlipse_testkit::stream::Stream;
+use eqlipse_fleet::Stream;
 
 /// Enough for two planted attacks.
 const EVENTS: usize = 6_000;

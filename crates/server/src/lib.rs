@@ -18,16 +18,23 @@
 
 pub mod config;
 pub mod dead_letters;
+mod demo;
+pub mod dsl;
 pub mod elastic;
+mod folder;
 mod health;
 pub mod http;
 mod ingest;
 pub mod metrics;
+mod offline;
+mod portions;
 mod start;
+pub mod search;
 pub mod state;
 
 pub use config::Config;
-pub use start::{Running, ServeError, log_to_stderr, serve, start};
+pub use offline::Offline;
+pub use start::{Running, ServeError, log_to_stderr, serve, start, terminated};
 
 /// Now, in nanoseconds since the Unix epoch.
 pub fn now() -> i64 {

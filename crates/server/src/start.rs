@@ -86,24 +86,32 @@ impl ServeError {
         Self::Tls { cert: files.cert.clone(), key: files.key.clone(), reason: error.to_string() }
     }
 
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |error| Self::Io { path, error }
     }
 }
 
 /// Runs the service until `shutdown` is ready; then no more connections are taken, requests under way end, and events
-/// are written to segments. `bundled` are the rules that come with eqlipse. On SIGHUP, rules of `rules.paths`,
-/// certificate and key are read again.
+/// are written to segments. `bundled` are the rules that come with eqlipse; `demo` has a simulated fleet send events. On
+/// SIGHUP, rules of `rules.paths`, certificate and key are read again.
 ///
 /// # Errors
 /// If it cannot start, or could not write everything out at its end (nothing acknowledged is lost then).
 pub async fn serve(
     config: Config,
     bundled: Vec<LoadedRule>,
+    demo: bool,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let mut running = start(config, bundled).await?;
+    for (folder, number) in running.app.config.input.folder.iter().zip(0..) {
+        crate::folder::start(&running.app, folder.clone(), number).map_err(ServeError::io(&folder.path))?;
+    }
+    if demo {
+        // It ends by itself when the service stops.
+        crate::demo::start(&running.app).map_err(ServeError::Server)?;
+    }
     tokio::pin!(shutdown);
     let mut hangup = Hangup::new();
     let ended = loop {
@@ -114,6 +122,22 @@ pub async fn serve(
         }
     };
     ended.and(running.stop().await)
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+pub async fn terminated() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        return;
+    }
+    // Without the signal there is no other way to end it than to kill it.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// SIGHUP, where there is such a thing.
@@ -264,7 +288,7 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
     Ok((App(Arc::new(parts)), thread))
 }
 
-fn store_options(config: &Config) -> StoreOptions {
+pub(crate) fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         max_memory: config.store.memory.as_usize(),
         flush_bytes: config.store.flush_bytes.as_usize(),
@@ -346,7 +370,8 @@ fn new_password() -> Result<String, getrandom::Error> {
 /// If `log.level` is no filter, or a log is set up already.
 pub fn log_to_stderr(config: &Config) -> Result<(), ServeError> {
     let filter = EnvFilter::try_new(&config.log.level).map_err(|error| ServeError::Log(error.to_string()))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(is_terminal);
     let set = match config.log.format {
         LogFormat::Text => log.with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use eqlipse_testkit::corpus;
-use eqlipse_testkit::stream::Stream;
+use eqlipse_fleet::Stream;
 
 use super::cases::hunt;
 

@@ -1,7 +1,7 @@
 //! SRV02: the file server that the attacker moves to. No Sysmon there; its Security and System logs tell the story.
 
 use super::windows::{Log, Logon, SYSTEM, User, at, ms};
-use eqlipse_testkit::random::Random;
+use eqlipse_fleet::random::Random;
 
 const COMPUTER: &str = "SRV02.corp.example";
 const BACKUP: User = User {

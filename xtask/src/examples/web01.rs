@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::windows::{at, ms};
-use eqlipse_testkit::random::Random;
+use eqlipse_fleet::random::Random;
 
 const ADDRESS: &str = "203.0.113.80";
 const INTRUDER: &str = "198.51.100.140";

@@ -4,7 +4,7 @@
 use eqlipse_testkit::evtx_writer::{EvtxEvent, Guid, Payload, Sid, Value, write_evtx};
 use jiff::{SignedDuration, Timestamp};
 
-use eqlipse_testkit::random::Random;
+use eqlipse_fleet::random::Random;
 
 /// A time on the day of the story.
 pub fn at(clock: &str) -> Timestamp {

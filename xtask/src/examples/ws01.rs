@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::base64::utf16_base64;
 use super::windows::{Log, Logon, NETWORK_SERVICE, Process, SYSTEM, Sysmon, User, at, ms};
-use eqlipse_testkit::random::Random;
+use eqlipse_fleet::random::Random;
 
 const COMPUTER: &str = "WS01.corp.example";
 const ADDRESS: &str = "192.0.2.51";

@@ -1,4 +1,4 @@
-//! A stream of ECS events as agents on a fleet of Windows and Linux hosts would send them, for benchmarks.
+//! A stream of ECS events as agents on a fleet of Windows and Linux hosts would send them.
 //!
 //! The same seed gives the same bytes. Processes live in trees: each has a parent that was started before on the same
 //! host, does things, and ends. Sizes, shares of kinds and the repetition of values are about those of collected logs:
@@ -117,6 +117,10 @@ pub struct Stream {
     random: Random,
     hosts: Vec<Host>,
     made: u64,
+    /// One attack in so many events.
+    attack_every: u64,
+    /// The time of events, in milliseconds since the Unix epoch, where it is not theirs by number.
+    now: Option<u64>,
     /// The attacks under way: when each connects, and its host and process.
     attacks: Vec<(u64, usize, Process)>,
 }
@@ -152,7 +156,19 @@ impl Stream {
             host
         };
         let hosts = (0..hosts.max(1)).map(|number| host(number, &mut random)).collect();
-        Self { random, hosts, made: 0, attacks: Vec::new() }
+        Self { random, hosts, made: 0, attack_every: ATTACK_EVERY, now: None, attacks: Vec::new() }
+    }
+
+    /// The same with an attack in every so many events, at least six.
+    pub fn with_attacks(mut self, every: u64) -> Self {
+        self.attack_every = every.max(ATTACK_LAG + 1);
+        self
+    }
+
+    /// The next event as it happens at a time, in milliseconds since the Unix epoch.
+    pub fn at(&mut self, milliseconds: u64) -> Value {
+        self.now = Some(milliseconds);
+        self.event()
     }
 
     /// How many attacks are whole in the first `events` events.
@@ -162,7 +178,7 @@ impl Stream {
 
     fn event(&mut self) -> Value {
         self.made += 1;
-        if self.made.is_multiple_of(ATTACK_EVERY) {
+        if self.made.is_multiple_of(self.attack_every) {
             return self.attack();
         }
         if let Some(at) = self.attacks.iter().position(|(due, ..)| *due == self.made) {
@@ -314,9 +330,10 @@ impl Stream {
     }
 
     fn common(&mut self, host: usize, process: &Process, category: &str, kind: &str, dataset: &str) -> Value {
-        let Self { random, hosts, made, .. } = self;
+        let Self { random, hosts, made, now, .. } = self;
         let of = &hosts[host];
-        let time = date(START + *made * 7 + random.range(0, 7));
+        let by_number = START + *made * 7 + random.range(0, 7);
+        let time = date(now.unwrap_or(by_number));
         let os = match of.windows {
             true => {
                 json!({"type": "windows", "family": "windows", "name": "Windows", "platform": "windows", "version": "10.0.19045", "full": "Windows 10 Enterprise 22H2", "kernel": "22H2 (10.0.19045.4046)"})

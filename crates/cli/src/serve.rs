@@ -1,0 +1,175 @@
+//! `eqlipse serve`, and what goes with it: `config`, `store`, `backfill`.
+
+use std::time::Duration;
+
+use eqlipse_control::ExecutionStatus;
+use eqlipse_events::Window;
+use eqlipse_rules::RuleLoad;
+use eqlipse_server::config::{Config, Time};
+use eqlipse_server::{Offline, ServeError};
+use eqlipse_store::TimeRange;
+use jiff::Timestamp;
+
+use crate::args::{BackfillArgs, ConfigArgs, ConfigCommand, ConfigSource, ServeArgs, StoreArgs, StoreCommand};
+use crate::date::{Edge, parse};
+use crate::exit::{CliError, Exit};
+use crate::output::{Messages, Output};
+use crate::text::{byte_size, counted, grouped, shown};
+
+/// How often rules run in a demonstration.
+const DEMO_TICK: Duration = Duration::from_secs(1);
+
+fn failed(error: &ServeError) -> CliError {
+    CliError::Run(error.to_string())
+}
+
+/// The settings from file and environment.
+fn settings(source: &ConfigSource) -> Result<Config, CliError> {
+    // A variable that is no text is none of ours.
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut config =
+        Config::load(source.config.as_deref(), variables).map_err(|error| CliError::Usage(error.to_string()))?;
+    if let Some(data) = &source.data {
+        config.server.data.clone_from(data);
+    }
+    Ok(config)
+}
+
+/// Runs the service until it is told to end.
+pub fn serve(args: &ServeArgs) -> Result<Exit, CliError> {
+    let mut config = settings(&args.config)?;
+    config.server.listen = args.listen.unwrap_or(config.server.listen);
+    config.server.insecure |= args.insecure;
+    config.rules.paths.extend(args.rules.iter().cloned());
+    if let Some(tick) = &args.tick {
+        let tick: Time = tick.parse().map_err(|error| CliError::Usage(format!("invalid value for '--tick': {error}")))?;
+        config.schedule.tick = Some(tick);
+    }
+    if args.demo && config.schedule.tick.is_none() {
+        config.schedule.tick = Some(Time(DEMO_TICK));
+    }
+    eqlipse_server::log_to_stderr(&config).map_err(|error| failed(&error))?;
+    let RuleLoad { rules: bundled, .. } = crate::bundled::bundled();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::Run(format!("no threads for the service: {error}")))?;
+    let served = runtime.block_on(eqlipse_server::serve(config, bundled, args.demo, eqlipse_server::terminated()));
+    served.map_err(|error| failed(&error))?;
+    Ok(Exit::Done)
+}
+
+/// Writes or checks settings.
+pub fn config(args: &ConfigArgs, messages: Messages) -> Result<Exit, CliError> {
+    match &args.command {
+        ConfigCommand::Init => {
+            let mut output = Output::open(None)?;
+            output.write(|out| out.write_all(Config::example().as_bytes()))?;
+            output.finish()?;
+        }
+        ConfigCommand::Check(source) => {
+            let config = settings(source)?;
+            messages.note(&format!("in order; it would listen on {}", config.server.listen));
+            messages.note(&format!("and keep its data in {}", shown(&config.server.data.display().to_string())));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Looks after stored events.
+pub fn store(args: &StoreArgs, messages: Messages) -> Result<Exit, CliError> {
+    let (StoreCommand::Stats(source)
+    | StoreCommand::Check(source)
+    | StoreCommand::Export(source)
+    | StoreCommand::Prune(source)) = &args.command;
+    let offline = Offline::open(&settings(source)?).map_err(|error| failed(&error))?;
+    for path in offline.recovered.quarantined.iter().chain(&offline.recovered.missing) {
+        messages.error(&format!("damaged or missing: {}", shown(&path.display().to_string())));
+    }
+    let done = match &args.command {
+        StoreCommand::Stats(_) => stats(&offline),
+        StoreCommand::Check(_) => check(&offline, messages),
+        StoreCommand::Export(_) => export(&offline),
+        StoreCommand::Prune(_) => prune(&offline, messages),
+    };
+    offline.close().map_err(|error| failed(&error))?;
+    done
+}
+
+fn stats(offline: &Offline) -> Result<Exit, CliError> {
+    let stats = offline.store.stats();
+    let events = stats.recent_events + stats.segment_events;
+    let lines = [
+        ("events", grouped(events)),
+        ("data streams", grouped(stats.data_streams)),
+        ("segments", grouped(stats.segments)),
+        ("bytes of segments", byte_size(stats.segment_bytes)),
+        ("events in the log", grouped(stats.recent_events)),
+        ("bytes of the log", byte_size(stats.log_bytes)),
+    ];
+    let mut output = Output::open(None)?;
+    output.write(|out| lines.iter().try_for_each(|(name, value)| writeln!(out, "{name:<18} {value:>12}")))?;
+    output.finish()?;
+    Ok(Exit::Done)
+}
+
+fn check(offline: &Offline, messages: Messages) -> Result<Exit, CliError> {
+    let report = offline.store.check();
+    for problem in &report.problems {
+        messages.error(&shown(&problem.to_string()));
+    }
+    messages.note(&format!("{}, {} damaged", counted(report.segments, "segment"), report.problems.len()));
+    let is_sound = report.problems.is_empty() && offline.recovered.missing.is_empty();
+    Ok(if is_sound { Exit::Done } else { Exit::Failed })
+}
+
+fn export(offline: &Offline) -> Result<Exit, CliError> {
+    let snapshot = offline.store.snapshot();
+    let mut output = Output::open(None)?;
+    for part in snapshot.parts(&TimeRange { timestamp: Window::default(), ingested: Window::default() }) {
+        for row in 0..part.rows() {
+            let mut hit = part.hit(row).map_err(|error| CliError::Run(error.to_string()))?;
+            hit.push(b'\n');
+            output.write(|out| out.write_all(&hit))?;
+        }
+    }
+    output.finish()?;
+    Ok(Exit::Done)
+}
+
+fn prune(offline: &Offline, messages: Messages) -> Result<Exit, CliError> {
+    let pruned = offline.store.prune(eqlipse_server::now()).map_err(|error| CliError::Run(error.to_string()))?;
+    messages.note(&format!("{} removed", counted(pruned, "segment")));
+    Ok(Exit::Done)
+}
+
+/// Runs rules over the past.
+pub fn backfill(args: &BackfillArgs, messages: Messages) -> Result<Exit, CliError> {
+    let now = Timestamp::now();
+    let time = |option, text: &str, edge| parse(text, now, edge).map_err(|error| CliError::Time { option, error });
+    let (from, to) = (time("--from", &args.from, Edge::First)?, time("--to", &args.to, Edge::Last)?);
+    if from > to {
+        return Err(CliError::Usage("--from is later than --to".to_owned()));
+    }
+    let offline = Offline::open(&settings(&args.config)?).map_err(|error| failed(&error))?;
+    let rules = match args.rule.is_empty() {
+        false => args.rule.clone(),
+        true => {
+            let rules = offline.control.rules().map_err(|error| CliError::Run(error.to_string()))?;
+            let runs = rules.iter().filter(|rule| rule.enabled && rule.rule.eql().is_some());
+            runs.map(|rule| rule.rule.rule_id.clone()).collect()
+        }
+    };
+    let (mut windows, mut alerts, mut capped) = (0, 0, 0);
+    for rule in &rules {
+        let executions = offline.backfill(rule, from, to).map_err(|error| CliError::Run(format!("{rule}: {error}")))?;
+        windows += executions.len() as u64;
+        alerts += executions.iter().map(|execution| execution.new_alerts).sum::<u64>();
+        capped += executions.iter().filter(|execution| execution.status != ExecutionStatus::Succeeded).count() as u64;
+    }
+    offline.close().map_err(|error| failed(&error))?;
+    let (rules, windows) = (counted(rules.len() as u64, "rule"), counted(windows, "window"));
+    messages.note(&format!("{rules} over {windows}: {}", counted(alerts, "new alert")));
+    if capped > 0 {
+        messages.warning(&format!("{} reached the rule's limit of alerts (max_signals)", counted(capped, "window")));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,54 @@
+//! The data folder of a service that is not running: to look after its events, and to run rules over the past.
+
+use eqlipse_control::{Control, Execution, RuleKey};
+use eqlipse_schedule::{ScheduleOptions, Scheduler, SystemClock};
+use eqlipse_store::{RecoveryReport, Store};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::start::{ServeError, store_options};
+
+/// An opened data folder. While it is open, no service can use it.
+pub struct Offline {
+    /// Events.
+    pub store: Store,
+    /// Rules, alerts, ledger.
+    pub control: Control,
+    /// What was found when it was opened.
+    pub recovered: RecoveryReport,
+    scheduler: Scheduler,
+}
+
+impl Offline {
+    /// Opens the data folder that the settings name. It must be there.
+    ///
+    /// # Errors
+    /// If it is not there, cannot be read, or a service uses it.
+    pub fn open(config: &Config) -> Result<Self, ServeError> {
+        let data = &config.server.data;
+        let path = data.join("control.sqlite");
+        std::fs::metadata(&path).map_err(ServeError::io(&path))?;
+        let control = Control::open(&path)?;
+        let active = Scheduler::enabled_rules(&control)?;
+        let (store, recovered) = Store::open(&data.join("events"), store_options(config), active.compiled.clone())?;
+        let options = ScheduleOptions { late_bound: config.schedule.late_bound.0, ..ScheduleOptions::default() };
+        let scheduler = Scheduler::new(store.clone(), control.clone(), active, options, Arc::new(SystemClock))?;
+        Ok(Self { store, control, recovered, scheduler })
+    }
+
+    /// Runs a rule, by its `rule_id`, over the events from one time to another, both in nanoseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// If there is no such rule, it cannot run, or the data cannot be read or written.
+    pub fn backfill(&self, rule_id: &str, from: i64, to: i64) -> Result<Vec<Execution>, ServeError> {
+        Ok(self.scheduler.backfill(&RuleKey::RuleId(rule_id), from, to)?)
+    }
+
+    /// Ends the work in order.
+    ///
+    /// # Errors
+    /// If recent events could not be written to segments: they are in the log.
+    pub fn close(self) -> Result<(), ServeError> {
+        Ok(self.store.close()?)
+    }
+}

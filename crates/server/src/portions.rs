@@ -1,0 +1,166 @@
+//! Events out of files, on their way into the store: in portions, so that a large file is not in memory a second time.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::elastic::{Action, Operation, take};
+use crate::http::Failure;
+use crate::state::App;
+
+/// A portion for the store, in bytes of documents.
+const PORTION_BYTES: usize = 4 << 20;
+/// And in documents.
+const PORTION_DOCUMENTS: usize = 5_000;
+
+/// Where events go.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The data stream of all of them; without it, the one that each names itself.
+    pub(crate) index: Option<String>,
+    /// The data stream of those that name none.
+    pub(crate) fallback: String,
+    /// What the ids of events begin with that have none themselves; their number in the file follows. Without it, the
+    /// store makes ids.
+    pub(crate) ids: Option<String>,
+}
+
+/// What became of events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) stored: u64,
+    pub(crate) conflicts: u64,
+    pub(crate) refused: u64,
+}
+
+impl Counts {
+    /// A file that was taken in part is not to be sent again without knowing so.
+    pub(crate) fn explain(self, failure: Failure) -> Failure {
+        if self.stored == 0 {
+            return failure;
+        }
+        let reason = format!("{failure}; {} events of this upload were stored before", self.stored);
+        match failure {
+            Failure::Overloaded { retry_after, .. } => Failure::Overloaded { reason, retry_after },
+            Failure::Unavailable(_) => Failure::Unavailable(reason),
+            _ => Failure::Internal(reason),
+        }
+    }
+}
+
+/// An event that waits for the rest of its portion.
+struct Waiting {
+    index: String,
+    id: Option<String>,
+    document: Range<usize>,
+}
+
+#[derive(Deserialize)]
+struct Hit<'a> {
+    #[serde(rename = "_index")]
+    index: Option<String>,
+    #[serde(rename = "_id")]
+    id: Option<String>,
+    #[serde(rename = "_source", borrow)]
+    source: &'a RawValue,
+}
+
+/// Takes hits, and sends portions of them to the store.
+pub(crate) struct Portions<'a> {
+    app: &'a App,
+    target: Target,
+    /// When to give up waiting for memory; never without it.
+    until: Option<Instant>,
+    cancelled: &'a AtomicBool,
+    texts: Vec<u8>,
+    waiting: Vec<Waiting>,
+    /// The number of the next event in its file.
+    pub(crate) number: u64,
+    pub(crate) counts: Counts,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl<'a> Portions<'a> {
+    pub(crate) fn new(app: &'a App, target: Target, until: Option<Instant>, cancelled: &'a AtomicBool) -> Self {
+        let (texts, waiting) = (Vec::new(), Vec::new());
+        Self { app, target, until, cancelled, texts, waiting, number: 0, counts: Counts::default(), failure: None }
+    }
+
+    /// Adds an event in the shape of a hit.
+    pub(crate) fn add(&mut self, hit: &[u8]) -> io::Result<()> {
+        let Hit { index, id, source } = serde_json::from_slice(hit)?;
+        let index = self.target.index.clone().or(index).unwrap_or_else(|| self.target.fallback.clone());
+        let number = self.number;
+        let id = id.or_else(|| self.target.ids.as_ref().map(|ids| format!("{ids}-{number}")));
+        self.number += 1;
+        let start = self.texts.len();
+        self.texts.extend_from_slice(source.get().as_bytes());
+        self.waiting.push(Waiting { index, id, document: start..self.texts.len() });
+        match self.texts.len() >= PORTION_BYTES || self.waiting.len() >= PORTION_DOCUMENTS {
+            true => self.send(),
+            false => Ok(()),
+        }
+    }
+
+    /// Sends what waits. On an error, [`Self::failure`] says why.
+    pub(crate) fn send(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let actions: Vec<Action<'_>> = self
+            .waiting
+            .iter()
+            .map(|Waiting { index, id, document }| Action {
+                operation: Operation::Create,
+                index: index.as_str().into(),
+                id: id.clone(),
+                document: &self.texts[document.clone()],
+                unsupported: None,
+            })
+            .collect();
+        let taken = self.take_patiently(&actions);
+        drop(actions);
+        self.texts.clear();
+        self.waiting.clear();
+        match taken {
+            Ok(counts) => {
+                self.counts.stored += counts.stored;
+                self.counts.conflicts += counts.conflicts;
+                self.counts.refused += counts.refused;
+                Ok(())
+            }
+            Err(failure) => {
+                self.failure = Some(failure);
+                Err(io::Error::other("the store takes no events"))
+            }
+        }
+    }
+
+    /// Waits where memory is short for a moment.
+    fn take_patiently(&self, actions: &[Action<'_>]) -> Result<Counts, Failure> {
+        let may_wait = || self.until.is_none_or(|until| Instant::now() < until);
+        loop {
+            match take(self.app, actions) {
+                Ok(outcomes) => {
+                    let mut counts = Counts::default();
+                    for outcome in outcomes {
+                        match outcome {
+                            Ok(_) => counts.stored += 1,
+                            Err(error) if error.is_conflict() => counts.conflicts += 1,
+                            Err(_) => counts.refused += 1,
+                        }
+                    }
+                    return Ok(counts);
+                }
+                Err(Failure::Overloaded { .. }) if may_wait() && !self.cancelled.load(Ordering::Relaxed) => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
