@@ -25,7 +25,7 @@ async fn ready(State(app): State<App>) -> Response {
     if app.stopping.load(Ordering::Relaxed) {
         return not_ready("stopping");
     }
-    match app.blocking(|app| Ok(app.store.stats().problem.is_some())).await {
+    match app.intake(|app| Ok(app.store.stats().problem.is_some())).await {
         Ok(false) => Json(json!({ "status": "ready" })).into_response(),
         Ok(true) => not_ready("the store cannot write events to segments; the log and /metrics say more"),
         Err(failure) => not_ready(&failure.to_string()),

@@ -182,7 +182,7 @@ impl Metrics {
 /// `GET /metrics`
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
     let text = app
-        .blocking(|app| {
+        .intake(|app| {
             app.metrics.observe(&app.store.stats(), app.bodies.used());
             app.metrics.text()
         })

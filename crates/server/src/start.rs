@@ -281,6 +281,7 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
         stash: Stash::default(),
         stopping: AtomicBool::new(false),
         blocking: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
+        intake: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
         config,
     };
     let thread = std::thread::Builder::new().name("eqlipse-schedule".to_owned());

@@ -50,9 +50,11 @@ pub struct Parts {
     pub stopping: AtomicBool,
     /// Blocking work at a time.
     pub(crate) blocking: Arc<Semaphore>,
+    /// The same for what never takes long.
+    pub(crate) intake: Arc<Semaphore>,
 }
 
-/// How many requests do blocking work (store, control) at a time. The others wait in line, each for at most
+/// How many requests do blocking work (store, control) at a time; as many again for what never takes long. The others wait in line, each for at most
 /// `limits.request_time`. More than the cores, as many of them wait for the disk together.
 pub const BLOCKING_REQUESTS: usize = 64;
 
@@ -74,8 +76,28 @@ impl App {
         &self,
         work: impl FnOnce(&App) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        self.run(&self.blocking, work).await
+    }
+
+    /// As [`Self::blocking`], in places of its own, for what never takes long: events that come in, logins, health.
+    /// However many queries run, these go on.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn intake<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.run(&self.intake, work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        work: impl FnOnce(&App) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let closed = |_| Failure::Unavailable("the service is stopping".to_owned());
-        let permit = self.blocking.clone().acquire_owned().await.map_err(closed)?;
+        let permit = places.clone().acquire_owned().await.map_err(closed)?;
         let app = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;

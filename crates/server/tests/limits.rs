@@ -326,3 +326,27 @@ fn metrics_are_openmetrics() {
     assert!(text.contains("eqlipse_store_recent_events 1\n"), "{text}");
     assert!(text.ends_with("# EOF\n"));
 }
+
+#[test]
+fn events_come_in_while_queries_take_all_their_places() {
+    let service = Service::start();
+    let app = service.app().clone();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(std::sync::Mutex::new(wait));
+    for _ in 0..2 * eqlipse_server::state::BLOCKING_REQUESTS {
+        let (app, wait) = (app.clone(), wait.clone());
+        runtime.spawn(async move {
+            let slow = app.blocking(move |_| {
+                // Until the other end is dropped.
+                _ = wait.lock().unwrap().recv();
+                Ok(())
+            });
+            slow.await
+        });
+    }
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(service.post("/_bulk", creates([event("a")])).status, 200);
+    assert_eq!(service.get("/health/ready").status, 200);
+    drop(release);
+}

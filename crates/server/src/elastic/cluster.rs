@@ -130,7 +130,7 @@ async fn xpack(State(app): State<App>) -> Json<Value> {
 
 /// Yellow while the store's background work fails: events are taken, but something needs attention.
 async fn status(app: &App) -> Result<(&'static str, u64), Failure> {
-    let stats = app.blocking(|app| Ok(app.store.stats())).await?;
+    let stats = app.intake(|app| Ok(app.store.stats())).await?;
     Ok((if stats.problem.is_some() { "yellow" } else { "green" }, stats.data_streams))
 }
 

@@ -97,7 +97,7 @@ async fn bulk_response(
     let start = std::time::Instant::now();
     let filter = parameters.filter_path.as_deref().and_then(PathFilter::parse);
     let body = app
-        .blocking(move |app| {
+        .intake(move |app| {
             let actions = bulk::parse(payload.bytes(), index.as_deref())?;
             let outcomes = take(app, &actions)?;
             let items: Vec<Item<'_>> = actions
@@ -425,7 +425,7 @@ async fn one(
     if payload.is_empty() {
         return Err(Failure::Parsing("request body is required".to_owned()));
     }
-    app.blocking(move |app| {
+    app.intake(move |app| {
         let document = payload.bytes();
         let action = Action { operation, index: index.into(), id, document, unsupported: None };
         let mut outcomes = take(app, std::slice::from_ref(&action))?;

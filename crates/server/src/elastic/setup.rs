@@ -132,7 +132,7 @@ fn kept(path: &str, kept: &'static Kept) -> Router<App> {
             _ => Ok(acknowledged()),
         }
     };
-    let one: MethodRouter<App> = get(find).put(store.clone()).post(store).delete(remove);
+    let one: MethodRouter<App> = get(find).put(store).post(store).delete(remove);
     Router::new().route(path, get(all)).route(&format!("{path}/{{name}}"), one)
 }
 

@@ -69,7 +69,7 @@ async fn identify(
         return Err(Failure::LoginLimited { retry_after });
     }
     let name = credentials.name().to_owned();
-    match app.blocking(move |app| credentials.verify(app)).await? {
+    match app.intake(move |app| credentials.verify(app)).await? {
         Some(identity) => {
             app.logins.remember(fingerprint, &identity);
             Ok(identity)

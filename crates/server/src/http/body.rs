@@ -76,7 +76,7 @@ impl FromRequest<App> for Payload {
         if !is_packed {
             return Ok(Self { bytes, _share: reader.share });
         }
-        app.blocking(move |_| unpack(&bytes, limit, reader.share)).await
+        app.intake(move |_| unpack(&bytes, limit, reader.share)).await
     }
 }
 
