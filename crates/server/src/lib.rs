@@ -25,11 +25,12 @@ mod folder;
 mod health;
 pub mod http;
 mod ingest;
+pub mod kibana;
 pub mod metrics;
 mod offline;
 mod portions;
-mod start;
 pub mod search;
+mod start;
 pub mod state;
 
 pub use config::Config;

@@ -186,17 +186,31 @@ fn format(name: &str) -> Result<Format, DslError> {
     Ok(match plain {
         "epoch_millis" => Format::Millis,
         "epoch_second" => Format::Seconds,
-        "date_optional_time" | "date_optional_time_nanos" | "iso8601" | "date" | "date_time" | "date_time_no_millis"
-        | "date_hour_minute_second" | "date_hour_minute_second_millis" | "date_hour_minute_second_fraction"
-        | "date_hour_minute" | "date_hour" | "year" | "year_month" | "year_month_day" => Format::Iso,
+        "date_optional_time"
+        | "date_optional_time_nanos"
+        | "iso8601"
+        | "date"
+        | "date_time"
+        | "date_time_no_millis"
+        | "date_hour_minute_second"
+        | "date_hour_minute_second_millis"
+        | "date_hour_minute_second_fraction"
+        | "date_hour_minute"
+        | "date_hour"
+        | "year"
+        | "year_month"
+        | "year_month_day" => Format::Iso,
         "basic_date" => Format::Pattern(tokens("yyyyMMdd")),
         "basic_date_time_no_millis" => Format::Pattern(tokens("yyyyMMdd'T'HHmmssXXX")),
         "basic_date_time" => Format::Pattern(tokens("yyyyMMdd'T'HHmmss.SSSXXX")),
         _ => {
             let tokens = tokens(name);
-            let bad = tokens.iter().find(|token| matches!(token, Token::Letter(letter, _) if !"yuMdHmsSXZx".contains(*letter)));
+            let bad = tokens
+                .iter()
+                .find(|token| matches!(token, Token::Letter(letter, _) if !"yuMdHmsSXZx".contains(*letter)));
             if bad.is_some() || !tokens.iter().any(|token| matches!(token, Token::Letter(..))) {
-                let reason = format!("Invalid format: [{name}]: only names of formats and the letters yMdHmsSXZ are known");
+                let reason =
+                    format!("Invalid format: [{name}]: only names of formats and the letters yMdHmsSXZ are known");
                 return Err(DslError::argument(reason));
             }
             Format::Pattern(tokens)
@@ -240,7 +254,9 @@ impl Fields {
             None => zone.clone(),
         };
         let [month, day, hour, minute, second, milli] = self.below;
-        let date = |month: i64, day: i64| Date::new(self.year?.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok();
+        let date = |month: i64, day: i64| {
+            Date::new(self.year?.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()
+        };
         let first = date(month.unwrap_or(1), day.unwrap_or(1))?;
         let last = match (month, day) {
             (_, Some(_)) => first,
@@ -253,7 +269,9 @@ impl Fields {
             let time = jiff::civil::Time::new(hour?, minute?, second?, nanos).ok()?;
             zone.moment(date.to_datetime(time))
         };
-        let or = |open: [i64; 4]| [hour.unwrap_or(open[0]), minute.unwrap_or(open[1]), second.unwrap_or(open[2]), milli.unwrap_or(open[3])];
+        let or = |open: [i64; 4]| {
+            [hour.unwrap_or(open[0]), minute.unwrap_or(open[1]), second.unwrap_or(open[2]), milli.unwrap_or(open[3])]
+        };
         Some((at(first, or([0; 4]))?, at(last, or([23, 59, 59, 999]))?))
     }
 }
@@ -290,7 +308,10 @@ fn iso(text: &str, zone: &Zone) -> Option<Span> {
     fields.year = Some(year.parse().ok()?);
     let separators = ["-", "-", "T", ":", ":"];
     for (place, separator) in separators.into_iter().enumerate() {
-        let Some(tail) = rest.strip_prefix(separator).or_else(|| rest.strip_prefix(' ').filter(|_| separator == "T")) else { break };
+        let Some(tail) = rest.strip_prefix(separator).or_else(|| rest.strip_prefix(' ').filter(|_| separator == "T"))
+        else {
+            break;
+        };
         // `2026-01-01T` alone is a day.
         if tail.is_empty() && separator == "T" {
             rest = tail;
@@ -366,7 +387,9 @@ pub fn formatted(millis: i64, format: Option<&DateFormat>, zone: &Zone) -> Strin
         Format::Millis => millis.to_string(),
         Format::Seconds => millis.div_euclid(1000).to_string(),
         Format::Iso => zoned_iso(millis, zone),
-        Format::Pattern(tokens) => zone.civil(millis).map_or_else(|| millis.to_string(), |civil| write(tokens, civil, millis, zone)),
+        Format::Pattern(tokens) => {
+            zone.civil(millis).map_or_else(|| millis.to_string(), |civil| write(tokens, civil, millis, zone))
+        }
     }
 }
 
@@ -469,7 +492,10 @@ mod tests {
     fn formats_by_name_and_by_pattern() {
         assert_eq!(moment("31/12/2025", "dd/MM/yyyy", "Z", Rounding::Up), "2025-12-31T23:59:59.999Z");
         assert_eq!(moment("20251231", "basic_date", "Z", Rounding::Down), "2025-12-31T00:00:00.000Z");
-        assert_eq!(moment("2025-12-31 10:11:12", "yyyy-MM-dd HH:mm:ss", "Z", Rounding::Down), "2025-12-31T10:11:12.000Z");
+        assert_eq!(
+            moment("2025-12-31 10:11:12", "yyyy-MM-dd HH:mm:ss", "Z", Rounding::Down),
+            "2025-12-31T10:11:12.000Z"
+        );
         assert_eq!(moment("1000", "epoch_second", "Z", Rounding::Down), "1970-01-01T00:16:40.000Z");
         assert!(DateFormat::parse("EEE").is_err() && DateFormat::parse("").is_err());
         let format = DateFormat::parse("yyyy-MM-dd'T'HH:mm").unwrap();

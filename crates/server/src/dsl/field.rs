@@ -160,7 +160,9 @@ impl Field {
             return true;
         }
         let parent = self.parent.filter(|_| !seen).and_then(|length| self.name.get(..length));
-        parent.is_some_and(|parent| find(document.source, parent, &mut |value| leaves(value, MAX_DEPTH, &mut |value| test(value))))
+        parent.is_some_and(|parent| {
+            find(document.source, parent, &mut |value| leaves(value, MAX_DEPTH, &mut |value| test(value)))
+        })
     }
 
     /// All its values, in the order of the document.
@@ -197,9 +199,7 @@ pub fn find<'v>(map: &'v Map<String, Value>, name: &str, visit: &mut dyn FnMut(&
 fn find_below<'v>(value: &'v Value, name: &str, depth: usize, visit: &mut dyn FnMut(&'v Value) -> bool) -> bool {
     match value {
         Value::Object(map) => find(map, name, visit),
-        Value::Array(values) if depth > 0 => {
-            values.iter().any(|value| find_below(value, name, depth - 1, visit))
-        }
+        Value::Array(values) if depth > 0 => values.iter().any(|value| find_below(value, name, depth - 1, visit)),
         _ => false,
     }
 }
@@ -248,18 +248,26 @@ pub fn json(value: RawValue<'_>) -> Value {
 
 /// Visits every leaf of a document with its dotted name. Stops at the first for which `visit` says yes.
 pub fn any_leaf(source: &Map<String, Value>, visit: &mut dyn FnMut(&str, RawValue<'_>) -> bool) -> bool {
-    fn below(value: &Value, name: &mut String, depth: usize, visit: &mut dyn FnMut(&str, RawValue<'_>) -> bool) -> bool {
+    fn below(
+        value: &Value,
+        name: &mut String,
+        depth: usize,
+        visit: &mut dyn FnMut(&str, RawValue<'_>) -> bool,
+    ) -> bool {
         match value {
-            Value::Object(map) => depth > 0 && map.iter().any(|(key, value)| {
-                let length = name.len();
-                if length > 0 {
-                    name.push('.');
-                }
-                name.push_str(key);
-                let found = below(value, name, depth - 1, visit);
-                name.truncate(length);
-                found
-            }),
+            Value::Object(map) => {
+                depth > 0
+                    && map.iter().any(|(key, value)| {
+                        let length = name.len();
+                        if length > 0 {
+                            name.push('.');
+                        }
+                        name.push_str(key);
+                        let found = below(value, name, depth - 1, visit);
+                        name.truncate(length);
+                        found
+                    })
+            }
             Value::Array(values) => depth > 0 && values.iter().any(|value| below(value, name, depth - 1, visit)),
             value => raw(value).is_some_and(|value| visit(name, value)),
         }
@@ -421,9 +429,13 @@ mod tests {
 
     #[test]
     fn what_is_empty_does_not_exist() {
-        let source = json!({ "a": null, "b": [], "c": [null], "d": {}, "e": { "f": null }, "g": "", "h": { "i": [0] } });
+        let source =
+            json!({ "a": null, "b": [], "c": [null], "d": {}, "e": { "f": null }, "g": "", "h": { "i": [0] } });
         let document = Document { index: "i", id: "1", source: source.as_object().unwrap() };
-        let exists: Vec<&str> = ["a", "b", "c", "d", "e", "g", "h", "h.i"].into_iter().filter(|name| Field::new(name).exists(&document)).collect();
+        let exists: Vec<&str> = ["a", "b", "c", "d", "e", "g", "h", "h.i"]
+            .into_iter()
+            .filter(|name| Field::new(name).exists(&document))
+            .collect();
         assert_eq!(exists, ["g", "h", "h.i"]);
     }
 

@@ -56,7 +56,13 @@ pub(super) fn scalar(value: &Value, query: &str) -> Result<String, DslError> {
 }
 
 fn number(field: &Field, text: &str) -> Result<Number, DslError> {
-    let bad = || DslError::shard(format!("failed to create query for field [{}]: For input string: \"{}\"", field.name(), shown(text)));
+    let bad = || {
+        DslError::shard(format!(
+            "failed to create query for field [{}]: For input string: \"{}\"",
+            field.name(),
+            shown(text)
+        ))
+    };
     Number::parse(text).ok_or_else(bad)
 }
 
@@ -102,19 +108,25 @@ impl OneOf {
                 Self::Numbers(numbers)
             }
             Kind::Boolean => {
-                let bad = |text: &str| DslError::shard(format!("Can't parse boolean value [{}], expected [true] or [false]", shown(text)));
+                let bad = |text: &str| {
+                    DslError::shard(format!("Can't parse boolean value [{}], expected [true] or [false]", shown(text)))
+                };
                 let truths = texts.iter().map(|text| truth(RawValue::Str(text)).ok_or_else(|| bad(text)));
                 let truths = truths.collect::<Result<Vec<_>, _>>()?;
                 Self::Truth { yes: truths.contains(&true), no: truths.contains(&false) }
             }
             Kind::Date => {
                 let format = DateFormat::default();
-                let span = |value: &&Value| Ok((format.moment(value, clock, Rounding::Down)?, format.moment(value, clock, Rounding::Up)?));
+                let span = |value: &&Value| {
+                    Ok((format.moment(value, clock, Rounding::Down)?, format.moment(value, clock, Rounding::Up)?))
+                };
                 Self::Dates(values.iter().map(span).collect::<Result<_, DslError>>()?)
             }
             Kind::Ip => {
                 let bad = |text: &str| DslError::shard(format!("'{}' is not an IP string literal.", shown(text)));
-                Self::Addresses(texts.iter().map(|text| block(text).ok_or_else(|| bad(text))).collect::<Result<_, _>>()?)
+                Self::Addresses(
+                    texts.iter().map(|text| block(text).ok_or_else(|| bad(text))).collect::<Result<_, _>>()?,
+                )
             }
             Kind::Dynamic => {
                 let mut numbers: Vec<Number> = texts.iter().filter_map(|text| Number::parse(text)).collect();
@@ -133,7 +145,9 @@ impl OneOf {
             Self::Words(wanted) => text_of(value, |text| words(text).iter().any(|word| wanted.contains(word))),
             Self::Numbers(numbers) => has(numbers),
             Self::Truth { yes, no } => truth(value).is_some_and(|is| if is { *yes } else { *no }),
-            Self::Dates(spans) => millis(value).is_some_and(|time| spans.iter().any(|(first, last)| (*first..=*last).contains(&time))),
+            Self::Dates(spans) => {
+                millis(value).is_some_and(|time| spans.iter().any(|(first, last)| (*first..=*last).contains(&time)))
+            }
             Self::Addresses(blocks) => address(value).is_some_and(|address| {
                 let bits = address_bits(address);
                 blocks.iter().any(|(first, last)| (*first..=*last).contains(&bits))
@@ -233,12 +247,18 @@ impl Between {
     ///
     /// # Errors
     /// If a bound does not fit the type.
-    pub fn new(field: &Field, ends: &Ends<Value>, format: Option<&DateFormat>, clock: &Clock) -> Result<Self, DslError> {
+    pub fn new(
+        field: &Field,
+        ends: &Ends<Value>,
+        format: Option<&DateFormat>,
+        clock: &Clock,
+    ) -> Result<Self, DslError> {
         for bound in [&ends.low, &ends.high].into_iter().flatten() {
             scalar(&bound.value, "range")?;
         }
         let text = |value: &Value| scalar(value, "range").unwrap_or_default();
-        let texts = || ends.try_map(|value, _| Some(text(value).into_boxed_str())).unwrap_or(Ends { low: None, high: None });
+        let texts =
+            || ends.try_map(|value, _| Some(text(value).into_boxed_str())).unwrap_or(Ends { low: None, high: None });
         let numbers = || ends.try_map(|value, _| Number::parse(&text(value)));
         let default = DateFormat::default();
         let format = format.unwrap_or(&default);
@@ -255,12 +275,17 @@ impl Between {
             }
             Kind::Ip => {
                 let bits = ends.try_map(|value, _| parse_address(&text(value)).map(address_bits));
-                let bad = || DslError::shard(format!("a bound of field [{}] is not an IP string literal.", field.name()));
+                let bad =
+                    || DslError::shard(format!("a bound of field [{}] is not an IP string literal.", field.name()));
                 Self::Addresses(bits.ok_or_else(bad)?)
             }
-            Kind::Version => Self::Versions(ends.try_map(|value, _| Some(Version::new(&text(value)))).unwrap_or(Ends { low: None, high: None })),
+            Kind::Version => Self::Versions(
+                ends.try_map(|value, _| Some(Version::new(&text(value)))).unwrap_or(Ends { low: None, high: None }),
+            ),
             Kind::Keyword | Kind::Caseless | Kind::Text => Self::Texts(texts()),
-            Kind::Dynamic => Self::Dynamic { numbers: numbers(), dates: dates(ends, format, clock).ok(), texts: texts() },
+            Kind::Dynamic => {
+                Self::Dynamic { numbers: numbers(), dates: dates(ends, format, clock).ok(), texts: texts() }
+            }
         })
     }
 
@@ -311,9 +336,11 @@ impl Version {
     /// Reads a version.
     pub fn new(text: &str) -> Self {
         let main = text.split('+').next().unwrap_or_default();
-        let (numbers, preview) = main.split_once('-').map_or((main, None), |(numbers, preview)| (numbers, Some(preview)));
+        let (numbers, preview) =
+            main.split_once('-').map_or((main, None), |(numbers, preview)| (numbers, Some(preview)));
         let parsed = numbers.split('.').map(|part| part.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
-        let identifier = |part: &str| part.parse().map_or_else(|_| Identifier::Text(part.to_owned()), Identifier::Number);
+        let identifier =
+            |part: &str| part.parse().map_or_else(|_| Identifier::Text(part.to_owned()), Identifier::Number);
         Self {
             is_other: parsed.is_none(),
             numbers: parsed.unwrap_or_default(),
@@ -356,9 +383,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let error = |field: &str, wanted: Value| OneOf::new(&Field::new(field), &[&wanted], false, &clock()).unwrap_err().reason;
+        let error = |field: &str, wanted: Value| {
+            OneOf::new(&Field::new(field), &[&wanted], false, &clock()).unwrap_err().reason
+        };
         assert_eq!(error("source.ip", json!("nowhere")), "'nowhere' is not an IP string literal.");
-        assert_eq!(error("process.pid", json!("x")), "failed to create query for field [process.pid]: For input string: \"x\"");
+        assert_eq!(
+            error("process.pid", json!("x")),
+            "failed to create query for field [process.pid]: For input string: \"x\""
+        );
         assert_eq!(error("process.name", json!(null)), "value cannot be null");
         assert!(error("source.ip", json!("10.0.0.0/33")).contains("IP string literal"));
     }

@@ -24,12 +24,12 @@ mod words;
 pub use aggs::{Aggregations, Collector, MAX_AGGREGATION_BYTES, MAX_BUCKETS, Memory};
 pub use date::{Clock, DateFormat, Zone, iso_text};
 pub use error::{DslError, DslErrorKind};
-pub use field::{Document, Field, Kind, any_leaf, find};
+pub use field::{Document, Field, Kind, any_leaf, find, json};
+pub(crate) use parse::{count, did_you_mean, flag};
 pub use pattern::Pattern;
 pub use query::Query;
 pub use show::{FieldsToShow, SourceFilter};
 pub use sort::{Key, Sort};
-pub(crate) use parse::{count, did_you_mean, flag};
 
 /// How deep queries and aggregations may be nested.
 pub const MAX_DEPTH: usize = 30;

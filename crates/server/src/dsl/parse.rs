@@ -14,8 +14,24 @@ use super::{DslError, MAX_CLAUSES, MAX_DEPTH};
 
 /// All queries that are known.
 const NAMES: [&str; 18] = [
-    "bool", "constant_score", "dis_max", "exists", "ids", "match", "match_all", "match_bool_prefix", "match_none",
-    "match_phrase", "match_phrase_prefix", "multi_match", "nested", "prefix", "range", "regexp", "term", "terms",
+    "bool",
+    "constant_score",
+    "dis_max",
+    "exists",
+    "ids",
+    "match",
+    "match_all",
+    "match_bool_prefix",
+    "match_none",
+    "match_phrase",
+    "match_phrase_prefix",
+    "multi_match",
+    "nested",
+    "prefix",
+    "range",
+    "regexp",
+    "term",
+    "terms",
 ];
 
 /// Parameters that change scores or names only, which no query has here.
@@ -100,14 +116,18 @@ pub(crate) fn flag(value: &Value, name: &str) -> Result<bool, DslError> {
         Value::Bool(is) => Ok(*is),
         Value::String(text) if text == "true" => Ok(true),
         Value::String(text) if text == "false" => Ok(false),
-        other => Err(DslError::parsing(format!("Failed to parse value [{other}] for [{name}] as only [true] or [false] are allowed."))),
+        other => Err(DslError::parsing(format!(
+            "Failed to parse value [{other}] for [{name}] as only [true] or [false] are allowed."
+        ))),
     }
 }
 
 /// A whole number that is not negative, also as text.
 pub(crate) fn count(value: &Value, name: &str) -> Result<usize, DslError> {
     let number = match value {
-        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64)),
+        Value::Number(number) => {
+            number.as_u64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64))
+        }
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
@@ -118,19 +138,26 @@ pub(crate) fn count(value: &Value, name: &str) -> Result<usize, DslError> {
 impl Parser {
     fn query(&mut self, value: &Value, depth: usize) -> Result<Query, DslError> {
         if depth > MAX_DEPTH {
-            let reason = format!("The nested depth of the query exceeds the maximum nested depth for queries set in [indices.query.bool.max_nested_depth] ({MAX_DEPTH})");
+            let reason = format!(
+                "The nested depth of the query exceeds the maximum nested depth for queries set in [indices.query.bool.max_nested_depth] ({MAX_DEPTH})"
+            );
             return Err(DslError::argument(reason));
         }
         self.count(1)?;
         let Some(map) = value.as_object() else {
-            return Err(DslError::parsing(format!("[_na] query malformed, must start with start_object, found [{}]", kind_of(value))));
+            return Err(DslError::parsing(format!(
+                "[_na] query malformed, must start with start_object, found [{}]",
+                kind_of(value)
+            )));
         };
         let mut entries = map.iter();
         let Some((name, body)) = entries.next() else {
             return Err(DslError::argument("query malformed, empty clause found"));
         };
         if let Some((other, _)) = entries.next() {
-            return Err(DslError::parsing(format!("[{name}] malformed query, expected [END_OBJECT] but found [FIELD_NAME] ([{other}])")));
+            return Err(DslError::parsing(format!(
+                "[{name}] malformed query, expected [END_OBJECT] but found [FIELD_NAME] ([{other}])"
+            )));
         }
         match name.as_str() {
             "match_all" | "match_none" => {
@@ -150,7 +177,9 @@ impl Parser {
             "range" => self.range(object(body, name)?),
             "exists" => exists(object(body, name)?),
             "wildcard" | "prefix" | "regexp" => pattern(object(body, name)?, name),
-            "match" | "match_phrase" | "match_phrase_prefix" | "match_bool_prefix" => self.text(object(body, name)?, name),
+            "match" | "match_phrase" | "match_phrase_prefix" | "match_bool_prefix" => {
+                self.text(object(body, name)?, name)
+            }
             "multi_match" => self.multi_match(object(body, name)?),
             "ids" => self.ids(object(body, name)?),
             name => Err(DslError::parsing(format!("unknown query [{name}]{}", did_you_mean(name, &NAMES)))),
@@ -160,7 +189,9 @@ impl Parser {
     fn count(&mut self, clauses: usize) -> Result<(), DslError> {
         self.clauses += clauses;
         if self.clauses > MAX_CLAUSES {
-            return Err(DslError::argument(format!("The query has more than {MAX_CLAUSES} clauses and terms (index.max_terms_count)")));
+            return Err(DslError::argument(format!(
+                "The query has more than {MAX_CLAUSES} clauses and terms (index.max_terms_count)"
+            )));
         }
         Ok(())
     }
@@ -198,18 +229,31 @@ impl Parser {
     }
 
     /// A query in another, at `inner`.
-    fn wrapped(&mut self, body: &Map<String, Value>, name: &str, inner: &str, known: &[&str], depth: usize) -> Result<Query, DslError> {
-        let unknown = body.keys().find(|key| *key != inner && !WITHOUT_EFFECT.contains(&key.as_str()) && !known.contains(&key.as_str()));
+    fn wrapped(
+        &mut self,
+        body: &Map<String, Value>,
+        name: &str,
+        inner: &str,
+        known: &[&str],
+        depth: usize,
+    ) -> Result<Query, DslError> {
+        let unknown = body
+            .keys()
+            .find(|key| *key != inner && !WITHOUT_EFFECT.contains(&key.as_str()) && !known.contains(&key.as_str()));
         if let Some(key) = unknown {
             return Err(unsupported(name, key));
         }
-        let value = body.get(inner).ok_or_else(|| DslError::parsing(format!("[{name}] requires a '{inner}' element")))?;
+        let value =
+            body.get(inner).ok_or_else(|| DslError::parsing(format!("[{name}] requires a '{inner}' element")))?;
         self.query(value, depth + 1)
     }
 
     fn nested(&mut self, body: &Map<String, Value>, depth: usize) -> Result<Query, DslError> {
         let query = self.wrapped(body, "nested", "query", &["path", "score_mode", "ignore_unmapped"], depth)?;
-        let path = body.get("path").and_then(Value::as_str).ok_or_else(|| DslError::parsing("[nested] requires 'path' field"))?;
+        let path = body
+            .get("path")
+            .and_then(Value::as_str)
+            .ok_or_else(|| DslError::parsing("[nested] requires 'path' field"))?;
         Ok(Query::Nested(path.to_owned(), Box::new(query)))
     }
 
@@ -218,7 +262,9 @@ impl Parser {
         if let Some(key) = unknown {
             return Err(unsupported("dis_max", key));
         }
-        let queries = body.get("queries").ok_or_else(|| DslError::parsing("[dis_max] requires 'queries' field with at least one clause"))?;
+        let queries = body
+            .get("queries")
+            .ok_or_else(|| DslError::parsing("[dis_max] requires 'queries' field with at least one clause"))?;
         self.several(queries, depth).map(Query::Any)
     }
 
@@ -234,7 +280,9 @@ impl Parser {
         let (name, value) = one_field(body, "terms")?;
         let values = match value {
             Value::Array(values) => values,
-            Value::Object(_) => return Err(DslError::parsing("[terms] query: lookup of terms in another document is not supported")),
+            Value::Object(_) => {
+                return Err(DslError::parsing("[terms] query: lookup of terms in another document is not supported"));
+            }
             _ => return Err(unsupported("terms", name)),
         };
         if values.is_empty() {
@@ -288,8 +336,17 @@ impl Parser {
     fn text(&mut self, body: &Map<String, Value>, query: &str) -> Result<Query, DslError> {
         let (name, value) = one_field(body, query)?;
         let known = [
-            "operator", "minimum_should_match", "slop", "lenient", "zero_terms_query", "fuzziness", "analyzer", "max_expansions",
-            "auto_generate_synonyms_phrase_query", "prefix_length", "fuzzy_transpositions",
+            "operator",
+            "minimum_should_match",
+            "slop",
+            "lenient",
+            "zero_terms_query",
+            "fuzziness",
+            "analyzer",
+            "max_expansions",
+            "auto_generate_synonyms_phrase_query",
+            "prefix_length",
+            "fuzzy_transpositions",
         ];
         let said = said(value, query, &["query"], &known)?;
         self.text_query(name, &said, query)
@@ -339,7 +396,11 @@ impl Parser {
             "phrase" => "match_phrase",
             "phrase_prefix" => "match_phrase_prefix",
             "bool_prefix" => "match_bool_prefix",
-            kind => return Err(DslError::parsing(format!("failed to parse [multi_match] query type [{kind}]. unknown type."))),
+            kind => {
+                return Err(DslError::parsing(format!(
+                    "failed to parse [multi_match] query type [{kind}]. unknown type."
+                )));
+            }
         };
         let value = text.ok_or_else(|| DslError::parsing("No text specified for multi_match query"))?;
         let said = Said { value, options };
@@ -348,7 +409,8 @@ impl Parser {
         }
         self.count(fields.len())?;
         let (patterns, plain): (Vec<String>, Vec<String>) = fields.into_iter().partition(|name| name.contains('*'));
-        let mut queries = plain.iter().map(|name| self.text_query(name, &said, query)).collect::<Result<Vec<_>, _>>()?;
+        let mut queries =
+            plain.iter().map(|name| self.text_query(name, &said, query)).collect::<Result<Vec<_>, _>>()?;
         if !patterns.is_empty() {
             let names = patterns.iter().map(|name| Pattern::wildcard(name, false)).collect();
             let any = AnyField { names, text: scalar(value, "multi_match")?, words: wanted_words(&said, query)? };
@@ -361,7 +423,8 @@ impl Parser {
         if let Some(key) = body.keys().find(|key| *key != "values" && !WITHOUT_EFFECT.contains(&key.as_str())) {
             return Err(unsupported("ids", key));
         }
-        let values = body.get("values").ok_or_else(|| DslError::parsing("[ids] requires providing a values array of ids"))?;
+        let values =
+            body.get("values").ok_or_else(|| DslError::parsing("[ids] requires providing a values array of ids"))?;
         let values = match values {
             Value::Array(values) => values.as_slice(),
             value => std::slice::from_ref(value),
@@ -385,7 +448,9 @@ fn names(value: &Value) -> Result<Vec<String>, DslError> {
 }
 
 fn wanted_words(said: &Said<'_>, query: &str) -> Result<Words, DslError> {
-    let fuzziness = said.get("fuzziness").filter(|value| !matches!(value, Value::Null) && **value != Value::from(0) && **value != Value::from("0"));
+    let fuzziness = said
+        .get("fuzziness")
+        .filter(|value| !matches!(value, Value::Null) && **value != Value::from(0) && **value != Value::from("0"));
     if fuzziness.is_some() {
         return Err(DslError::argument(format!("[{query}] query: [fuzziness] is not supported")));
     }
@@ -400,7 +465,12 @@ fn wanted_words(said: &Said<'_>, query: &str) -> Result<Words, DslError> {
         ("and", _) => words.len(),
         ("or", Some(minimum)) => minimum_of(minimum, words.len())?.max(1),
         ("or", None) => 1,
-        (other, _) => return Err(DslError::argument(format!("No enum constant org.elasticsearch.index.query.Operator.{}", other.to_uppercase()))),
+        (other, _) => {
+            return Err(DslError::argument(format!(
+                "No enum constant org.elasticsearch.index.query.Operator.{}",
+                other.to_uppercase()
+            )));
+        }
     };
     Ok(Words { words, order: Order::Anywhere(needed), prefix })
 }

@@ -135,13 +135,24 @@ impl Query {
             Self::ExistsLike(pattern) => any_leaf(document.source, &mut |name, _| pattern.matches(name)),
             Self::Like(field, pattern) => each_text(field, document, &|text| pattern.matches(text)),
             Self::Regexp(field, regex) => each_text(field, document, &|text| regex.matches(text)),
-            Self::Words(field, words) => {
-                field.any(document, &mut |value| text_of(value, |text| words.holds(text)))
-            }
+            Self::Words(field, words) => field.any(document, &mut |value| text_of(value, |text| words.holds(text))),
             Self::Ids(ids) => ids.contains(document.id),
             Self::Any(queries) => queries.iter().any(|query| query.matches(document)),
             Self::AnyField(any) => any.holds(document),
             Self::Nested(path, query) => nested(path, query, document),
+        }
+    }
+
+    /// Whether every document passes.
+    pub fn is_all(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Bool(bool) => {
+                bool.none.is_empty()
+                    && bool.all.iter().all(Self::is_all)
+                    && (bool.needed == 0 || bool.any.iter().all(Self::is_all) && bool.needed <= bool.any.len())
+            }
+            _ => false,
         }
     }
 
@@ -174,7 +185,9 @@ impl Query {
             Self::Range(of, Between::Dates(..)) => of.name() == field,
             Self::Bool(bool) => {
                 let single = bool.any.is_empty() || (bool.any.len() == 1 && bool.needed == 1);
-                single && bool.none.is_empty() && bool.all.iter().chain(&bool.any).all(|query| query.is_only_times(field))
+                single
+                    && bool.none.is_empty()
+                    && bool.all.iter().chain(&bool.any).all(|query| query.is_only_times(field))
             }
             _ => false,
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use eqlipse_batch::RawValue;
 use serde_json::{Map, Value};
 
+use super::DslError;
 use super::date::{DateFormat, Zone, formatted};
 use super::field::{Document, Field, Kind, any_leaf, json, millis};
 use super::pattern::Pattern;
-use super::DslError;
 
 /// `_source`: all, nothing, or a selection.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,7 +30,11 @@ fn patterns(value: &Value, name: &str) -> Result<Vec<Pattern>, DslError> {
     });
     let texts = texts.collect::<Result<Vec<_>, _>>()?;
     // A name stands for all below it too.
-    Ok(texts.iter().flat_map(|text| [(*text).to_owned(), format!("{text}.*")]).map(|text| Pattern::wildcard(&text, false)).collect())
+    Ok(texts
+        .iter()
+        .flat_map(|text| [(*text).to_owned(), format!("{text}.*")])
+        .map(|text| Pattern::wildcard(&text, false))
+        .collect())
 }
 
 impl SourceFilter {
@@ -41,7 +45,9 @@ impl SourceFilter {
     pub fn parse(value: &Value) -> Result<Self, DslError> {
         match value {
             Value::Bool(shown) => Ok(Self { is_off: !shown, ..Self::default() }),
-            Value::String(text) if text == "true" || text == "false" => Ok(Self { is_off: text == "false", ..Self::default() }),
+            Value::String(text) if text == "true" || text == "false" => {
+                Ok(Self { is_off: text == "false", ..Self::default() })
+            }
             Value::Object(map) => {
                 let mut filter = Self::default();
                 for (key, value) in map {
@@ -59,8 +65,14 @@ impl SourceFilter {
 
     /// The selection of two comma-separated lists, as URLs have them.
     pub fn of_lists(includes: Option<&str>, excludes: Option<&str>) -> Result<Self, DslError> {
-        let list = |text: Option<&str>| Value::Array(text.unwrap_or_default().split(',').filter(|name| !name.is_empty()).map(Value::from).collect());
-        Ok(Self { is_off: false, includes: patterns(&list(includes), "_source")?, excludes: patterns(&list(excludes), "_source")? })
+        let list = |text: Option<&str>| {
+            Value::Array(text.unwrap_or_default().split(',').filter(|name| !name.is_empty()).map(Value::from).collect())
+        };
+        Ok(Self {
+            is_off: false,
+            includes: patterns(&list(includes), "_source")?,
+            excludes: patterns(&list(excludes), "_source")?,
+        })
     }
 
     /// What is shown of a document; `None` for nothing at all.
@@ -126,7 +138,9 @@ impl FieldsToShow {
         let entry = |value: &Value| match value {
             Value::String(name) => Ok((name.clone(), None)),
             Value::Object(map) => {
-                if let Some(key) = map.keys().find(|key| !["field", "format", "include_unmapped"].contains(&key.as_str())) {
+                if let Some(key) =
+                    map.keys().find(|key| !["field", "format", "include_unmapped"].contains(&key.as_str()))
+                {
                     return Err(DslError::parsing(format!("[fields_and_format] unknown field [{key}]")));
                 }
                 let name = map.get("field").and_then(Value::as_str);
@@ -134,7 +148,10 @@ impl FieldsToShow {
                 let format = map.get("format").and_then(Value::as_str).map(DateFormat::parse).transpose()?;
                 Ok((name, format))
             }
-            other => Err(DslError::parsing(format!("[fields] expects names or objects, found [{}]", super::parse::kind_of(other)))),
+            other => Err(DslError::parsing(format!(
+                "[fields] expects names or objects, found [{}]",
+                super::parse::kind_of(other)
+            ))),
         };
         values.iter().map(entry).collect::<Result<_, _>>().map(Self)
     }
@@ -159,7 +176,9 @@ impl FieldsToShow {
                 });
             } else {
                 let field = Field::new(name);
-                field.each(document, &mut |value| values.entry(name.clone()).or_default().push(shown(&field, value, format.as_ref())));
+                field.each(document, &mut |value| {
+                    values.entry(name.clone()).or_default().push(shown(&field, value, format.as_ref()))
+                });
             }
         }
         (!values.is_empty()).then(|| values.into_iter().map(|(name, values)| (name, Value::Array(values))).collect())
@@ -168,7 +187,9 @@ impl FieldsToShow {
 
 fn shown(field: &Field, value: RawValue<'_>, format: Option<&DateFormat>) -> Value {
     match field.kind() {
-        Kind::Date => millis(value).map_or_else(|| json(value), |millis| formatted(millis, format, &Zone::default()).into()),
+        Kind::Date => {
+            millis(value).map_or_else(|| json(value), |millis| formatted(millis, format, &Zone::default()).into())
+        }
         _ => json(value),
     }
 }

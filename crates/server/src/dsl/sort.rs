@@ -5,11 +5,11 @@ use std::cmp::Ordering;
 use eqlipse_batch::RawValue;
 use serde_json::{Map, Value};
 
+use super::DslError;
 use super::date::{Clock, DateFormat, Zone, formatted};
 use super::field::{Document, Field, Kind, Number, address, address_bits, millis, text_of, truth};
 use super::leaf::scalar;
 use super::parse::flag;
-use super::DslError;
 
 /// What a document is ordered by: one value for each key of the sort; `None` where it has none.
 pub type Key = Vec<Option<SortValue>>;
@@ -45,7 +45,9 @@ impl SortValue {
 
     fn json(&self) -> Value {
         match self {
-            Self::Number(Number::Whole(number)) => i64::try_from(*number).map(Value::from).unwrap_or_else(|_| Value::from(*number as f64)),
+            Self::Number(Number::Whole(number)) => {
+                i64::try_from(*number).map(Value::from).unwrap_or_else(|_| Value::from(*number as f64))
+            }
             Self::Number(Number::Real(number)) => (*number).into(),
             Self::Text(text) | Self::Address(_, text) => text.clone().into(),
         }
@@ -107,7 +109,8 @@ impl Sort {
         for value in values {
             match value {
                 Value::String(text) => {
-                    let (name, order) = text.split_once(':').map_or((text.as_str(), None), |(name, order)| (name, Some(order)));
+                    let (name, order) =
+                        text.split_once(':').map_or((text.as_str(), None), |(name, order)| (name, Some(order)));
                     keys.push(key(name, &order.map_or(Value::Object(Map::new()), Value::from))?);
                 }
                 Value::Object(map) => {
@@ -115,7 +118,11 @@ impl Sort {
                         keys.push(key(name, value)?);
                     }
                 }
-                _ => return Err(DslError::argument("malformed sort format, within the sort array, an object, or an actual string are allowed")),
+                _ => {
+                    return Err(DslError::argument(
+                        "malformed sort format, within the sort array, an object, or an actual string are allowed",
+                    ));
+                }
             }
         }
         if keys.len() > 32 {
@@ -162,15 +169,16 @@ impl Sort {
     /// Which of two documents stands first.
     pub fn compare(&self, a: &Key, b: &Key) -> Ordering {
         let each = self.0.iter().zip(a.iter().zip(b));
-        each.map(|(key, (a, b))| key.compare(a.as_ref(), b.as_ref())).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+        each.map(|(key, (a, b))| key.compare(a.as_ref(), b.as_ref()))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
     }
 
     /// The values of a hit's `sort`.
     pub fn json(&self, key: &Key) -> Value {
         let value = |(sort, value): (&SortKey, &Option<SortValue>)| match (value, &sort.format) {
-            (Some(SortValue::Number(Number::Whole(millis))), Some(format)) => {
-                i64::try_from(*millis).map_or(Value::Null, |millis| formatted(millis, Some(format), &Zone::default()).into())
-            }
+            (Some(SortValue::Number(Number::Whole(millis))), Some(format)) => i64::try_from(*millis)
+                .map_or(Value::Null, |millis| formatted(millis, Some(format), &Zone::default()).into()),
             (Some(value), _) => value.json(),
             (None, _) => sort.missing_json(),
         };

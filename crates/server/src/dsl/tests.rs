@@ -102,14 +102,23 @@ fn what_is_unknown_is_named() {
     assert_eq!(error(json!({ "matsch": {} })), "parsing_exception: unknown query [matsch] did you mean [match]?");
     assert_eq!(error(json!({ "geo_shape": {} })), "parsing_exception: unknown query [geo_shape]");
     assert_eq!(error(json!({ "bool": { "musst": [] } })), "parsing_exception: [bool] query does not support [musst]");
-    assert_eq!(error(json!({ "term": "x" })), "parsing_exception: [term] query malformed, no start_object after query name");
+    assert_eq!(
+        error(json!({ "term": "x" })),
+        "parsing_exception: [term] query malformed, no start_object after query name"
+    );
     let two = json!({ "term": { "a": 1, "b": 2 } });
     assert_eq!(error(two), "parsing_exception: [term] query doesn't support multiple fields, found [a] and [b]");
-    assert_eq!(error(json!({ "range": { "a": { "above": 1 } } })), "parsing_exception: [range] query does not support [above]");
+    assert_eq!(
+        error(json!({ "range": { "a": { "above": 1 } } })),
+        "parsing_exception: [range] query does not support [above]"
+    );
     assert_eq!(error(json!({ "exists": {} })), "parsing_exception: [exists] must be provided with a [field]");
     assert_eq!(error(json!({})), "illegal_argument_exception: query malformed, empty clause found");
     let two = json!({ "match_all": {}, "term": {} });
-    assert_eq!(error(two), "parsing_exception: [match_all] malformed query, expected [END_OBJECT] but found [FIELD_NAME] ([term])");
+    assert_eq!(
+        error(two),
+        "parsing_exception: [match_all] malformed query, expected [END_OBJECT] but found [FIELD_NAME] ([term])"
+    );
     let mut deep = json!({ "match_all": {} });
     for _ in 0..40 {
         deep = json!({ "bool": { "must": deep } });
@@ -142,7 +151,10 @@ fn sources_are_filtered() {
     assert_eq!(filtered(json!(true)), Some(source.clone()));
     assert_eq!(filtered(json!("a.b")), Some(json!({ "a": { "b": 1 } })));
     assert_eq!(filtered(json!(["a", "d.e"])), Some(json!({ "a": { "b": 1, "c": 2 }, "d": [{ "e": 1 }] })));
-    assert_eq!(filtered(json!({ "includes": ["*.h", "a.*"], "excludes": ["a.c"] })), Some(json!({ "a": { "b": 1 }, "g.h": 3 })));
+    assert_eq!(
+        filtered(json!({ "includes": ["*.h", "a.*"], "excludes": ["a.c"] })),
+        Some(json!({ "a": { "b": 1 }, "g.h": 3 }))
+    );
     assert!(SourceFilter::parse(&json!({ "only": [] })).is_err());
 }
 
@@ -150,7 +162,8 @@ fn sources_are_filtered() {
 fn fields_are_lists_of_values() {
     let source = json!({ "@timestamp": "2026-07-01T12:00:00.5Z", "process": { "name": "x", "args": ["a", "b"] } });
     let document = Document { index: "i", id: "1", source: source.as_object().unwrap() };
-    let fields = FieldsToShow::parse(&json!(["process.*", { "field": "@timestamp", "format": "epoch_millis" }])).unwrap();
+    let fields =
+        FieldsToShow::parse(&json!(["process.*", { "field": "@timestamp", "format": "epoch_millis" }])).unwrap();
     let shown = fields.of(&document).map(Value::Object);
     let wanted = json!({ "@timestamp": ["1782907200500"], "process.args": ["a", "b"], "process.name": ["x"] });
     assert_eq!(shown, Some(wanted));
@@ -158,12 +171,20 @@ fn fields_are_lists_of_values() {
 
 #[test]
 fn hits_are_sorted() {
-    let documents = [json!({ "process.pid": 3, "host.name": "b" }), json!({ "host.name": "a" }), json!({ "process.pid": [9, 1], "host.name": "a" })];
+    let documents = [
+        json!({ "process.pid": 3, "host.name": "b" }),
+        json!({ "host.name": "a" }),
+        json!({ "process.pid": [9, 1], "host.name": "a" }),
+    ];
     let order = |sort: Value| {
         let sort = Sort::parse(&sort).unwrap();
-        let mut keys: Vec<(usize, Key)> = documents.iter().enumerate().map(|(place, source)| {
-            (place, sort.key(&Document { index: "i", id: "x", source: source.as_object().unwrap() }, place as i64))
-        }).collect();
+        let mut keys: Vec<(usize, Key)> = documents
+            .iter()
+            .enumerate()
+            .map(|(place, source)| {
+                (place, sort.key(&Document { index: "i", id: "x", source: source.as_object().unwrap() }, place as i64))
+            })
+            .collect();
         keys.sort_by(|a, b| sort.compare(&a.1, &b.1));
         let places: Vec<usize> = keys.iter().map(|(place, _)| *place).collect();
         let shown = keys.iter().map(|(_, key)| sort.json(key)).collect::<Vec<_>>();
@@ -177,8 +198,20 @@ fn hits_are_sorted() {
     assert_eq!(order(json!({ "process.pid": { "order": "asc", "missing": "_first" } })).0, [1, 2, 0]);
     assert_eq!(order(json!([{ "process.pid": { "missing": 2 } }])).0, [2, 1, 0]);
     assert_eq!(order(json!(["host.name", { "_doc": "desc" }])), (vec![2, 1, 0], json!([["a", 2], ["a", 1], ["b", 0]])));
-    assert!(Sort::parse(&json!([{ "a": { "direction": "asc" } }])).unwrap_err().reason.contains("[field_sort] unknown field [direction]"));
-    assert!(Sort::parse(&json!(["a"])).unwrap().after(&json!([])).unwrap_err().reason.contains("search_after has 0 value(s) but sort has 1."));
+    assert!(
+        Sort::parse(&json!([{ "a": { "direction": "asc" } }]))
+            .unwrap_err()
+            .reason
+            .contains("[field_sort] unknown field [direction]")
+    );
+    assert!(
+        Sort::parse(&json!(["a"]))
+            .unwrap()
+            .after(&json!([]))
+            .unwrap_err()
+            .reason
+            .contains("search_after has 0 value(s) but sort has 1.")
+    );
 }
 
 fn aggregate(aggs: &Value, documents: &[Value]) -> Value {
@@ -206,28 +239,44 @@ fn sample() -> Vec<Value> {
 
 #[test]
 fn terms_are_counted() {
-    let answer = aggregate(&json!({ "hosts": { "terms": { "field": "host.name" }, "aggs": { "pids": { "sum": { "field": "process.pid" } } } } }), &sample());
+    let answer = aggregate(
+        &json!({ "hosts": { "terms": { "field": "host.name" }, "aggs": { "pids": { "sum": { "field": "process.pid" } } } } }),
+        &sample(),
+    );
     let wanted = json!({ "hosts": { "doc_count_error_upper_bound": 0, "sum_other_doc_count": 0, "buckets": [
         { "key": "a", "doc_count": 2, "pids": { "value": 8.0 } },
         { "key": "b", "doc_count": 1, "pids": { "value": 2.0 } },
     ] } });
     assert_eq!(answer, wanted);
-    let answer = aggregate(&json!({ "hosts": { "terms": { "field": "host.name", "size": 1, "missing": "none", "order": { "_key": "desc" } } } }), &sample());
+    let answer = aggregate(
+        &json!({ "hosts": { "terms": { "field": "host.name", "size": 1, "missing": "none", "order": { "_key": "desc" } } } }),
+        &sample(),
+    );
     assert_eq!(answer["hosts"]["buckets"], json!([{ "key": "none", "doc_count": 1 }]));
     assert_eq!(answer["hosts"]["sum_other_doc_count"], 3);
     let by = json!({ "hosts": { "terms": { "field": "host.name", "order": { "m": "asc" } }, "aggs": { "m": { "max": { "field": "process.pid" } } } } });
     assert_eq!(aggregate(&by, &sample())["hosts"]["buckets"][0]["key"], "b");
-    let ips = aggregate(&json!({ "ips": { "terms": { "field": "source.ip", "order": { "_key": "asc" } } } }), &sample());
-    assert_eq!(ips["ips"]["buckets"], json!([{ "key": "9.0.0.1", "doc_count": 1 }, { "key": "10.0.0.1", "doc_count": 1 }]));
+    let ips =
+        aggregate(&json!({ "ips": { "terms": { "field": "source.ip", "order": { "_key": "asc" } } } }), &sample());
+    assert_eq!(
+        ips["ips"]["buckets"],
+        json!([{ "key": "9.0.0.1", "doc_count": 1 }, { "key": "10.0.0.1", "doc_count": 1 }])
+    );
     let truths = aggregate(&json!({ "ok": { "terms": { "field": "ok" } } }), &sample());
     assert_eq!(truths["ok"]["buckets"][0], json!({ "key": 0, "key_as_string": "false", "doc_count": 1 }));
-    let only = aggregate(&json!({ "h": { "terms": { "field": "host.name", "include": "b.*", "exclude": ["x"] } } }), &sample());
+    let only = aggregate(
+        &json!({ "h": { "terms": { "field": "host.name", "include": "b.*", "exclude": ["x"] } } }),
+        &sample(),
+    );
     assert_eq!(only["h"]["buckets"], json!([{ "key": "b", "doc_count": 1 }]));
 }
 
 #[test]
 fn histograms_have_no_holes() {
-    let answer = aggregate(&json!({ "t": { "date_histogram": { "field": "@timestamp", "fixed_interval": "1h" } } }), &sample()[..3]);
+    let answer = aggregate(
+        &json!({ "t": { "date_histogram": { "field": "@timestamp", "fixed_interval": "1h" } } }),
+        &sample()[..3],
+    );
     let bucket = |time: &str, key: i64, count: u64| json!({ "key_as_string": time, "key": key, "doc_count": count });
     let wanted = json!([
         bucket("2026-07-01T10:00:00.000Z", 1_782_900_000_000, 2),
@@ -237,7 +286,12 @@ fn histograms_have_no_holes() {
     ]);
     assert_eq!(answer["t"]["buckets"], wanted);
     let days = json!({ "t": { "date_histogram": { "field": "@timestamp", "calendar_interval": "day", "format": "yyyy-MM-dd", "min_doc_count": 1 } } });
-    let names: Vec<Value> = aggregate(&days, &sample())["t"]["buckets"].as_array().unwrap().iter().map(|bucket| bucket["key_as_string"].clone()).collect();
+    let names: Vec<Value> = aggregate(&days, &sample())["t"]["buckets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bucket| bucket["key_as_string"].clone())
+        .collect();
     assert_eq!(names, ["2026-07-01", "2026-07-02"]);
     let zone = json!({ "t": { "date_histogram": { "field": "@timestamp", "calendar_interval": "day", "time_zone": "-01:00" } } });
     let buckets = &aggregate(&zone, &sample())["t"]["buckets"];
@@ -247,7 +301,8 @@ fn histograms_have_no_holes() {
     assert_eq!(aggregate(&bounds, &sample())["t"]["buckets"].as_array().unwrap().len(), 4);
     assert_eq!(aggregate(&bounds, &[])["t"]["buckets"].as_array().unwrap().len(), 4);
     let numbers = aggregate(&json!({ "h": { "histogram": { "field": "process.pid", "interval": 2 } } }), &sample());
-    let wanted = json!([{ "key": 0.0, "doc_count": 1 }, { "key": 2.0, "doc_count": 2 }, { "key": 4.0, "doc_count": 1 }]);
+    let wanted =
+        json!([{ "key": 0.0, "doc_count": 1 }, { "key": 2.0, "doc_count": 2 }, { "key": 4.0, "doc_count": 1 }]);
     assert_eq!(numbers["h"]["buckets"], wanted);
 }
 
@@ -282,12 +337,18 @@ fn numbers_and_filters() {
 fn aggregations_that_make_no_sense_are_refused() {
     let error = |aggs: Value| Aggregations::parse(&aggs, NOW).unwrap_err().reason;
     assert_eq!(error(json!({ "a": { "term": {} } })), "Unknown aggregation type [term] did you mean [terms]?");
-    assert_eq!(error(json!({ "a": { "terms": { "feld": "x" } } })), "Required one of fields [field, script], but none were specified. [terms]");
+    assert_eq!(
+        error(json!({ "a": { "terms": { "feld": "x" } } })),
+        "Required one of fields [field, script], but none were specified. [terms]"
+    );
     assert_eq!(error(json!({ "a": { "terms": { "field": "x", "sise": 1 } } })), "[terms] unknown field [sise]");
     assert_eq!(error(json!({ "a": {} })), "Missing definition for aggregation [a]");
     let below = json!({ "a": { "min": { "field": "x" }, "aggs": { "b": { "min": { "field": "x" } } } } });
     assert_eq!(error(below), "Aggregator [a] of type [min] cannot accept sub-aggregations");
-    assert!(error(json!({ "a": { "terms": { "field": "x", "order": { "b": "asc" } } } })).contains("Invalid aggregation order path [b]"));
+    assert!(
+        error(json!({ "a": { "terms": { "field": "x", "order": { "b": "asc" } } } }))
+            .contains("Invalid aggregation order path [b]")
+    );
     let many = json!({ "t": { "date_histogram": { "field": "@timestamp", "fixed_interval": "1ms" } } });
     let aggs = Aggregations::parse(&many, NOW).unwrap();
     let mut collector = aggs.collector();
@@ -310,19 +371,22 @@ fn written(documents: &[(Option<i64>, Option<String>)]) -> Vec<Value> {
 fn queries() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         "[ab]{0,2}".prop_map(|text| json!({ "term": { "host.name": text } })),
-        (-20i64..20, -20i64..20).prop_map(|(low, high)| json!({ "range": { "process.pid": { "gte": low, "lt": high } } })),
+        (-20i64..20, -20i64..20)
+            .prop_map(|(low, high)| json!({ "range": { "process.pid": { "gte": low, "lt": high } } })),
         Just(json!({ "exists": { "field": "process.pid" } })),
         "[ab*?]{0,3}".prop_map(|text| json!({ "wildcard": { "host.name": text } })),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         let list = proptest::collection::vec(inner, 0..3);
-        (list.clone(), list.clone(), list, proptest::option::of(0i64..3)).prop_map(|(must, should, must_not, minimum)| {
-            let mut bool = json!({ "must": must, "should": should, "must_not": must_not });
-            if let Some(minimum) = minimum {
-                bool["minimum_should_match"] = minimum.into();
-            }
-            json!({ "bool": bool })
-        })
+        (list.clone(), list.clone(), list, proptest::option::of(0i64..3)).prop_map(
+            |(must, should, must_not, minimum)| {
+                let mut bool = json!({ "must": must, "should": should, "must_not": must_not });
+                if let Some(minimum) = minimum {
+                    bool["minimum_should_match"] = minimum.into();
+                }
+                json!({ "bool": bool })
+            },
+        )
     })
 }
 
@@ -332,7 +396,8 @@ fn plain(query: &Value, number: Option<i64>, text: Option<&str>) -> bool {
     match name.as_str() {
         "term" => body["host.name"].as_str() == text && text.is_some(),
         "range" => number.is_some_and(|number| {
-            number >= body["process.pid"]["gte"].as_i64().unwrap() && number < body["process.pid"]["lt"].as_i64().unwrap()
+            number >= body["process.pid"]["gte"].as_i64().unwrap()
+                && number < body["process.pid"]["lt"].as_i64().unwrap()
         }),
         "exists" => number.is_some(),
         "wildcard" => text.is_some_and(|text| {

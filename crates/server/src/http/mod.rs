@@ -42,6 +42,7 @@ pub(crate) fn router(app: &App) -> Router {
         .merge(crate::ingest::routes())
         .merge(crate::health::routes())
         .merge(crate::search::routes())
+        .merge(crate::kibana::routes())
         .route("/metrics", get(crate::metrics::metrics))
         .fallback(no_handler)
         .layer(from_fn_with_state(app.clone(), auth::authenticate))

@@ -8,9 +8,14 @@ use eqlipse_batch::RawValue;
 use serde_json::Value;
 
 use super::metric::{Distinct, Numbers, hash};
-use super::{Aggregation, Aggregations, DateHistogram, Filters, Histogram, Kind, MAX_AGGREGATION_BYTES, Metric, MetricKind, Terms};
+use super::{
+    Aggregation, Aggregations, DateHistogram, Filters, Histogram, Kind, MAX_AGGREGATION_BYTES, Metric, MetricKind,
+    Terms,
+};
 use crate::dsl::error::{DslError, DslErrorKind};
-use crate::dsl::field::{Document, Field, Kind as FieldKind, Number, address, address_bits, millis, raw, text_of, truth};
+use crate::dsl::field::{
+    Document, Field, Kind as FieldKind, Number, address, address_bits, millis, raw, text_of, truth,
+};
 
 /// What all collectors of a request take together.
 #[derive(Debug, Default)]
@@ -22,7 +27,9 @@ impl Memory {
         if used <= MAX_AGGREGATION_BYTES {
             return Ok(());
         }
-        let reason = format!("[request] Data too large: the aggregations would take more than the limit of [{MAX_AGGREGATION_BYTES}] bytes");
+        let reason = format!(
+            "[request] Data too large: the aggregations would take more than the limit of [{MAX_AGGREGATION_BYTES}] bytes"
+        );
         Err(DslError { kind: DslErrorKind::CircuitBreaking, reason })
     }
 }
@@ -169,8 +176,12 @@ impl Aggregation {
     fn add(&self, state: &mut State, document: &Document<'_>, memory: &Memory) -> Result<(), DslError> {
         match (&self.kind, state) {
             (Kind::Metric(metric), state) => metric.add(state, document, memory),
-            (Kind::Filter(query), State::Fixed(buckets)) if query.matches(document) => self.add_to(buckets, 0, document, memory),
-            (Kind::Missing(field), State::Fixed(buckets)) if !field.exists(document) => self.add_to(buckets, 0, document, memory),
+            (Kind::Filter(query), State::Fixed(buckets)) if query.matches(document) => {
+                self.add_to(buckets, 0, document, memory)
+            }
+            (Kind::Missing(field), State::Fixed(buckets)) if !field.exists(document) => {
+                self.add_to(buckets, 0, document, memory)
+            }
             (Kind::Filters(filters), State::Fixed(buckets)) => {
                 filters.places(document).into_iter().try_for_each(|place| self.add_to(buckets, place, document, memory))
             }
@@ -190,11 +201,23 @@ impl Aggregation {
         }
     }
 
-    fn add_to(&self, buckets: &mut [Bucket], place: usize, document: &Document<'_>, memory: &Memory) -> Result<(), DslError> {
+    fn add_to(
+        &self,
+        buckets: &mut [Bucket],
+        place: usize,
+        document: &Document<'_>,
+        memory: &Memory,
+    ) -> Result<(), DslError> {
         buckets.get_mut(place).map_or(Ok(()), |bucket| bucket.add(&self.below, document, memory))
     }
 
-    fn add_keyed(&self, buckets: &mut HashMap<BucketKey, Bucket>, key: BucketKey, document: &Document<'_>, memory: &Memory) -> Result<(), DslError> {
+    fn add_keyed(
+        &self,
+        buckets: &mut HashMap<BucketKey, Bucket>,
+        key: BucketKey,
+        document: &Document<'_>,
+        memory: &Memory,
+    ) -> Result<(), DslError> {
         let bucket = match buckets.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -329,7 +352,9 @@ impl Metric {
             FieldKind::Boolean => truth(value).map(|is| f64::from(u8::from(is))),
             FieldKind::Dynamic => match value {
                 RawValue::Bool(is) => Some(f64::from(u8::from(is))),
-                RawValue::Str(text) => Number::parse(text).map(Number::as_f64).or_else(|| millis(value).map(|millis| millis as f64)),
+                RawValue::Str(text) => {
+                    Number::parse(text).map(Number::as_f64).or_else(|| millis(value).map(|millis| millis as f64))
+                }
                 value => Number::of(value).map(Number::as_f64),
             },
             _ => Number::of(value).map(Number::as_f64),

@@ -54,7 +54,11 @@ pub(super) fn fixed_millis(text: &str) -> Option<i64> {
 impl Interval {
     /// `fixed_interval`
     pub(super) fn fixed(text: &str) -> Result<Self, DslError> {
-        let bad = || DslError::argument(format!("failed to parse setting [date_histogram.fixedInterval] with value [{text}] as a time value"));
+        let bad = || {
+            DslError::argument(format!(
+                "failed to parse setting [date_histogram.fixedInterval] with value [{text}] as a time value"
+            ))
+        };
         match fixed_millis(text).ok_or_else(bad)? {
             0 => Err(DslError::argument("[fixed_interval] must be 1 millisecond or greater")),
             millis => Ok(Self::Fixed(millis)),

@@ -89,7 +89,11 @@ impl Distinct {
                 0
             }
             Self::Exact(hashes) if hashes.len() < precision || hashes.contains(&hash) => {
-                if hashes.insert(hash) { 16 } else { 0 }
+                if hashes.insert(hash) {
+                    16
+                } else {
+                    0
+                }
             }
             Self::Exact(hashes) => {
                 let hashes = std::mem::take(hashes);

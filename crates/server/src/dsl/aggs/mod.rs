@@ -12,8 +12,8 @@ use super::date::{DateFormat, Zone};
 use super::{Field, Query};
 use interval::Interval;
 
-pub use collect::{Collector, Memory};
 use collect::BucketKey;
+pub use collect::{Collector, Memory};
 
 /// How many buckets an answer may have (`search.max_buckets`).
 pub const MAX_BUCKETS: usize = 65_536;

@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::collect::missing_key;
 use super::interval::{Interval, fixed_millis};
-use super::{Aggregation, Aggregations, DateHistogram, Filters, Histogram, KeyFilter, Kind, Metric, MetricKind, OrderBy, Terms};
+use super::{
+    Aggregation, Aggregations, DateHistogram, Filters, Histogram, KeyFilter, Kind, Metric, MetricKind, OrderBy, Terms,
+};
 use crate::dsl::date::{Clock, DateFormat, Zone};
 use crate::dsl::field::{Number, raw};
 use crate::dsl::leaf::scalar;
@@ -14,7 +16,18 @@ use crate::dsl::parse::{count, did_you_mean, flag, kind_of};
 use crate::dsl::{DslError, Field, MAX_CLAUSES, MAX_DEPTH, Query};
 
 const NAMES: [&str; 13] = [
-    "avg", "cardinality", "date_histogram", "filter", "filters", "histogram", "max", "min", "missing", "stats", "sum", "terms",
+    "avg",
+    "cardinality",
+    "date_histogram",
+    "filter",
+    "filters",
+    "histogram",
+    "max",
+    "min",
+    "missing",
+    "stats",
+    "sum",
+    "terms",
     "value_count",
 ];
 
@@ -47,7 +60,8 @@ fn parse(value: &Value, now: i64, depth: usize, total: &mut usize) -> Result<Agg
     let mut all = Vec::new();
     for (name, value) in map {
         if name.is_empty() || name.contains(['[', ']', '>']) {
-            let reason = format!("Invalid aggregation name [{name}]. Aggregation names cannot contain '[', ']', or '>'");
+            let reason =
+                format!("Invalid aggregation name [{name}]. Aggregation names cannot contain '[', ']', or '>'");
             return Err(DslError::parsing(reason));
         }
         all.push((name.clone(), aggregation(name, value, now, depth, total)?));
@@ -57,7 +71,10 @@ fn parse(value: &Value, now: i64, depth: usize, total: &mut usize) -> Result<Agg
 
 fn aggregation(name: &str, value: &Value, now: i64, depth: usize, total: &mut usize) -> Result<Aggregation, DslError> {
     let Some(map) = value.as_object() else {
-        return Err(DslError::parsing(format!("Aggregation definition for [{name}] starts with a [{}], expected a [START_OBJECT].", kind_of(value))));
+        return Err(DslError::parsing(format!(
+            "Aggregation definition for [{name}] starts with a [{}], expected a [START_OBJECT].",
+            kind_of(value)
+        )));
     };
     let (mut kind, mut below, mut meta) = (None, Aggregations::default(), None);
     for (key, value) in map {
@@ -65,7 +82,9 @@ fn aggregation(name: &str, value: &Value, now: i64, depth: usize, total: &mut us
             "aggs" | "aggregations" => below = parse(value, now, depth + 1, total)?,
             "meta" => meta = Some(value.clone()),
             other if kind.is_some() => {
-                return Err(DslError::parsing(format!("Found two aggregation type definitions in [{name}]: [{other}] is the second")));
+                return Err(DslError::parsing(format!(
+                    "Found two aggregation type definitions in [{name}]: [{other}] is the second"
+                )));
             }
             other => kind = Some((other, kind_from(other, value, now, *total)?)),
         }
@@ -74,7 +93,9 @@ fn aggregation(name: &str, value: &Value, now: i64, depth: usize, total: &mut us
         return Err(DslError::parsing(format!("Missing definition for aggregation [{name}]")));
     };
     if matches!(kind, Kind::Metric(_)) && !below.is_empty() {
-        return Err(DslError::parsing(format!("Aggregator [{name}] of type [{type_name}] cannot accept sub-aggregations")));
+        return Err(DslError::parsing(format!(
+            "Aggregator [{name}] of type [{type_name}] cannot accept sub-aggregations"
+        )));
     }
     let orders = match &kind {
         Kind::Terms(terms) => terms.order.as_slice(),
@@ -112,7 +133,12 @@ impl<'v> Body<'v> {
         if self.map.contains_key("script") {
             return Err(DslError::argument(format!("[{}] over a [script] is not supported", self.name)));
         }
-        let required = || DslError::argument(format!("Required one of fields [field, script], but none were specified. [{}]", self.name));
+        let required = || {
+            DslError::argument(format!(
+                "Required one of fields [field, script], but none were specified. [{}]",
+                self.name
+            ))
+        };
         Ok(Field::new(&scalar(name.ok_or_else(required)?, self.name)?))
     }
 
@@ -189,7 +215,8 @@ fn order(body: &mut Body<'_>, default: (OrderBy, bool)) -> Result<Vec<(OrderBy, 
                 "_count" => OrderBy::Count,
                 "_key" | "_term" | "_time" => OrderBy::Key,
                 path => {
-                    let (name, number) = path.rsplit_once('.').map_or((path, None), |(name, number)| (name, Some(number.to_owned())));
+                    let (name, number) =
+                        path.rsplit_once('.').map_or((path, None), |(name, number)| (name, Some(number.to_owned())));
                     OrderBy::Metric(name.to_owned(), number)
                 }
             };
@@ -210,7 +237,9 @@ fn key_filter(body: &mut Body<'_>, key: &'static str) -> Result<Option<KeyFilter
             let bad = |error| DslError::argument(format!("failed to parse [{key}] of [terms]: {error}"));
             Ok(Some(KeyFilter::Regex(Box::new(Regex::new(pattern, Fold::None).map_err(bad)?))))
         }
-        Some(_) => Err(DslError::argument(format!("[{key}] of [terms] must be a list or a regular expression; partitions are not supported"))),
+        Some(_) => Err(DslError::argument(format!(
+            "[{key}] of [terms] must be a list or a regular expression; partitions are not supported"
+        ))),
     }
 }
 
@@ -220,7 +249,14 @@ fn terms(body: &mut Body<'_>) -> Result<Terms, DslError> {
     if size == 0 {
         return Err(DslError::argument("[size] must be greater than 0. Found [0] in [terms]"));
     }
-    for ignored in ["shard_size", "shard_min_doc_count", "show_term_doc_count_error", "collect_mode", "execution_hint", "value_type"] {
+    for ignored in [
+        "shard_size",
+        "shard_min_doc_count",
+        "show_term_doc_count_error",
+        "collect_mode",
+        "execution_hint",
+        "value_type",
+    ] {
         body.get(ignored);
     }
     let min_doc_count = body.get("min_doc_count").map_or(Ok(1), |value| count(value, "min_doc_count"))?;
@@ -244,18 +280,27 @@ fn offset(text: &str) -> Result<i64, DslError> {
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
     let millis = plain.parse().ok().or_else(|| fixed_millis(plain));
-    millis.map(|millis| sign * millis).ok_or_else(|| DslError::argument(format!("failed to parse [offset] value [{text}]")))
+    millis
+        .map(|millis| sign * millis)
+        .ok_or_else(|| DslError::argument(format!("failed to parse [offset] value [{text}]")))
 }
 
 fn date_histogram(body: &mut Body<'_>, now: i64) -> Result<DateHistogram, DslError> {
     let field = body.field()?;
-    let (fixed, calendar, either) = (body.text("fixed_interval")?, body.text("calendar_interval")?, body.text("interval")?);
+    let (fixed, calendar, either) =
+        (body.text("fixed_interval")?, body.text("calendar_interval")?, body.text("interval")?);
     let interval = match (fixed, calendar, either) {
         (Some(fixed), None, None) => Interval::fixed(&fixed)?,
         (None, Some(calendar), None) => Interval::calendar(&calendar)?,
         (None, None, Some(either)) => Interval::calendar(&either).or_else(|_| Interval::fixed(&either))?,
-        (None, None, None) => return Err(DslError::argument("Invalid interval specified, must be non-null and non-empty")),
-        _ => return Err(DslError::argument("Cannot use [fixed_interval] with [calendar_interval] configuration option.")),
+        (None, None, None) => {
+            return Err(DslError::argument("Invalid interval specified, must be non-null and non-empty"));
+        }
+        _ => {
+            return Err(DslError::argument(
+                "Cannot use [fixed_interval] with [calendar_interval] configuration option.",
+            ));
+        }
     };
     let zone = body.text("time_zone")?.map(|zone| Zone::parse(&zone)).transpose()?.unwrap_or_default();
     let format = body.text("format")?.map(|format| DateFormat::parse(&format)).transpose()?;

@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::collect::{Bucket, BucketKey, Collector, State, number_of_bits, ordered_bits};
 use super::metric::Numbers;
-use super::{Aggregation, Aggregations, DateHistogram, Filters, Histogram, Kind, MAX_BUCKETS, Metric, MetricKind, OrderBy, Terms};
+use super::{
+    Aggregation, Aggregations, DateHistogram, Filters, Histogram, Kind, MAX_BUCKETS, Metric, MetricKind, OrderBy, Terms,
+};
 use crate::dsl::date::{DateFormat, Zone, formatted};
 use crate::dsl::error::{DslError, DslErrorKind};
 use crate::dsl::field::Kind as FieldKind;
@@ -45,7 +47,9 @@ impl Renderer {
             (Kind::DateHistogram(histogram), State::Keyed(buckets)) => {
                 self.date_histogram(of, histogram, buckets.into_iter().collect())?
             }
-            (Kind::Histogram(histogram), State::Keyed(buckets)) => self.histogram(of, histogram, buckets.into_iter().collect())?,
+            (Kind::Histogram(histogram), State::Keyed(buckets)) => {
+                self.histogram(of, histogram, buckets.into_iter().collect())?
+            }
             _ => Value::Null,
         };
         if let (Some(meta), Value::Object(answer)) = (&of.meta, &mut answer) {
@@ -121,7 +125,12 @@ impl Renderer {
         Ok(())
     }
 
-    fn date_histogram(&mut self, of: &Aggregation, histogram: &DateHistogram, mut entries: Entries) -> Result<Value, DslError> {
+    fn date_histogram(
+        &mut self,
+        of: &Aggregation,
+        histogram: &DateHistogram,
+        mut entries: Entries,
+    ) -> Result<Value, DslError> {
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         if histogram.min_doc_count == 0 {
             let bound = |time: Option<i64>| time.and_then(|time| histogram.floor(time)).map(BucketKey::Date);
@@ -217,7 +226,10 @@ fn key_of(key: &BucketKey, format: Option<&DateFormat>, zone: &Zone) -> Map<Stri
 }
 
 fn whole(number: i128) -> Value {
-    i64::try_from(number).map(Value::from).or_else(|_| u64::try_from(number).map(Value::from)).unwrap_or_else(|_| (number as f64).into())
+    i64::try_from(number)
+        .map(Value::from)
+        .or_else(|_| u64::try_from(number).map(Value::from))
+        .unwrap_or_else(|_| (number as f64).into())
 }
 
 /// Sorts buckets; those that are equal otherwise stand by their keys.
@@ -295,7 +307,10 @@ impl Metric {
         let mut answer = Map::from_iter([("value".to_owned(), value.into())]);
         let is_date = self.field.kind() == FieldKind::Date || self.format.is_some();
         if let Some(value) = value.filter(|_| is_date && self.kind != MetricKind::Sum) {
-            answer.insert("value_as_string".to_owned(), formatted(value as i64, self.format.as_ref(), &Zone::default()).into());
+            answer.insert(
+                "value_as_string".to_owned(),
+                formatted(value as i64, self.format.as_ref(), &Zone::default()).into(),
+            );
         }
         Value::Object(answer)
     }

@@ -1,0 +1,399 @@
+//! One action on many rules.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use eqlipse_control::{Control, ControlError, Role, RuleKey, StoredRule};
+use eqlipse_rules::{Interval, RuleType};
+use serde_json::{Map, Value, json};
+
+use super::rules::filtered;
+use super::{MAX_RULES, engine, export};
+use crate::http::{Failure, Payload};
+use crate::search::Params;
+use crate::state::{App, Caller};
+
+/// How many ids a request may name.
+const MAX_IDS: usize = 100;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new().route("/api/detection_engine/rules/_bulk_action", post(bulk_action))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Enable,
+    Disable,
+    Delete,
+    Duplicate,
+    Export,
+    Edit,
+}
+
+impl Action {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "enable" => Self::Enable,
+            "disable" => Self::Disable,
+            "delete" => Self::Delete,
+            "duplicate" => Self::Duplicate,
+            "export" => Self::Export,
+            "edit" => Self::Edit,
+            _ => return None,
+        })
+    }
+}
+
+fn invalid(reason: impl std::fmt::Display) -> Failure {
+    Failure::IllegalArgument(format!("[request body]: {reason}"))
+}
+
+async fn bulk_action(State(app): State<App>, caller: Caller, params: Params, body: Payload) -> Result<Response, Failure> {
+    let dry_run = params.flag("dry_run")?.unwrap_or(false);
+    let body: Map<String, Value> = body.json()?;
+    let text = body.get("action").and_then(Value::as_str).unwrap_or_default();
+    let known = "enable, disable, delete, duplicate, export, edit";
+    let action = Action::parse(text).ok_or_else(|| invalid(format!("action: [{text}] is none of {known}")))?;
+    caller.require(if action == Action::Export { Role::Reader } else { Role::Author })?;
+    app.blocking(move |app| {
+        let edits = match action {
+            Action::Edit => edits(body.get("edit"))?,
+            _ => Vec::new(),
+        };
+        let (rules, missing) = selected(&app.control, &body)?;
+        if action == Action::Export {
+            if dry_run {
+                return Err(engine(StatusCode::BAD_REQUEST, "Export action doesn't support dry_run mode"));
+            }
+            return Ok(export::download(export::lines(rules, &missing, false), "rules_export.ndjson"));
+        }
+        let mut run = Run { app, by: caller.name(), dry_run, done: Done::default() };
+        for id in missing {
+            run.done.fail("Rule not found", 500, &json!({ "id": id }));
+        }
+        match action {
+            Action::Enable | Action::Disable => run.enable(rules, action == Action::Enable)?,
+            Action::Delete => run.delete(rules)?,
+            Action::Duplicate => run.duplicate(rules)?,
+            Action::Edit => run.edit(rules, &edits)?,
+            Action::Export => {}
+        }
+        if !dry_run {
+            app.scheduler.wake();
+        }
+        Ok(run.done.answer(dry_run))
+    })
+    .await
+}
+
+/// The rules that a request names by `ids` or `query`, and the ids among them that are no rule's.
+fn selected(control: &Control, body: &Map<String, Value>) -> Result<(Vec<StoredRule>, Vec<String>), Failure> {
+    let ids = body.get("ids").filter(|ids| !ids.is_null());
+    let query = body.get("query").filter(|query| !query.is_null());
+    if ids.is_some() && query.is_some() {
+        let reason = "Both query and ids are sent. Define either ids or query in request payload.";
+        return Err(engine(StatusCode::BAD_REQUEST, reason));
+    }
+    let Some(ids) = ids else {
+        let query = query.map_or(Some(""), Value::as_str).ok_or_else(|| invalid("query: Expected string"))?;
+        let rules = filtered(control, query)?;
+        if rules.len() > MAX_RULES {
+            let reason = format!("More than {MAX_RULES} rules matched the filter query. Try to narrow it down.");
+            return Err(engine(StatusCode::BAD_REQUEST, reason));
+        }
+        return Ok((rules, Vec::new()));
+    };
+    let ids = texts(ids).ok_or_else(|| invalid("ids: Expected array of strings"))?;
+    if ids.len() > MAX_IDS {
+        let reason = format!("More than {MAX_IDS} ids sent for bulk edit action.");
+        return Err(engine(StatusCode::BAD_REQUEST, reason));
+    }
+    let (mut rules, mut missing) = (Vec::new(), Vec::new());
+    for id in ids {
+        match control.rule(&RuleKey::Id(&id))? {
+            Some(rule) => rules.push(rule),
+            None => missing.push(id),
+        }
+    }
+    Ok((rules, missing))
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|value| value.as_str().map(str::to_owned)).collect()
+}
+
+/// What became of the rules.
+#[derive(Default)]
+struct Done {
+    updated: Vec<Value>,
+    created: Vec<Value>,
+    deleted: Vec<Value>,
+    skipped: Vec<Value>,
+    /// By message and status.
+    errors: BTreeMap<(String, u16), Vec<Value>>,
+    succeeded: usize,
+}
+
+impl Done {
+    fn fail(&mut self, message: impl Into<String>, status: u16, rule: &Value) {
+        self.errors.entry((message.into(), status)).or_default().push(rule.clone());
+    }
+
+    fn answer(self, dry_run: bool) -> Response {
+        let failed: usize = self.errors.values().map(Vec::len).sum();
+        let total = failed + self.succeeded + self.skipped.len();
+        let shown = |rules: Vec<Value>| if dry_run { Vec::new() } else { rules };
+        let mut attributes = json!({
+            "results": {
+                "updated": shown(self.updated),
+                "created": shown(self.created),
+                "deleted": shown(self.deleted),
+                "skipped": self.skipped,
+            },
+            "summary": { "failed": failed, "succeeded": self.succeeded, "skipped": self.skipped.len(), "total": total },
+        });
+        if failed == 0 {
+            return Json(json!({ "success": true, "rules_count": total, "attributes": attributes })).into_response();
+        }
+        let errors = self.errors.into_iter().map(|((message, status), rules)| {
+            json!({ "message": message, "status_code": status, "rules": rules })
+        });
+        attributes["errors"] = errors.collect();
+        let message = if self.succeeded > 0 { "Bulk edit partially failed" } else { "Bulk edit failed" };
+        let body = json!({ "message": message, "status_code": 500, "attributes": attributes });
+        (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
+    }
+}
+
+struct Run<'a> {
+    app: &'a App,
+    by: &'a str,
+    dry_run: bool,
+    done: Done,
+}
+
+fn named(rule: &StoredRule) -> Value {
+    json!({ "id": rule.id, "name": rule.rule.name })
+}
+
+impl Run<'_> {
+    /// Notes what became of a rule. Only what is wrong with the service itself ends the whole.
+    fn note(&mut self, rule: &StoredRule, done: Result<StoredRule, ControlError>, list: fn(&mut Done) -> &mut Vec<Value>) -> Result<(), Failure> {
+        match done {
+            Ok(stored) => {
+                self.done.succeeded += 1;
+                list(&mut self.done).push(Value::Object(stored.document));
+            }
+            Err(error @ (ControlError::Invalid(_) | ControlError::Conflict { .. })) => self.done.fail(error.to_string(), 400, &named(rule)),
+            Err(error @ ControlError::NotFound { .. }) => self.done.fail(error.to_string(), 404, &named(rule)),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn enable(&mut self, rules: Vec<StoredRule>, enabled: bool) -> Result<(), Failure> {
+        let changed = if self.dry_run {
+            rules
+        } else {
+            let ids: Vec<String> = rules.iter().filter(|rule| rule.enabled != enabled).map(|rule| rule.id.clone()).collect();
+            let mut changed = self.app.control.set_enabled(&ids, enabled, self.by, crate::now())?;
+            changed.extend(rules.into_iter().filter(|rule| rule.enabled == enabled));
+            changed
+        };
+        self.done.succeeded += changed.len();
+        self.done.updated.extend(changed.into_iter().map(|rule| Value::Object(rule.document)));
+        Ok(())
+    }
+
+    fn delete(&mut self, rules: Vec<StoredRule>) -> Result<(), Failure> {
+        for rule in rules {
+            let done = match self.dry_run {
+                true => Ok(rule.clone()),
+                false => self.app.control.delete_rule(&RuleKey::Id(&rule.id), self.by, crate::now()),
+            };
+            self.note(&rule, done, |done| &mut done.deleted)?;
+        }
+        Ok(())
+    }
+
+    fn duplicate(&mut self, rules: Vec<StoredRule>) -> Result<(), Failure> {
+        for rule in rules {
+            let mut copy = rule.document.clone();
+            for field in ["id", "rule_id", "rule_source", "related_integrations_inherited"] {
+                copy.shift_remove(field);
+            }
+            copy.insert("name".to_owned(), format!("{} [Duplicate]", rule.rule.name).into());
+            copy.insert("enabled".to_owned(), false.into());
+            copy.insert("immutable".to_owned(), false.into());
+            copy.insert("version".to_owned(), 1.into());
+            let done = match self.dry_run {
+                true => Ok(rule.clone()),
+                false => self.app.control.create_rule(copy, self.by, crate::now()),
+            };
+            self.note(&rule, done, |done| &mut done.created)?;
+        }
+        Ok(())
+    }
+
+    fn edit(&mut self, rules: Vec<StoredRule>, edits: &[Edit]) -> Result<(), Failure> {
+        for rule in rules {
+            let mut document = rule.document.clone();
+            let edited = edits.iter().try_for_each(|edit| edit.apply(&rule, &mut document));
+            if let Err(reason) = edited {
+                self.done.fail(reason, 400, &named(&rule));
+                continue;
+            }
+            if document == rule.document {
+                self.done.skipped.push(json!({ "id": rule.id, "name": rule.rule.name, "skip_reason": "RULE_NOT_MODIFIED" }));
+                continue;
+            }
+            let done = match self.dry_run {
+                true => Ok(rule.clone()),
+                false => self.app.control.patch_rule(&RuleKey::Id(&rule.id), document, self.by, crate::now()),
+            };
+            self.note(&rule, done, |done| &mut done.updated)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Add,
+    Delete,
+    Set,
+}
+
+/// One change of a rule.
+#[derive(Clone, Debug, PartialEq)]
+enum Edit {
+    Tags(How, Vec<String>),
+    IndexPatterns(How, Vec<String>),
+    InvestigationFields(How, Vec<String>),
+    Timeline { id: Value, title: Value },
+    Schedule { interval: Interval, lookback: Interval },
+    Actions { how: How, actions: Vec<Value>, throttle: Option<Value> },
+}
+
+fn edits(value: Option<&Value>) -> Result<Vec<Edit>, Failure> {
+    let list = value.and_then(Value::as_array).filter(|list| !list.is_empty());
+    list.ok_or_else(|| invalid("edit: Expected array with at least one edit"))?.iter().map(edit).collect()
+}
+
+fn edit(value: &Value) -> Result<Edit, Failure> {
+    let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
+    let content = value.get("value").unwrap_or(&Value::Null);
+    let list = |content: &Value| texts(content).ok_or_else(|| invalid(format!("edit.value of [{kind}]: Expected array of strings")));
+    let fields = || list(content.get("field_names").unwrap_or(&Value::Null));
+    let span = |name: &str| {
+        let text = content.get(name).and_then(Value::as_str).unwrap_or_default();
+        Interval::parse(text).map_err(|error| invalid(format!("edit.value.{name}: {error}")))
+    };
+    let actions = |how| {
+        let actions = content.get("actions").and_then(Value::as_array);
+        let actions = actions.ok_or_else(|| invalid("edit.value.actions: Required"))?.clone();
+        Ok(Edit::Actions { how, actions, throttle: content.get("throttle").cloned() })
+    };
+    match kind {
+        "add_tags" => Ok(Edit::Tags(How::Add, list(content)?)),
+        "delete_tags" => Ok(Edit::Tags(How::Delete, list(content)?)),
+        "set_tags" => Ok(Edit::Tags(How::Set, list(content)?)),
+        "add_index_patterns" => Ok(Edit::IndexPatterns(How::Add, list(content)?)),
+        "delete_index_patterns" => Ok(Edit::IndexPatterns(How::Delete, list(content)?)),
+        "set_index_patterns" => Ok(Edit::IndexPatterns(How::Set, list(content)?)),
+        "add_investigation_fields" => Ok(Edit::InvestigationFields(How::Add, fields()?)),
+        "delete_investigation_fields" => Ok(Edit::InvestigationFields(How::Delete, fields()?)),
+        "set_investigation_fields" => Ok(Edit::InvestigationFields(How::Set, fields()?)),
+        "set_timeline" => {
+            let part = |name: &str| content.get(name).filter(|value| value.is_string()).cloned();
+            match (part("timeline_id"), part("timeline_title")) {
+                (Some(id), Some(title)) => Ok(Edit::Timeline { id, title }),
+                _ => Err(invalid("edit.value: timeline_id and timeline_title are required")),
+            }
+        }
+        "set_schedule" => Ok(Edit::Schedule { interval: span("interval")?, lookback: span("lookback")? }),
+        "add_rule_actions" => actions(How::Add),
+        "set_rule_actions" => actions(How::Set),
+        other => Err(invalid(format!("edit.type: [{other}] is no known edit"))),
+    }
+}
+
+fn changed<T: PartialEq + Clone>(known: Vec<T>, how: How, values: &[T]) -> Vec<T> {
+    let mut list = if how == How::Set { Vec::new() } else { known };
+    match how {
+        How::Delete => list.retain(|value| !values.contains(value)),
+        How::Add | How::Set => {
+            for value in values {
+                if !list.contains(value) {
+                    list.push(value.clone());
+                }
+            }
+        }
+    }
+    list
+}
+
+impl Edit {
+    /// Changes a rule's document.
+    fn apply(&self, rule: &StoredRule, document: &mut Map<String, Value>) -> Result<(), String> {
+        let known = |document: &Map<String, Value>, name: &str| document.get(name).and_then(texts).unwrap_or_default();
+        match self {
+            Self::Tags(how, tags) => {
+                let tags = changed(known(document, "tags"), *how, tags);
+                document.insert("tags".to_owned(), tags.into());
+            }
+            Self::IndexPatterns(how, patterns) => {
+                match rule.rule.rule_type() {
+                    RuleType::MachineLearning => {
+                        return Err("Machine learning rule can't be edited. Machine learning rules don't have index patterns.".to_owned());
+                    }
+                    RuleType::Esql => return Err("ES|QL rule can't be edited. ES|QL rules don't have index patterns.".to_owned()),
+                    _ => {}
+                }
+                let patterns = changed(known(document, "index"), *how, patterns);
+                if patterns.is_empty() {
+                    return Err("Mutated params invalid: Index patterns can't be empty".to_owned());
+                }
+                document.insert("index".to_owned(), patterns.into());
+            }
+            Self::InvestigationFields(how, names) => {
+                let fields = document.get("investigation_fields").and_then(|fields| fields.get("field_names"));
+                let fields = changed(fields.and_then(texts).unwrap_or_default(), *how, names);
+                let value = if fields.is_empty() { Value::Null } else { json!({ "field_names": fields }) };
+                if value.is_null() && !document.contains_key("investigation_fields") {
+                    return Ok(());
+                }
+                document.insert("investigation_fields".to_owned(), value);
+            }
+            Self::Timeline { id, title } => {
+                let set = |value: &Value| if value.as_str() == Some("") { Value::Null } else { value.clone() };
+                for (name, value) in [("timeline_id", set(id)), ("timeline_title", set(title))] {
+                    if !value.is_null() || document.contains_key(name) {
+                        document.insert(name.to_owned(), value);
+                    }
+                }
+            }
+            Self::Schedule { interval, lookback } => {
+                let reach = interval.seconds().saturating_add(lookback.seconds());
+                document.insert("interval".to_owned(), interval.to_string().into());
+                document.insert("from".to_owned(), format!("now-{reach}s").into());
+                document.insert("to".to_owned(), "now".into());
+                let mut meta = document.get("meta").and_then(Value::as_object).cloned().unwrap_or_default();
+                meta.insert("from".to_owned(), lookback.to_string().into());
+                document.insert("meta".to_owned(), Value::Object(meta));
+            }
+            Self::Actions { how, actions, throttle } => {
+                let known = document.get("actions").and_then(Value::as_array).cloned().unwrap_or_default();
+                document.insert("actions".to_owned(), changed(known, *how, actions).into());
+                if let Some(throttle) = throttle {
+                    document.insert("throttle".to_owned(), throttle.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! Kibana's API for detection rules and alerts, as far as its clients need it, and two calls of our own that say why a
+//! rule fires and which rules can.
+//!
+//! All of it is also below `/s/default`, the one space that there is. A call that changes something needs the header
+//! `kbn-xsrf`, as in Kibana, so that no other site's page can make a browser do it.
+
+mod bulk;
+mod explain;
+mod export;
+mod import;
+mod kql;
+mod rules;
+mod signals;
+mod system;
+
+use axum::Router;
+use axum::extract::{Path, Request};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use eqlipse_control::{ControlError, RuleKey};
+
+pub use kql::{Comparison, Kql, KqlError, Lookup, Test};
+
+use crate::http::Failure;
+use crate::state::App;
+
+/// How many rules one request may change, import or export.
+pub const MAX_RULES: usize = 10_000;
+
+/// The routes of this part.
+pub fn routes() -> Router<App> {
+    let api = Router::new()
+        .merge(rules::routes())
+        .merge(bulk::routes())
+        .merge(import::routes())
+        .merge(export::routes())
+        .merge(signals::routes())
+        .merge(system::routes())
+        .layer(from_fn(wants_xsrf_header))
+        .merge(explain::routes());
+    Router::new().nest("/s/default", api.clone()).merge(api).route("/s/{space}/{*rest}", any(no_space))
+}
+
+async fn no_space(Path((space, _)): Path<(String, String)>) -> Failure {
+    Failure::NotFound(format!("Saved object [space/{space}] not found"))
+}
+
+async fn wants_xsrf_header(request: Request, next: Next) -> Response {
+    let only_reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    let has_header = ["kbn-xsrf", "kbn-version"].iter().any(|name| request.headers().contains_key(*name));
+    if only_reads || has_header {
+        return next.run(request).await;
+    }
+    Failure::IllegalArgument("Request must contain a kbn-xsrf header.".to_owned()).into_response()
+}
+
+/// An error of the detection engine.
+fn engine(status: StatusCode, message: impl Into<String>) -> Failure {
+    Failure::Engine { status, message: message.into() }
+}
+
+/// What control data said, as the detection engine says it.
+fn refused(error: ControlError, key: Option<&RuleKey<'_>>) -> Failure {
+    match (&error, key) {
+        (ControlError::NotFound { .. }, Some(key)) => not_found(key),
+        (ControlError::Conflict { .. }, _) => engine(StatusCode::CONFLICT, error.to_string()),
+        (ControlError::Invalid(reason), _) => Failure::IllegalArgument(format!("[request body]: {reason}")),
+        _ => error.into(),
+    }
+}
+
+fn not_found(key: &RuleKey<'_>) -> Failure {
+    let text = match key {
+        RuleKey::Id(id) => format!("id: \"{id}\" not found"),
+        RuleKey::RuleId(id) => format!("rule_id: \"{id}\" not found"),
+    };
+    engine(StatusCode::NOT_FOUND, text)
+}

@@ -1,0 +1,418 @@
+//! `_eql/search`: EQL over events and alerts, with the hunt's engine.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use eqlipse_alerts::{MatchKind, MatchedEvent};
+use eqlipse_control::{AlertQuery, Role};
+use eqlipse_eql::Diagnostic;
+use eqlipse_events::{Discovery, Progress, Window};
+use eqlipse_hunt::{CompiledQuery, HuntOptions, QueryOptions, QueryResult, QueryRun, ResultPosition, run_query};
+use eqlipse_store::{Snapshot, TimeRange};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::run::time_range;
+use super::{ALERTS_INDEX, MAX_RESULT_WINDOW, Options, Params, Target};
+use crate::dsl::{Document, DslError, DslErrorKind, FieldsToShow, Query, count, did_you_mean, flag};
+use crate::http::{Failure, Payload};
+use crate::state::{App, Caller};
+
+/// How many bytes of events a `filter` may let through, and how many bytes of alerts a query may read.
+pub const MAX_FILTERED_BYTES: usize = 256 << 20;
+
+const KNOWN: [&str; 20] = [
+    "query",
+    "filter",
+    "size",
+    "fetch_size",
+    "event_category_field",
+    "timestamp_field",
+    "tiebreaker_field",
+    "case_sensitive",
+    "result_position",
+    "fields",
+    "max_samples_per_key",
+    "keep_alive",
+    "keep_on_completion",
+    "wait_for_completion_timeout",
+    "allow_partial_search_results",
+    "allow_partial_sequence_results",
+    "runtime_mappings",
+    "ccs_minimize_roundtrips",
+    "project_routing",
+    "index_filter",
+];
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/{index}/_eql/search", post(search).get(search))
+        .route("/_eql/search/{id}", get(finished).delete(finished))
+        .route("/_eql/search/status/{id}", get(finished))
+}
+
+/// Searches end before they are answered, so none is kept.
+async fn finished(caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
+    caller.require(Role::Reader)?;
+    Err(Failure::NotFound(id))
+}
+
+/// What an EQL search asks for.
+struct Request {
+    text: String,
+    options: QueryOptions,
+    filter: Query,
+    fields: FieldsToShow,
+}
+
+impl Request {
+    fn parse(body: &Map<String, Value>, now: i64) -> Result<Self, DslError> {
+        let mut request = Self {
+            text: String::new(),
+            options: QueryOptions::default(),
+            filter: Query::All,
+            fields: FieldsToShow::default(),
+        };
+        let text = |value: &Value, name: &str| {
+            let bad = || DslError::parsing(format!("[eql/search] [{name}] must be a text, found [{value}]"));
+            value.as_str().map(str::to_owned).ok_or_else(bad)
+        };
+        for (key, value) in body {
+            match key.as_str() {
+                "query" => request.text = text(value, key)?,
+                "filter" => request.filter = Query::parse(value, now.div_euclid(1_000_000))?,
+                "size" => request.options.size = Some(size(value)?),
+                "fetch_size" if count(value, key)? < 2 => {
+                    return Err(DslError::argument("fetch size must be greater than 1"));
+                }
+                "event_category_field" => request.options.event_category_field = text(value, key)?,
+                "timestamp_field" => request.options.timestamp_field = text(value, key)?,
+                "tiebreaker_field" => request.options.tiebreaker_field = Some(text(value, key)?),
+                "case_sensitive" => request.options.case_insensitive = !flag(value, key)?,
+                "result_position" => request.options.result_position = position(value)?,
+                "max_samples_per_key" => {
+                    request.options.max_samples_per_key = count(value, key)?;
+                    if request.options.max_samples_per_key == 0 {
+                        return Err(DslError::argument("max_samples_per_key must be greater than 0"));
+                    }
+                }
+                "fields" => request.fields = FieldsToShow::parse(value)?,
+                "runtime_mappings" if value.as_object().is_some_and(|map| !map.is_empty()) => {
+                    return Err(DslError::argument("[runtime_mappings] is not supported"));
+                }
+                known if KNOWN.contains(&known) => {}
+                other => {
+                    let reason = format!("[eql/search] unknown field [{other}]{}", did_you_mean(other, &KNOWN));
+                    return Err(DslError::parsing(reason));
+                }
+            }
+        }
+        if request.text.trim().is_empty() {
+            return Err(DslError::argument("query is null or empty"));
+        }
+        Ok(request)
+    }
+}
+
+fn size(value: &Value) -> Result<u64, DslError> {
+    let size = count(value, "size")?;
+    if size > MAX_RESULT_WINDOW {
+        return Err(DslError::argument(format!(
+            "[size] is {size}, and the limit is [{MAX_RESULT_WINDOW}] (index.max_result_window)"
+        )));
+    }
+    Ok(size as u64)
+}
+
+fn position(value: &Value) -> Result<ResultPosition, DslError> {
+    match value.as_str() {
+        Some("head") => Ok(ResultPosition::Head),
+        Some("tail") => Ok(ResultPosition::Tail),
+        _ => Err(DslError::argument(format!("result position [{value}] must be [head] or [tail]"))),
+    }
+}
+
+/// Stops the query when the request is dropped or out of time.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn search(
+    State(app): State<App>,
+    caller: Caller,
+    Path(index): Path<String>,
+    params: Params,
+    body: Payload,
+) -> Result<Json<Value>, Failure> {
+    caller.require(Role::Reader)?;
+    params.only(&[
+        "allow_no_indices",
+        "allow_partial_search_results",
+        "allow_partial_sequence_results",
+        "ccs_minimize_roundtrips",
+        "expand_wildcards",
+        "ignore_unavailable",
+        "keep_alive",
+        "keep_on_completion",
+        "wait_for_completion_timeout",
+    ])?;
+    let options = Options::of(&params)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let limit = app.config.limits.query_time.0;
+    let seen = stop.clone();
+    let work = app.blocking(move |app| {
+        let body: Map<String, Value> = body.json()?;
+        let request = Request::parse(&body, crate::now())?;
+        run(app, &index, options, request, &seen)
+    });
+    let guard = StopOnDrop(stop);
+    tokio::pin!(work);
+    let answer = tokio::select! {
+        answer = &mut work => answer,
+        () = tokio::time::sleep(limit) => {
+            guard.0.store(true, Ordering::Relaxed);
+            work.await
+        }
+    };
+    answer.map(Json)
+}
+
+fn run(app: &App, index: &str, options: Options, request: Request, stop: &Arc<AtomicBool>) -> Result<Value, Failure> {
+    let start = Instant::now();
+    let snapshot = app.store.snapshot();
+    let target = Target::resolve(index, &snapshot.data_streams(), options)?;
+    let mut query_options = request.options.clone();
+    query_options.index = target.streams.clone();
+    if target.alerts {
+        query_options.index.push(ALERTS_INDEX.to_owned());
+    }
+    let query = CompiledQuery::eql(&request.text, &query_options)
+        .map_err(|errors| refused(&request.text, &query_options, &errors))?;
+    let range = time_range(&request.filter);
+    let input = if target.is_empty() {
+        Input::default()
+    } else {
+        inputs(app, &snapshot, &target, &request.filter, &range, stop)?
+    };
+    let hunt = HuntOptions {
+        memory_limit: app.config.limits.query_memory.as_usize(),
+        window: input.window,
+        cancel: Some(stop.clone()),
+        ..HuntOptions::default()
+    };
+    // The snapshot lives until the query has read its last event: segments that are removed meanwhile stay until then.
+    let progress = Progress::default();
+    let mut found =
+        run_query(&query, &input.discovery, &hunt, &progress).map_err(|error| Failure::Internal(error.to_string()))?;
+    let hits = hits(&mut found, &request.fields)?;
+    let timed_out = stop.load(Ordering::Relaxed);
+    let problems: Vec<String> = found.report().problems.iter().map(ToString::to_string).collect();
+    drop(snapshot);
+    let mut answer = json!({
+        "is_partial": timed_out || !problems.is_empty(),
+        "is_running": false,
+        "took": super::millis_since(start),
+        "timed_out": timed_out,
+        "hits": hits,
+    });
+    if !problems.is_empty() {
+        let failure =
+            |reason: String| json!({ "shard": 0, "reason": { "type": "corrupt_index_exception", "reason": reason } });
+        answer["shard_failures"] = problems.into_iter().map(failure).collect();
+    }
+    Ok(answer)
+}
+
+/// What is wrong with a query, as Elasticsearch says it.
+fn refused(text: &str, options: &QueryOptions, errors: &[Diagnostic]) -> Failure {
+    let errors: Vec<String> = errors
+        .iter()
+        .filter(|error| error.is_error())
+        .map(|error| {
+            let (line, column) = error.line_column(text);
+            format!("line {line}:{column}: {}", error.message)
+        })
+        .collect();
+    if eqlipse_eql::parse_with(text, options.dialect).is_err() {
+        return Failure::elastic(StatusCode::BAD_REQUEST, "parsing_exception", errors.join("\n"));
+    }
+    let problems = if errors.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", errors.len()) };
+    let reason = format!("Found {problems}\n{}", errors.join("\n"));
+    Failure::elastic(StatusCode::BAD_REQUEST, "verification_exception", reason)
+}
+
+#[derive(Default)]
+struct Input {
+    discovery: Discovery,
+    window: Window,
+}
+
+/// The events that the filter lets through. A filter that speaks of time alone is the query's window; of any other, the
+/// events that pass are copied, since those that do not must be as if they had never been.
+fn inputs(
+    app: &App,
+    snapshot: &Snapshot,
+    target: &Target,
+    filter: &Query,
+    range: &TimeRange,
+    stop: &AtomicBool,
+) -> Result<Input, Failure> {
+    let is_window = filter.is_only_times("@timestamp");
+    let mut budget = MAX_FILTERED_BYTES;
+    let mut input = if target.streams.is_empty() {
+        Input::default()
+    } else if is_window {
+        Input { discovery: snapshot.discovery(range, |stream| target.has(stream)), window: range.timestamp }
+    } else {
+        let mut discovery = Discovery::default();
+        discovery.add_memory("filtered events", filtered(snapshot, target, filter, range, stop, &mut budget)?.into());
+        Input { discovery, window: Window::default() }
+    };
+    if target.alerts {
+        let alerts = alerts(app, filter, &mut budget)?;
+        if is_window {
+            // Alerts were held against the filter already, and lie in the window.
+            input.window = range.timestamp;
+        }
+        input.discovery.add_memory("alerts", alerts.into());
+    }
+    Ok(input)
+}
+
+fn spend(budget: &mut usize, bytes: usize) -> Result<(), Failure> {
+    *budget = budget.checked_sub(bytes).ok_or_else(|| {
+        let reason = format!(
+            "[eql] Data too large: the filter lets more than the limit of [{MAX_FILTERED_BYTES}] bytes of events and alerts through; \
+             narrow its time range, or put conditions into the query itself"
+        );
+        Failure::from(DslError { kind: DslErrorKind::CircuitBreaking, reason })
+    })?;
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct Hit<'a> {
+    #[serde(rename = "_index", borrow)]
+    index: std::borrow::Cow<'a, str>,
+    #[serde(rename = "_id", borrow)]
+    id: std::borrow::Cow<'a, str>,
+    #[serde(rename = "_source", borrow)]
+    source: &'a RawValue,
+}
+
+fn filtered(
+    snapshot: &Snapshot,
+    target: &Target,
+    filter: &Query,
+    range: &TimeRange,
+    stop: &AtomicBool,
+    budget: &mut usize,
+) -> Result<Vec<u8>, Failure> {
+    let mut kept = Vec::new();
+    let parts = snapshot.parts(range).filter(|part| part.data_stream().is_none_or(|stream| target.has(stream)));
+    for part in parts {
+        for row in 0..part.rows() {
+            if row % 64 == 0 && stop.load(Ordering::Relaxed) {
+                return Ok(kept);
+            }
+            let bytes = part.hit(row)?;
+            let Ok(hit) = serde_json::from_slice::<Hit<'_>>(&bytes) else { continue };
+            let Ok(source) = serde_json::from_str::<Map<String, Value>>(hit.source.get()) else { continue };
+            if target.has(&hit.index) && filter.matches(&Document { index: &hit.index, id: &hit.id, source: &source }) {
+                spend(budget, bytes.len() + 1)?;
+                kept.extend_from_slice(&bytes);
+                kept.push(b'\n');
+            }
+        }
+    }
+    Ok(kept)
+}
+
+fn alerts(app: &App, filter: &Query, budget: &mut usize) -> Result<Vec<u8>, Failure> {
+    let query = AlertQuery { include_building_blocks: true, ..AlertQuery::default() };
+    let mut kept = Vec::new();
+    let mut problem = None;
+    app.control.for_each_alert(&query, &mut |id, source| {
+        if !filter.matches(&Document { index: ALERTS_INDEX, id, source: &source }) {
+            return ControlFlow::Continue(());
+        }
+        let line = json!({ "_index": ALERTS_INDEX, "_id": id, "_source": source }).to_string();
+        if let Err(failure) = spend(budget, line.len() + 1) {
+            problem = Some(failure);
+            return ControlFlow::Break(());
+        }
+        kept.extend_from_slice(line.as_bytes());
+        kept.push(b'\n');
+        ControlFlow::Continue(())
+    })?;
+    problem.map_or(Ok(kept), Err)
+}
+
+fn hits(found: &mut QueryRun<'_>, fields: &FieldsToShow) -> Result<Value, Failure> {
+    let (kind, total) = (found.report().kind, found.report().total);
+    let mut bytes = 0;
+    let mut events = Vec::new();
+    let mut sequences = Vec::new();
+    let mut counts = Vec::new();
+    for result in found.results() {
+        let result: QueryResult = result.map_err(|error| Failure::Internal(error.to_string()))?;
+        if let Some(count) = result.count.as_ref().filter(|_| result.events.is_empty()) {
+            counts.push(json!({ "_count": count.count, "_keys": count.key, "_percent": count.percent }));
+            continue;
+        }
+        let shown: Vec<Value> =
+            result.events.iter().map(|event| event_json(event.as_ref(), fields, &mut bytes)).collect();
+        if bytes > super::MAX_RESPONSE_BYTES {
+            let reason = format!(
+                "[eql] Data too large: the answer would be larger than the limit of [{}] bytes",
+                super::MAX_RESPONSE_BYTES
+            );
+            return Err(DslError { kind: DslErrorKind::CircuitBreaking, reason }.into());
+        }
+        match kind {
+            MatchKind::Event => events.extend(shown),
+            MatchKind::Sequence | MatchKind::Sample if result.join_keys.is_empty() => {
+                sequences.push(json!({ "events": shown }))
+            }
+            MatchKind::Sequence | MatchKind::Sample => {
+                sequences.push(json!({ "join_keys": result.join_keys, "events": shown }));
+            }
+        }
+    }
+    let mut hits = Map::new();
+    hits.insert("total".to_owned(), json!({ "value": total, "relation": "eq" }));
+    match kind {
+        _ if !counts.is_empty() => hits.insert("counts".to_owned(), counts.into()),
+        MatchKind::Event => hits.insert("events".to_owned(), events.into()),
+        MatchKind::Sequence | MatchKind::Sample => hits.insert("sequences".to_owned(), sequences.into()),
+    };
+    Ok(Value::Object(hits))
+}
+
+fn event_json(event: Option<&MatchedEvent>, fields: &FieldsToShow, bytes: &mut usize) -> Value {
+    let Some(event) = event else {
+        return json!({ "_index": "", "_id": "", "_source": {}, "missing": true });
+    };
+    let index = event.index.as_deref().unwrap_or_default();
+    let mut shown = Map::new();
+    shown.insert("_index".to_owned(), index.into());
+    shown.insert("_id".to_owned(), event.id.clone().into());
+    let source = Value::Object((*event.source).clone());
+    // About what it takes as text: a hit of a query is small, and there are few.
+    *bytes += source.to_string().len();
+    shown.insert("_source".to_owned(), source);
+    if let Some(values) = fields.of(&Document { index, id: &event.id, source: &event.source }) {
+        shown.insert("fields".to_owned(), Value::Object(values));
+    }
+    Value::Object(shown)
+}

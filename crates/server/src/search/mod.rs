@@ -1,0 +1,254 @@
+//! Elasticsearch's API to read events and alerts: `_search`, `_count`, `_msearch`, `_eql/search`, `_field_caps`, and which
+//! indices there are.
+//!
+//! A request names indices by patterns ([`target`]); alerts are an index too. A [search](run) asks every document that
+//! index and time do not rule out; an EQL search goes the hunt's way, column by column ([`eql`]). How long and how much
+//! is bounded by `limits.query_time` and `limits.query_memory`: a search that runs out of time answers with what it has
+//! and `timed_out`.
+
+mod caps;
+mod eql;
+mod indices;
+mod params;
+mod request;
+mod run;
+mod target;
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+
+pub use params::Params;
+pub use request::{MAX_RESULT_WINDOW, SearchRequest, Track};
+pub use run::{MAX_RESPONSE_BYTES, Outcome};
+pub use target::{ALERTS_ALIASES, ALERTS_INDEX, Options, Target};
+
+use crate::dsl::{DslError, Query};
+use crate::http::{Failure, Payload, Shape};
+use crate::state::{App, Caller};
+use eqlipse_control::Role;
+
+/// How many searches a `_msearch` may have.
+pub const MAX_SEARCHES: usize = 1_000;
+
+/// The routes of this part.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/_search", post(search_all).get(search_all))
+        .route("/{index}/_search", post(search).get(search))
+        .route("/_count", post(count_all).get(count_all))
+        .route("/{index}/_count", post(count).get(count))
+        .route("/_msearch", post(msearch_all).get(msearch_all))
+        .route("/{index}/_msearch", post(msearch).get(msearch))
+        .merge(eql::routes())
+        .merge(caps::routes())
+        .merge(indices::routes())
+}
+
+impl From<DslError> for Failure {
+    fn from(error: DslError) -> Self {
+        let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::elastic(status, error.kind.name(), error.reason)
+    }
+}
+
+async fn search_all(app: State<App>, caller: Caller, params: Params, body: Payload) -> Result<Json<Value>, Failure> {
+    search(app, caller, Path(String::new()), params, body).await
+}
+
+async fn search(
+    State(app): State<App>,
+    caller: Caller,
+    Path(index): Path<String>,
+    params: Params,
+    body: Payload,
+) -> Result<Json<Value>, Failure> {
+    caller.require(Role::Reader)?;
+    params.only(&request::URL_PARAMETERS)?;
+    let options = Options::of(&params)?;
+    app.blocking(move |app| {
+        let body: Option<Map<String, Value>> = body.optional_json()?;
+        let request = SearchRequest::parse(body.as_ref(), crate::now())?.with_params(&params)?;
+        answer(app, &index, options, &request, app.config.limits.query_time.0).map(Json)
+    })
+    .await
+}
+
+/// Searches, and gives Elasticsearch's answer. It blocks, for at most `limit`.
+///
+/// # Errors
+/// If an index is not there, a limit of memory is passed, or data cannot be read.
+pub fn answer(
+    app: &App,
+    index: &str,
+    options: Options,
+    request: &SearchRequest,
+    limit: Duration,
+) -> Result<Value, Failure> {
+    let start = Instant::now();
+    let snapshot = app.store.snapshot();
+    let target = Target::resolve(index, &snapshot.data_streams(), options)?;
+    let outcome = run::run(app, &snapshot, &target, request, limit)?;
+    let mut answer = Map::new();
+    answer.insert("took".to_owned(), millis_since(start).into());
+    answer.insert("timed_out".to_owned(), outcome.timed_out.into());
+    if request.terminate_after.is_some() {
+        answer.insert("terminated_early".to_owned(), outcome.terminated.into());
+    }
+    answer.insert("_shards".to_owned(), shards(&target, &outcome.failures));
+    answer.insert("hits".to_owned(), outcome.hits);
+    if let Some(aggregations) = outcome.aggregations {
+        answer.insert("aggregations".to_owned(), Value::Object(aggregations));
+    }
+    Ok(Value::Object(answer))
+}
+
+fn millis_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Each index is one shard here.
+fn shards(target: &Target, failures: &[(String, String)]) -> Value {
+    let total = target.len();
+    let failed = failures.len().min(total);
+    let mut shards = json!({ "total": total, "successful": total - failed, "skipped": 0, "failed": failed });
+    if !failures.is_empty() {
+        let failure = |(index, reason): &(String, String)| json!({ "shard": 0, "index": index, "reason": { "type": "corrupt_index_exception", "reason": reason } });
+        shards["failures"] = failures.iter().map(failure).collect();
+    }
+    shards
+}
+
+async fn count_all(app: State<App>, caller: Caller, params: Params, body: Payload) -> Result<Json<Value>, Failure> {
+    count(app, caller, Path(String::new()), params, body).await
+}
+
+async fn count(
+    State(app): State<App>,
+    caller: Caller,
+    Path(index): Path<String>,
+    params: Params,
+    body: Payload,
+) -> Result<Json<Value>, Failure> {
+    caller.require(Role::Reader)?;
+    params.only(&[
+        "allow_no_indices",
+        "expand_wildcards",
+        "ignore_throttled",
+        "ignore_unavailable",
+        "preference",
+        "routing",
+        "terminate_after",
+    ])?;
+    let options = Options::of(&params)?;
+    let terminate_after = params.count("terminate_after")?.map(|count| count as u64).filter(|count| *count > 0);
+    app.blocking(move |app| {
+        let body: Option<Map<String, Value>> = body.optional_json()?;
+        let query = counted(body.as_ref())?;
+        let request = SearchRequest { query, size: 0, track: Track::All, terminate_after, ..SearchRequest::default() };
+        let snapshot = app.store.snapshot();
+        let target = Target::resolve(&index, &snapshot.data_streams(), options)?;
+        let limit = app.config.limits.query_time.0;
+        let outcome = run::run(app, &snapshot, &target, &request, limit)?;
+        if outcome.timed_out {
+            // A count that is not whole would be a wrong one.
+            return Err(Failure::Timeout { limit, setting: "limits.query_time" });
+        }
+        Ok(Json(json!({ "count": outcome.total, "_shards": shards(&target, &outcome.failures) })))
+    })
+    .await
+}
+
+fn counted(body: Option<&Map<String, Value>>) -> Result<Query, DslError> {
+    let Some(body) = body else { return Ok(Query::All) };
+    if let Some(key) = body.keys().find(|key| *key != "query") {
+        return Err(DslError::parsing(format!("request does not support [{key}]")));
+    }
+    body.get("query").map_or(Ok(Query::All), |query| Query::parse(query, crate::now().div_euclid(1_000_000)))
+}
+
+async fn msearch_all(app: State<App>, caller: Caller, params: Params, body: Payload) -> Result<Json<Value>, Failure> {
+    msearch(app, caller, Path(String::new()), params, body).await
+}
+
+async fn msearch(
+    State(app): State<App>,
+    caller: Caller,
+    Path(index): Path<String>,
+    params: Params,
+    body: Payload,
+) -> Result<Json<Value>, Failure> {
+    caller.require(Role::Reader)?;
+    params.only(&[
+        "allow_no_indices",
+        "ccs_minimize_roundtrips",
+        "expand_wildcards",
+        "ignore_throttled",
+        "ignore_unavailable",
+        "max_concurrent_searches",
+        "max_concurrent_shard_requests",
+        "pre_filter_shard_size",
+        "rest_total_hits_as_int",
+        "routing",
+        "search_type",
+        "typed_keys",
+    ])?;
+    let total_as_int = params.flag("rest_total_hits_as_int")?.unwrap_or(false);
+    app.blocking(move |app| {
+        let start = Instant::now();
+        let searches = searches(body.bytes())?;
+        let limit = app.config.limits.query_time.0;
+        let one = |(header, search): &(Map<String, Value>, Map<String, Value>)| {
+            let own = match header.get("index").or_else(|| header.get("indices")) {
+                Some(Value::String(index)) => Some(index.clone()),
+                Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")),
+                _ => None,
+            };
+            let request = SearchRequest { total_as_int, ..SearchRequest::parse(Some(search), crate::now())? };
+            // All together take no longer than one search may.
+            let left = limit.saturating_sub(start.elapsed());
+            answer(app, own.as_deref().unwrap_or(&index), Options::of_json(header), &request, left)
+        };
+        let responses = searches.iter().map(|search| match one(search) {
+            Ok(mut answer) => {
+                answer["status"] = 200.into();
+                answer
+            }
+            Err(failure) => failure.body(Shape::Elastic),
+        });
+        let responses: Vec<Value> = responses.collect();
+        Ok(Json(json!({ "took": millis_since(start), "responses": responses })))
+    })
+    .await
+}
+
+/// Lines of a header and a search each.
+fn searches(body: &[u8]) -> Result<Vec<(Map<String, Value>, Map<String, Value>)>, Failure> {
+    let object = |line: &[u8]| -> Result<Map<String, Value>, Failure> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Map::new());
+        }
+        serde_json::from_slice(line)
+            .map_err(|error| Failure::Parsing(format!("a line of _msearch is no object: {error}")))
+    };
+    let mut lines: Vec<&[u8]> = body.split(|byte| *byte == b'\n').collect();
+    // An empty line in the middle is a header with nothing in it.
+    if lines.last().is_some_and(|line| line.iter().all(u8::is_ascii_whitespace)) {
+        lines.pop();
+    }
+    if lines.is_empty() {
+        let reason = "Validation Failed: 1: no requests added;";
+        return Err(Failure::elastic(StatusCode::BAD_REQUEST, "action_request_validation_exception", reason));
+    }
+    if lines.len() % 2 == 1 {
+        return Err(Failure::IllegalArgument("_msearch: the last header has no search behind it".to_owned()));
+    }
+    if lines.len() / 2 > MAX_SEARCHES {
+        return Err(Failure::IllegalArgument(format!("_msearch has more than {MAX_SEARCHES} searches")));
+    }
+    lines.chunks_exact(2).map(|pair| Ok((object(pair[0])?, object(pair[1])?))).collect()
+}

@@ -1,0 +1,292 @@
+//! A search, read from body and URL.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::params::Params;
+use crate::dsl::{Aggregations, DslError, FieldsToShow, Key, Query, Sort, SourceFilter, count, did_you_mean, flag};
+
+/// How far `from` and `size` may reach (`index.max_result_window`).
+pub const MAX_RESULT_WINDOW: usize = 10_000;
+
+/// How many hits are counted exactly where nothing is said.
+const TRACKED: u64 = 10_000;
+
+/// What a search asks for.
+#[derive(Debug)]
+pub struct SearchRequest {
+    /// Which documents.
+    pub query: Query,
+    /// Which of these are hits; aggregations take all.
+    pub post_filter: Option<Query>,
+    /// What is counted.
+    pub aggregations: Aggregations,
+    /// The order of hits.
+    pub sort: Sort,
+    /// The hits begin behind it.
+    pub after: Option<Key>,
+    /// How many hits are left out.
+    pub from: usize,
+    /// How many hits there are at most.
+    pub size: usize,
+    /// How many hits are counted exactly; `None` for all.
+    pub track: Track,
+    /// What of a document is shown.
+    pub source: SourceFilter,
+    /// Values that are shown beside it.
+    pub fields: FieldsToShow,
+    /// Hits have their version.
+    pub version: bool,
+    /// The search ends after so long with what it has.
+    pub timeout: Option<Duration>,
+    /// The search ends after so many documents.
+    pub terminate_after: Option<u64>,
+    /// The total is a plain number.
+    pub total_as_int: bool,
+}
+
+/// How many hits are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Track {
+    /// None.
+    Nothing,
+    /// Up to so many.
+    Up(u64),
+    /// All.
+    All,
+}
+
+/// Parts of a body that change nothing here: scores, and hints of how to search.
+const WITHOUT_EFFECT: [&str; 8] =
+    ["track_scores", "stats", "ext", "indices_boost", "explain", "profile", "seq_no_primary_term", "stored_fields"];
+
+/// Parts that Elasticsearch has and that are refused, since an answer without them would be another.
+const UNSUPPORTED: [&str; 11] = [
+    "collapse",
+    "highlight",
+    "knn",
+    "min_score",
+    "pit",
+    "rank",
+    "rescore",
+    "retriever",
+    "runtime_mappings",
+    "script_fields",
+    "suggest",
+];
+
+/// The parameters of `_search` that may stand in the URL.
+pub const URL_PARAMETERS: [&str; 31] = [
+    "allow_no_indices",
+    "allow_partial_search_results",
+    "analyze_wildcard",
+    "batched_reduce_size",
+    "ccs_minimize_roundtrips",
+    "expand_wildcards",
+    "explain",
+    "from",
+    "ignore_throttled",
+    "ignore_unavailable",
+    "lenient",
+    "max_concurrent_shard_requests",
+    "pre_filter_shard_size",
+    "preference",
+    "request_cache",
+    "rest_total_hits_as_int",
+    "routing",
+    "search_type",
+    "seq_no_primary_term",
+    "size",
+    "sort",
+    "_source",
+    "_source_excludes",
+    "_source_includes",
+    "stored_fields",
+    "terminate_after",
+    "timeout",
+    "track_scores",
+    "track_total_hits",
+    "typed_keys",
+    "version",
+];
+
+impl Default for SearchRequest {
+    fn default() -> Self {
+        Self {
+            query: Query::All,
+            post_filter: None,
+            aggregations: Aggregations::default(),
+            sort: Sort::default(),
+            after: None,
+            from: 0,
+            size: 10,
+            track: Track::Up(TRACKED),
+            source: SourceFilter::default(),
+            fields: FieldsToShow::default(),
+            version: false,
+            timeout: None,
+            terminate_after: None,
+            total_as_int: false,
+        }
+    }
+}
+
+impl SearchRequest {
+    /// Reads a body. `now` is in nanoseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// What is not known or does not fit, in Elasticsearch's words.
+    pub fn parse(body: Option<&Map<String, Value>>, now: i64) -> Result<Self, DslError> {
+        let millis = now.div_euclid(1_000_000);
+        let mut request = Self::default();
+        let empty = Map::new();
+        let body = body.unwrap_or(&empty);
+        let mut fields = Vec::new();
+        for (key, value) in body {
+            match key.as_str() {
+                "query" => request.query = Query::parse(value, millis)?,
+                "post_filter" => request.post_filter = Some(Query::parse(value, millis)?),
+                "aggs" | "aggregations" => request.aggregations = Aggregations::parse(value, millis)?,
+                "sort" => request.sort = Sort::parse(value)?,
+                "from" => request.from = count(value, "from")?,
+                "size" => request.size = count(value, "size")?,
+                "track_total_hits" => request.track = Track::parse(value)?,
+                "_source" => request.source = SourceFilter::parse(value)?,
+                "fields" | "docvalue_fields" => {
+                    fields.extend(value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]))
+                }
+                "version" => request.version = flag(value, "version")?,
+                "timeout" => request.timeout = Some(duration(value)?),
+                "terminate_after" => {
+                    request.terminate_after = Some(count(value, "terminate_after")? as u64).filter(|count| *count > 0)
+                }
+                "search_after" => {}
+                name if WITHOUT_EFFECT.contains(&name) => {}
+                name if UNSUPPORTED.contains(&name) => {
+                    let is_empty = value.as_object().is_some_and(Map::is_empty) || value.is_null();
+                    if !is_empty {
+                        return Err(DslError::argument(format!("[{name}] is not supported")));
+                    }
+                }
+                name => {
+                    let known = [
+                        "query",
+                        "aggs",
+                        "aggregations",
+                        "sort",
+                        "from",
+                        "size",
+                        "_source",
+                        "fields",
+                        "timeout",
+                        "search_after",
+                        "track_total_hits",
+                    ];
+                    return Err(DslError::parsing(format!(
+                        "unknown key [{name}] in the search request{}",
+                        did_you_mean(name, &known)
+                    )));
+                }
+            }
+        }
+        request.fields = FieldsToShow::parse(&Value::Array(fields))?;
+        if let Some(after) = body.get("search_after").filter(|after| !after.is_null()) {
+            request.after = Some(request.sort.after(after)?);
+            if request.from > 0 {
+                return Err(DslError::argument("`from` parameter must be set to 0 when `search_after` is used"));
+            }
+        }
+        request.check()?;
+        Ok(request)
+    }
+
+    /// Takes what the URL says over what the body said.
+    ///
+    /// # Errors
+    /// If a value does not fit.
+    pub fn with_params(mut self, params: &Params) -> Result<Self, crate::http::Failure> {
+        if params.get("q").is_some() {
+            return Err(DslError::argument("[q] is not supported: send a query in the body").into());
+        }
+        self.size = params.count("size")?.unwrap_or(self.size);
+        self.from = params.count("from")?.unwrap_or(self.from);
+        if let Some(sort) = params.get("sort") {
+            self.sort = Sort::parse(&Value::Array(sort.split(',').map(Value::from).collect()))?;
+        }
+        if let Some(track) = params.get("track_total_hits") {
+            self.track = Track::parse(&track.into())?;
+        }
+        if let Some(timeout) = params.get("timeout") {
+            self.timeout = Some(duration(&timeout.into())?);
+        }
+        self.terminate_after = params
+            .count("terminate_after")?
+            .map(|count| count as u64)
+            .filter(|count| *count > 0)
+            .or(self.terminate_after);
+        self.version |= params.flag("version")?.unwrap_or(false);
+        self.total_as_int = params.flag("rest_total_hits_as_int")?.unwrap_or(false);
+        let (includes, excludes) = (params.get("_source_includes"), params.get("_source_excludes"));
+        match params.get("_source") {
+            Some(source @ ("true" | "false")) => self.source = SourceFilter::parse(&source.into())?,
+            Some(names) => self.source = SourceFilter::of_lists(Some(names), excludes)?,
+            None if includes.is_some() || excludes.is_some() => {
+                self.source = SourceFilter::of_lists(includes, excludes)?
+            }
+            None => {}
+        }
+        self.check()?;
+        Ok(self)
+    }
+
+    fn check(&self) -> Result<(), DslError> {
+        let reach = self.from.saturating_add(self.size);
+        if reach > MAX_RESULT_WINDOW {
+            return Err(DslError::argument(format!(
+                "Result window is too large, from + size must be less than or equal to: [{MAX_RESULT_WINDOW}] but was [{reach}]. \
+                 See search_after for a more efficient way to request large data sets. This limit can be set by changing the \
+                 [index.max_result_window] index level setting."
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Track {
+    fn parse(value: &Value) -> Result<Self, DslError> {
+        match value {
+            Value::Number(number) if number.as_i64() == Some(-1) => Ok(Self::All),
+            Value::Number(_) => Ok(Self::Up(count(value, "track_total_hits")? as u64)),
+            Value::String(text) if text.parse::<u64>().is_ok() => {
+                Ok(Self::Up(count(value, "track_total_hits")? as u64))
+            }
+            value => Ok(if flag(value, "track_total_hits")? { Self::All } else { Self::Nothing }),
+        }
+    }
+}
+
+/// `30s`, `500ms`, `1m`; `-1` for no end.
+pub(super) fn duration(value: &Value) -> Result<Duration, DslError> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if text == "-1" {
+        return Ok(Duration::MAX);
+    }
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    let millis = factor.and_then(|factor: u64| number.parse::<u64>().ok()?.checked_mul(factor));
+    let bad = || {
+        DslError::argument(format!(
+            "failed to parse setting [timeout] with value [{text}] as a time value: unit is missing or unrecognized"
+        ))
+    };
+    millis.map(Duration::from_millis).ok_or_else(bad)
+}

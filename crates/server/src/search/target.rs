@@ -1,0 +1,224 @@
+//! Which data a request asks for: index patterns against the data streams that there are, and the alerts.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use eqlipse_store::StreamSize;
+use serde_json::{Value, json};
+
+use super::params::Params;
+use crate::dsl::Pattern;
+use crate::http::{ElasticFailure, Failure};
+
+/// The index that alerts are in.
+pub const ALERTS_INDEX: &str = ".internal.alerts-security.alerts-default-000001";
+/// Other names for it.
+pub const ALERTS_ALIASES: [&str; 2] = [".alerts-security.alerts-default", ".siem-signals-default"];
+
+/// How many names and patterns a request may have.
+const MAX_PATTERNS: usize = 1_024;
+
+/// What a request asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Data streams, by name.
+    pub streams: Vec<String>,
+    /// Whether these are all that there are.
+    pub all_streams: bool,
+    /// The alerts too.
+    pub alerts: bool,
+}
+
+/// What becomes of names that are not there, and which names wildcards stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// A name without an index is passed over.
+    pub ignore_unavailable: bool,
+    /// Patterns that find nothing are in order.
+    pub allow_no_indices: bool,
+    /// `*` stands for hidden indices too.
+    pub hidden: bool,
+    /// Wildcards stand for open indices at all.
+    pub open: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ignore_unavailable: false, allow_no_indices: true, hidden: false, open: true }
+    }
+}
+
+impl Options {
+    /// Reads `ignore_unavailable`, `allow_no_indices` and `expand_wildcards`.
+    ///
+    /// # Errors
+    /// If a value is none of theirs.
+    pub fn of(params: &Params) -> Result<Self, Failure> {
+        let mut options = Self {
+            ignore_unavailable: params.flag("ignore_unavailable")?.unwrap_or(false),
+            allow_no_indices: params.flag("allow_no_indices")?.unwrap_or(true),
+            ..Self::default()
+        };
+        if let Some(kinds) = params.get("expand_wildcards") {
+            options.open = false;
+            for kind in kinds.split(',') {
+                match kind {
+                    "open" => options.open = true,
+                    "all" => (options.open, options.hidden) = (true, true),
+                    "hidden" => options.hidden = true,
+                    "closed" | "none" => {}
+                    other => {
+                        let reason = format!("No valid expand wildcard value [{other}]");
+                        return Err(Failure::IllegalArgument(reason));
+                    }
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// The same as the body of `_msearch` has it.
+    pub fn of_json(map: &serde_json::Map<String, Value>) -> Self {
+        let flag = |name: &str, default| map.get(name).and_then(Value::as_bool).unwrap_or(default);
+        let kinds = map.get("expand_wildcards").map(Value::to_string).unwrap_or_default();
+        Self {
+            ignore_unavailable: flag("ignore_unavailable", false),
+            allow_no_indices: flag("allow_no_indices", true),
+            hidden: kinds.contains("hidden") || kinds.contains("all"),
+            open: kinds.is_empty() || kinds.contains("open") || kinds.contains("all"),
+        }
+    }
+}
+
+fn not_found(name: &str) -> Failure {
+    let fields = json!({ "resource.type": "index_or_alias", "resource.id": name, "index_uuid": "_na_", "index": name });
+    let Value::Object(fields) = fields else { return Failure::NotFound(name.to_owned()) };
+    Failure::Elastic(Box::new(ElasticFailure {
+        status: StatusCode::NOT_FOUND,
+        kind: "index_not_found_exception".into(),
+        reason: format!("no such index [{name}]"),
+        fields,
+    }))
+}
+
+impl Target {
+    /// Takes names and patterns apart, with commas between them; those with `-` before them take away again.
+    ///
+    /// # Errors
+    /// If a name is not there, or a pattern cannot be one.
+    pub fn resolve(text: &str, known: &BTreeMap<String, StreamSize>, options: Options) -> Result<Self, Failure> {
+        let mut target = Self::default();
+        let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+        if parts.len() > MAX_PATTERNS {
+            return Err(Failure::IllegalArgument(format!("more than {MAX_PATTERNS} index names and patterns")));
+        }
+        let parts = if parts.is_empty() { vec!["*"] } else { parts };
+        let mut had_wildcard = false;
+        for part in parts {
+            if let Some(pattern) = part.strip_prefix('-').filter(|_| had_wildcard) {
+                target.remove(pattern);
+                continue;
+            }
+            let part = if part == "_all" { "*" } else { part };
+            if let Some((cluster, _)) = part.split_once(':') {
+                // There are no other clusters: their patterns find nothing, their names are not there.
+                if cluster.contains('*') || options.ignore_unavailable {
+                    continue;
+                }
+                let reason = format!("no such remote cluster: [{cluster}]");
+                return Err(Failure::elastic(StatusCode::NOT_FOUND, "no_such_remote_cluster_exception", reason));
+            }
+            had_wildcard |= part.contains('*');
+            let found = target.add(part, known, options);
+            let is_fine = if part.contains('*') { options.allow_no_indices } else { options.ignore_unavailable };
+            if !found && !is_fine {
+                return Err(not_found(part));
+            }
+        }
+        target.streams.sort();
+        target.streams.dedup();
+        target.all_streams = target.streams.len() == known.len();
+        Ok(target)
+    }
+
+    fn add(&mut self, part: &str, known: &BTreeMap<String, StreamSize>, options: Options) -> bool {
+        if !part.contains('*') {
+            let is_alerts = part == ALERTS_INDEX || ALERTS_ALIASES.contains(&part);
+            self.alerts |= is_alerts;
+            if known.contains_key(part) {
+                self.streams.push(part.to_owned());
+            }
+            return is_alerts || known.contains_key(part);
+        }
+        let pattern = Pattern::wildcard(part, false);
+        // What is hidden is meant only where the pattern says so by its own dot.
+        let stands_for = |name: &str| {
+            let is_visible = !name.starts_with('.') || options.hidden || part.starts_with('.');
+            options.open && is_visible && pattern.matches(name)
+        };
+        let before = self.streams.len();
+        self.streams.extend(known.keys().filter(|name| stands_for(name)).cloned());
+        let alerts = [ALERTS_INDEX].iter().chain(&ALERTS_ALIASES).any(|name| stands_for(name));
+        self.alerts |= alerts;
+        alerts || self.streams.len() > before
+    }
+
+    fn remove(&mut self, part: &str) {
+        let pattern = Pattern::wildcard(part, false);
+        self.streams.retain(|name| !pattern.matches(name));
+        if [ALERTS_INDEX].iter().chain(&ALERTS_ALIASES).any(|name| pattern.matches(name)) {
+            self.alerts = false;
+        }
+    }
+
+    /// Whether events of a data stream are asked for.
+    pub fn has(&self, stream: &str) -> bool {
+        self.streams.binary_search_by(|name| name.as_str().cmp(stream)).is_ok()
+    }
+
+    /// How many indices it is.
+    pub fn len(&self) -> usize {
+        self.streams.len() + usize::from(self.alerts)
+    }
+
+    /// Whether it is none at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(text: &str, options: Options) -> Result<(Vec<String>, bool), String> {
+        let known = ["logs-a-default", "logs-b-default", "winlogbeat-1", ".hidden"];
+        let known = known.into_iter().map(|name| (name.to_owned(), StreamSize::default())).collect();
+        Target::resolve(text, &known, options)
+            .map(|target| (target.streams, target.alerts))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn patterns_stand_for_what_is_there() {
+        let plain = |text| resolve(text, Options::default());
+        let streams = |names: &[&str], alerts| Ok((names.iter().map(ToString::to_string).collect(), alerts));
+        assert_eq!(plain(""), streams(&["logs-a-default", "logs-b-default", "winlogbeat-1"], false));
+        assert_eq!(plain("_all,-logs-*"), streams(&["winlogbeat-1"], false));
+        assert_eq!(plain("logs-*,-logs-b*,winlogbeat-1"), streams(&["logs-a-default", "winlogbeat-1"], false));
+        assert_eq!(plain(".alerts-security.alerts-*"), streams(&[], true));
+        assert_eq!(plain(".siem-signals-default,logs-a-default"), streams(&["logs-a-default"], true));
+        assert_eq!(plain(".internal.alerts-*"), streams(&[], true));
+        assert_eq!(plain("nothing-*"), streams(&[], false));
+        assert_eq!(plain("*:logs-*"), streams(&[], false));
+        assert_eq!(plain("nothing"), Err("no such index [nothing]".to_owned()));
+        assert_eq!(plain("-logs-a-default"), Err("no such index [-logs-a-default]".to_owned()));
+        assert_eq!(plain("other:logs"), Err("no such remote cluster: [other]".to_owned()));
+        let hidden = Options { hidden: true, ..Options::default() };
+        assert_eq!(resolve("*", hidden).map(|(streams, alerts)| (streams.len(), alerts)), Ok((4, true)));
+        let lenient = Options { ignore_unavailable: true, ..Options::default() };
+        assert_eq!(resolve("nothing,winlogbeat-1", lenient), streams(&["winlogbeat-1"], false));
+        let strict = Options { allow_no_indices: false, ..Options::default() };
+        assert_eq!(resolve("nothing-*", strict), Err("no such index [nothing-*]".to_owned()));
+    }
+}
