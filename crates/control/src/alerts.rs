@@ -571,7 +571,12 @@ mod tests {
         let ledger = control.ledger("r", 10).unwrap();
         assert_eq!(ledger, [execution("2", 30, WindowKind::Backfill), execution("1", 10, WindowKind::OnTime)]);
         assert_eq!((control.last_window("r").unwrap(), control.last_window("x").unwrap()), (Some(10), None));
-        assert_eq!(control.prune_executions(20).unwrap(), 1);
+        // A window that is caught up after a later one takes nothing back.
+        control.commit_execution(&[execution("3", 5, WindowKind::CaughtUp)], &[]).unwrap();
+        assert_eq!(control.last_window("r").unwrap(), Some(10));
+        let latest = control.latest_executions().unwrap();
+        assert_eq!(latest, [execution("3", 5, WindowKind::CaughtUp)]);
+        assert_eq!(control.prune_executions(20).unwrap(), 2);
         assert_eq!(control.last_window("r").unwrap(), Some(10));
         assert_eq!(control.prune_alerts(5).unwrap(), 2);
         assert_eq!(ids(&control, &AlertQuery::default()), ["a"]);
