@@ -120,10 +120,6 @@ pub struct ScheduleConfig {
     pub tick: Option<Time>,
     /// How late an event may come and still be seen by a rule that goes by `@timestamp`.
     pub late_bound: Time,
-    /// Threads that run rules; 0 is one for each core.
-    pub workers: usize,
-    /// How far back windows missed while the service was down are caught up.
-    pub catch_up: Time,
 }
 
 /// `[rules]`
@@ -268,7 +264,7 @@ impl Default for StoreConfig {
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self { tick: None, late_bound: Time::seconds(3600), workers: 0, catch_up: Time::seconds(7 * 86_400) }
+        Self { tick: None, late_bound: Time::seconds(3600) }
     }
 }
 
@@ -581,12 +577,6 @@ const SETTINGS: &[Setting] = &[
         "schedule.late_bound",
         Text,
         "How late an event may come and still be seen by a rule that goes by @timestamp.\nWhat is later is counted in the rule's ledger.",
-    ),
-    setting("schedule.workers", Plain, "Threads that run rules. 0 is one for each core."),
-    setting(
-        "schedule.catch_up",
-        Text,
-        "After a downtime, missed windows are run one by one so far back. Older ones are marked as missed.",
     ),
     setting(
         "rules.paths",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use eqlipse_schedule::SchedulerStatus;
 use eqlipse_store::StoreStats;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -81,6 +82,13 @@ struct StoreMetrics {
     data_streams: Gauge,
     problem: Gauge,
     body_bytes: Gauge,
+    rules: Gauge,
+    failed_rules: Gauge,
+    executions: Gauge,
+    failed_executions: Gauge,
+    alerts: Gauge,
+    lag_milliseconds: Gauge,
+    schedule_problem: Gauge,
 }
 
 fn seconds() -> Histogram {
@@ -134,6 +142,14 @@ impl Metrics {
         self.register("store_log_bytes", "Write-ahead log on disk", store.log_bytes.clone());
         self.register("store_data_streams", "Data streams that have segments", store.data_streams.clone());
         self.register("store_problem", "1 while background work on the store fails", store.problem.clone());
+        self.register("rules", "Rules that run", store.rules.clone());
+        self.register("rules_failed", "Rules that are enabled and cannot run", store.failed_rules.clone());
+        self.register("rule_executions", "Executions since the start", store.executions.clone());
+        self.register("rule_executions_failed", "Executions since the start that failed", store.failed_executions.clone());
+        self.register("alerts", "Alerts made since the start", store.alerts.clone());
+        let lag = "How far the evaluation of the latest window was behind its end";
+        self.register("rule_lag_milliseconds", lag, store.lag_milliseconds.clone());
+        self.register("rule_problem", "1 while rules as a whole cannot run", store.schedule_problem.clone());
     }
 
     /// Adds a metric of another part of the service. `eqlipse_` is put before its name.
@@ -155,7 +171,7 @@ impl Metrics {
         }
     }
 
-    fn observe(&self, stats: &StoreStats, body_bytes: u64) {
+    fn observe(&self, stats: &StoreStats, schedule: &SchedulerStatus, body_bytes: u64) {
         let set = |gauge: &Gauge, value: u64| _ = gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         let store = &self.store;
         set(&store.recent_events, stats.recent_events);
@@ -167,6 +183,13 @@ impl Metrics {
         set(&store.data_streams, stats.data_streams);
         set(&store.problem, u64::from(stats.problem.is_some()));
         set(&store.body_bytes, body_bytes);
+        set(&store.rules, schedule.rules as u64);
+        set(&store.failed_rules, schedule.failed.len() as u64);
+        set(&store.executions, schedule.executions);
+        set(&store.failed_executions, schedule.failures);
+        set(&store.alerts, schedule.alerts);
+        set(&store.lag_milliseconds, schedule.lag.unsigned_abs() / 1_000_000);
+        set(&store.schedule_problem, u64::from(schedule.problem.is_some()));
     }
 
     fn text(&self) -> Result<String, Failure> {
@@ -183,7 +206,7 @@ impl Metrics {
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
     let text = app
         .intake(|app| {
-            app.metrics.observe(&app.store.stats(), app.bodies.used());
+            app.metrics.observe(&app.store.stats(), &app.scheduler.status(), app.bodies.used());
             app.metrics.text()
         })
         .await?;

@@ -312,16 +312,17 @@ fn install(control: &Control, config: &Config, bundled: &[LoadedRule]) -> Result
         }
         load.rules
     };
-    for rules in [bundled, &loaded] {
-        if rules.is_empty() {
-            continue;
-        }
-        let report = control.install(rules, true, "eqlipse", crate::now())?;
-        let (installed, updated, unchanged) = (report.installed, report.updated, report.unchanged);
-        tracing::info!(installed, updated, unchanged, failed = report.failed.len(), "rules installed");
-        for (rule, reason) in report.failed {
-            tracing::warn!(rule, reason, "a rule was not installed");
-        }
+    // Of a rule that is in both, the files' is meant.
+    let is_replaced = |rule: &&LoadedRule| loaded.iter().any(|other| other.rule.rule_id == rule.rule.rule_id);
+    let rules: Vec<LoadedRule> = bundled.iter().filter(|rule| !is_replaced(rule)).chain(&loaded).cloned().collect();
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let report = control.install(&rules, true, "eqlipse", crate::now())?;
+    let (installed, updated, unchanged) = (report.installed, report.updated, report.unchanged);
+    tracing::info!(installed, updated, unchanged, failed = report.failed.len(), "rules installed");
+    for (rule, reason) in report.failed {
+        tracing::warn!(rule, reason, "a rule was not installed");
     }
     Ok(())
 }

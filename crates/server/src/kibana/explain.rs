@@ -60,7 +60,7 @@ fn invalid(reason: impl std::fmt::Display) -> Failure {
     Failure::IllegalArgument(format!("[request body]: {reason}"))
 }
 
-fn loaded(stored: &StoredRule) -> LoadedRule {
+pub(super) fn loaded(stored: &StoredRule) -> LoadedRule {
     let mut rule = Rule::clone(&stored.rule);
     rule.saved_object_id = Some(stored.id.clone());
     LoadedRule { origin: Origin::file(PathBuf::from(&rule.rule_id)), rule, content_hash: String::new() }

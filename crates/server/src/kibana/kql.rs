@@ -445,7 +445,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_placed() {
-        let error = |text| Kql::parse(text).unwrap_err().to_string();
+        let error = |text: &str| Kql::parse(text).unwrap_err().to_string();
         assert_eq!(error("a:"), "KQLSyntaxError: expected a value but the end of the filter found at character 3");
         assert_eq!(error("(a: b"), "KQLSyntaxError: expected [)] but the end of the filter found at character 6");
         assert_eq!(error("a: \"b"), "KQLSyntaxError: a quote is not closed at character 4");

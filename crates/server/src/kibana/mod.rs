@@ -12,6 +12,7 @@ mod kql;
 mod rules;
 mod signals;
 mod system;
+mod trial;
 
 use axum::Router;
 use axum::extract::{Path, Request};
@@ -38,8 +39,10 @@ pub fn routes() -> Router<App> {
         .merge(export::routes())
         .merge(signals::routes())
         .merge(system::routes())
+        .merge(trial::routes())
         .layer(from_fn(wants_xsrf_header))
-        .merge(explain::routes());
+        .merge(explain::routes())
+        .merge(trial::own_routes());
     Router::new().nest("/s/default", api.clone()).merge(api).route("/s/{space}/{*rest}", any(no_space))
 }
 
