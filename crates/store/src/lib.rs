@@ -29,6 +29,6 @@ mod tickets;
 
 pub use error::{IngestError, Refused, StoreError};
 pub use matching::StoreRules;
-pub use part::{Arrivals, Part, TimeRange};
+pub use part::{Arrivals, Part, PartReader, TimeRange};
 pub use snapshot::{Snapshot, StreamSize};
 pub use store::{CheckReport, NewDocument, RecoveryReport, Store, StoreOptions, StoreStats, Stored};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eqlipse_engine::MatchList;
-use eqlipse_events::Window;
+use eqlipse_events::{Segment, Window};
 
 use crate::StoreError;
 use crate::chunk::Chunk;
@@ -61,6 +61,33 @@ impl Arrivals<'_> {
             ArrivalsOf::Recent(chunk) => chunk.ingested(row),
             ArrivalsOf::Segment(rows) => rows.ingested(row),
         }
+    }
+}
+
+/// Reads the documents of a part.
+pub struct PartReader<'p>(ReaderOf<'p>);
+
+enum ReaderOf<'p> {
+    Recent(&'p Chunk),
+    Segment(&'p SegmentPart, Segment),
+}
+
+impl PartReader<'_> {
+    /// Appends the document of a row as a hit: `_index`, `_id`, `_source`.
+    ///
+    /// # Errors
+    /// If there is no such row, or the segment cannot be read.
+    pub fn write_hit(&mut self, row: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        match &mut self.0 {
+            ReaderOf::Recent(chunk) => match chunk.event(row) {
+                Some(event) => event.write_hit(out),
+                None => return Err(StoreError::Rules(format!("no row {row} in a recent chunk"))),
+            },
+            ReaderOf::Segment(part, segment) => {
+                segment.write_hit(row as usize, out).map_err(|reason| part.unreadable(&reason))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -151,6 +178,17 @@ impl Part {
             PartKind::Segment(segment) => segment.write_hit(row, &mut hit)?,
         }
         Ok(hit)
+    }
+
+    /// Reads many documents, one after the other. It is its holder's alone, and closes what it opened when it is dropped.
+    ///
+    /// # Errors
+    /// If the segment cannot be opened.
+    pub fn reader(&self) -> Result<PartReader<'_>, StoreError> {
+        match &self.kind {
+            PartKind::Recent(chunk) => Ok(PartReader(ReaderOf::Recent(chunk))),
+            PartKind::Segment(segment) => Ok(PartReader(ReaderOf::Segment(segment, segment.open_documents()?))),
+        }
     }
 
     pub(crate) fn meets(&self, range: &TimeRange) -> bool {

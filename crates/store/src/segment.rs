@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eqlipse_engine::MatchList;
-use eqlipse_events::Segment;
+use eqlipse_events::{Segment, SegmentError};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::StoreError;
@@ -243,17 +243,23 @@ impl SegmentPart {
         freed
     }
 
+    /// Its documents, in a file that is opened for the caller alone.
+    pub(crate) fn open_documents(&self) -> Result<Segment, StoreError> {
+        Segment::open(&self.path).map_err(|reason| self.unreadable(&reason))
+    }
+
+    /// Why a document cannot be read.
+    pub(crate) fn unreadable(&self, reason: &SegmentError) -> StoreError {
+        StoreError::Segment { path: self.path.clone(), reason: reason.to_string() }
+    }
+
     pub(crate) fn write_hit(&self, row: u32, out: &mut Vec<u8>) -> Result<(), StoreError> {
-        let failed = |reason: eqlipse_events::SegmentError| StoreError::Segment {
-            path: self.path.clone(),
-            reason: reason.to_string(),
-        };
         let mut documents = lock(&self.documents);
         let open = match &mut *documents {
             Some(open) => open,
-            none => none.insert(OpenSegment(Segment::open(&self.path).map_err(failed)?)),
+            none => none.insert(OpenSegment(self.open_documents()?)),
         };
-        open.0.write_hit(row as usize, out).map_err(failed)
+        open.0.write_hit(row as usize, out).map_err(|reason| self.unreadable(&reason))
     }
 
     /// What is wrong with its files.

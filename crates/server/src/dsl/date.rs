@@ -276,7 +276,7 @@ impl Fields {
     }
 }
 
-fn take_digits<'t>(text: &'t str, min: usize, max: usize) -> Option<(&'t str, &'t str)> {
+fn take_digits(text: &str, min: usize, max: usize) -> Option<(&str, &str)> {
     let count = text.bytes().take(max).take_while(u8::is_ascii_digit).count();
     (count >= min).then(|| text.split_at(count))
 }

@@ -450,7 +450,7 @@ fn names(value: &Value) -> Result<Vec<String>, DslError> {
 fn wanted_words(said: &Said<'_>, query: &str) -> Result<Words, DslError> {
     let fuzziness = said
         .get("fuzziness")
-        .filter(|value| !matches!(value, Value::Null) && **value != Value::from(0) && **value != Value::from("0"));
+        .filter(|value| !value.is_null() && value.as_u64() != Some(0) && value.as_str() != Some("0"));
     if fuzziness.is_some() {
         return Err(DslError::argument(format!("[{query}] query: [fuzziness] is not supported")));
     }

@@ -52,7 +52,12 @@ fn invalid(reason: impl std::fmt::Display) -> Failure {
     Failure::IllegalArgument(format!("[request body]: {reason}"))
 }
 
-async fn bulk_action(State(app): State<App>, caller: Caller, params: Params, body: Payload) -> Result<Response, Failure> {
+async fn bulk_action(
+    State(app): State<App>,
+    caller: Caller,
+    params: Params,
+    body: Payload,
+) -> Result<Response, Failure> {
     let dry_run = params.flag("dry_run")?.unwrap_or(false);
     let body: Map<String, Value> = body.json()?;
     let text = body.get("action").and_then(Value::as_str).unwrap_or_default();
@@ -159,9 +164,10 @@ impl Done {
         if failed == 0 {
             return Json(json!({ "success": true, "rules_count": total, "attributes": attributes })).into_response();
         }
-        let errors = self.errors.into_iter().map(|((message, status), rules)| {
-            json!({ "message": message, "status_code": status, "rules": rules })
-        });
+        let errors = self
+            .errors
+            .into_iter()
+            .map(|((message, status), rules)| json!({ "message": message, "status_code": status, "rules": rules }));
         attributes["errors"] = errors.collect();
         let message = if self.succeeded > 0 { "Bulk edit partially failed" } else { "Bulk edit failed" };
         let body = json!({ "message": message, "status_code": 500, "attributes": attributes });
@@ -182,13 +188,20 @@ fn named(rule: &StoredRule) -> Value {
 
 impl Run<'_> {
     /// Notes what became of a rule. Only what is wrong with the service itself ends the whole.
-    fn note(&mut self, rule: &StoredRule, done: Result<StoredRule, ControlError>, list: fn(&mut Done) -> &mut Vec<Value>) -> Result<(), Failure> {
+    fn note(
+        &mut self,
+        rule: &StoredRule,
+        done: Result<StoredRule, ControlError>,
+        list: fn(&mut Done) -> &mut Vec<Value>,
+    ) -> Result<(), Failure> {
         match done {
             Ok(stored) => {
                 self.done.succeeded += 1;
                 list(&mut self.done).push(Value::Object(stored.document));
             }
-            Err(error @ (ControlError::Invalid(_) | ControlError::Conflict { .. })) => self.done.fail(error.to_string(), 400, &named(rule)),
+            Err(error @ (ControlError::Invalid(_) | ControlError::Conflict { .. })) => {
+                self.done.fail(error.to_string(), 400, &named(rule))
+            }
             Err(error @ ControlError::NotFound { .. }) => self.done.fail(error.to_string(), 404, &named(rule)),
             Err(error) => return Err(error.into()),
         }
@@ -199,7 +212,8 @@ impl Run<'_> {
         let changed = if self.dry_run {
             rules
         } else {
-            let ids: Vec<String> = rules.iter().filter(|rule| rule.enabled != enabled).map(|rule| rule.id.clone()).collect();
+            let ids: Vec<String> =
+                rules.iter().filter(|rule| rule.enabled != enabled).map(|rule| rule.id.clone()).collect();
             let mut changed = self.app.control.set_enabled(&ids, enabled, self.by, crate::now())?;
             changed.extend(rules.into_iter().filter(|rule| rule.enabled == enabled));
             changed
@@ -248,7 +262,9 @@ impl Run<'_> {
                 continue;
             }
             if document == rule.document {
-                self.done.skipped.push(json!({ "id": rule.id, "name": rule.rule.name, "skip_reason": "RULE_NOT_MODIFIED" }));
+                self.done
+                    .skipped
+                    .push(json!({ "id": rule.id, "name": rule.rule.name, "skip_reason": "RULE_NOT_MODIFIED" }));
                 continue;
             }
             let done = match self.dry_run {
@@ -287,7 +303,9 @@ fn edits(value: Option<&Value>) -> Result<Vec<Edit>, Failure> {
 fn edit(value: &Value) -> Result<Edit, Failure> {
     let kind = value.get("type").and_then(Value::as_str).unwrap_or_default();
     let content = value.get("value").unwrap_or(&Value::Null);
-    let list = |content: &Value| texts(content).ok_or_else(|| invalid(format!("edit.value of [{kind}]: Expected array of strings")));
+    let list = |content: &Value| {
+        texts(content).ok_or_else(|| invalid(format!("edit.value of [{kind}]: Expected array of strings")))
+    };
     let fields = || list(content.get("field_names").unwrap_or(&Value::Null));
     let span = |name: &str| {
         let text = content.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -349,9 +367,14 @@ impl Edit {
             Self::IndexPatterns(how, patterns) => {
                 match rule.rule.rule_type() {
                     RuleType::MachineLearning => {
-                        return Err("Machine learning rule can't be edited. Machine learning rules don't have index patterns.".to_owned());
+                        return Err(
+                            "Machine learning rule can't be edited. Machine learning rules don't have index patterns."
+                                .to_owned(),
+                        );
                     }
-                    RuleType::Esql => return Err("ES|QL rule can't be edited. ES|QL rules don't have index patterns.".to_owned()),
+                    RuleType::Esql => {
+                        return Err("ES|QL rule can't be edited. ES|QL rules don't have index patterns.".to_owned());
+                    }
                     _ => {}
                 }
                 let patterns = changed(known(document, "index"), *how, patterns);

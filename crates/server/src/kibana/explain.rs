@@ -13,7 +13,7 @@ use eqlipse_events::{OrderBy, Progress, Window};
 use eqlipse_hunt::explain::{ExplainError, ExplainOptions, Subject, explain};
 use eqlipse_hunt::readiness::readiness;
 use eqlipse_hunt::{HuntOptions, RuleBook};
-use eqlipse_rules::{LoadedRule, Origin, Rule, RuleLoad, Rounding};
+use eqlipse_rules::{LoadedRule, Origin, Rounding, Rule, RuleLoad};
 use eqlipse_store::TimeRange;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -137,10 +137,22 @@ fn describe(event: &Map<String, Value>) -> String {
     };
     let what = first(&["event.action", "event.category", "event.code"]).unwrap_or_else(|| "event".to_owned());
     let detail = first(&[
-        "process.command_line", "process.executable", "process.name", "registry.path", "file.path", "dns.question.name",
-        "destination.ip", "source.ip", "message",
+        "process.command_line",
+        "process.executable",
+        "process.name",
+        "registry.path",
+        "file.path",
+        "dns.question.name",
+        "destination.ip",
+        "source.ip",
+        "message",
     ]);
-    let parts = [Some(what), detail, first(&["user.name"]).map(|user| format!("by {user}")), first(&["host.name"]).map(|host| format!("on {host}"))];
+    let parts = [
+        Some(what),
+        detail,
+        first(&["user.name"]).map(|user| format!("by {user}")),
+        first(&["host.name"]).map(|host| format!("on {host}")),
+    ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 

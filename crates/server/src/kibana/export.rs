@@ -32,7 +32,9 @@ async fn export(State(app): State<App>, caller: Caller, params: Params, body: Pa
                 Some(Value::Array(objects)) => {
                     for object in objects {
                         let id = object.get("rule_id").and_then(Value::as_str);
-                        let id = id.ok_or_else(|| Failure::IllegalArgument("[request body]: objects.rule_id: Required".to_owned()))?;
+                        let id = id.ok_or_else(|| {
+                            Failure::IllegalArgument("[request body]: objects.rule_id: Required".to_owned())
+                        })?;
                         match app.control.rule(&RuleKey::RuleId(id))? {
                             Some(rule) => rules.push(rule),
                             None => missing.push(id.to_owned()),

@@ -20,7 +20,12 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/api/detection_engine/rules/_import", post(import).layer(DefaultBodyLimit::disable()))
 }
 
-async fn import(State(app): State<App>, caller: Caller, params: Params, request: Request) -> Result<Json<Value>, Failure> {
+async fn import(
+    State(app): State<App>,
+    caller: Caller,
+    params: Params,
+    request: Request,
+) -> Result<Json<Value>, Failure> {
     caller.require(Role::Author)?;
     let overwrite = params.flag("overwrite")?.unwrap_or(false);
     for name in ["overwrite_exceptions", "overwrite_action_connectors", "as_new_list"] {
@@ -52,7 +57,8 @@ async fn file(request: Request) -> Result<String, Failure> {
             return Err(engine(StatusCode::BAD_REQUEST, format!("Invalid file extension {extension}")));
         }
         let bytes = field.bytes().await.map_err(|error| broken(error.body_text()))?;
-        return String::from_utf8(bytes.into()).map_err(|_| engine(StatusCode::BAD_REQUEST, "the file is no UTF-8 text"));
+        return String::from_utf8(bytes.into())
+            .map_err(|_| engine(StatusCode::BAD_REQUEST, "the file is no UTF-8 text"));
     }
     Err(Failure::IllegalArgument("[request body]: file: Required".to_owned()))
 }
@@ -125,7 +131,11 @@ impl Import {
         let mut last: HashMap<&str, usize> = HashMap::new();
         for (place, (rule_id, _)) in self.rules.iter().enumerate() {
             if last.insert(rule_id, place).is_some() && !overwrite {
-                self.errors.push(problem(Some(rule_id), 400, format!("More than one rule with rule-id: \"{rule_id}\" found")));
+                self.errors.push(problem(
+                    Some(rule_id),
+                    400,
+                    format!("More than one rule with rule-id: \"{rule_id}\" found"),
+                ));
             }
         }
         let mut taken = 0usize;
@@ -157,7 +167,13 @@ impl Import {
 }
 
 /// Takes a rule in; what is wrong with it where it cannot be.
-fn store(app: &App, rule_id: &str, document: &Map<String, Value>, overwrite: bool, by: &str) -> Result<Option<Value>, Failure> {
+fn store(
+    app: &App,
+    rule_id: &str,
+    document: &Map<String, Value>,
+    overwrite: bool,
+    by: &str,
+) -> Result<Option<Value>, Failure> {
     let now = crate::now();
     let made = match app.control.create_rule(document.clone(), by, now) {
         Err(ControlError::Conflict { .. }) if overwrite => {
@@ -168,7 +184,9 @@ fn store(app: &App, rule_id: &str, document: &Map<String, Value>, overwrite: boo
     match made {
         Ok(_) => Ok(None),
         Err(error @ ControlError::Conflict { .. }) => Ok(Some(problem(Some(rule_id), 409, error.to_string()))),
-        Err(error @ (ControlError::Invalid(_) | ControlError::NotFound { .. })) => Ok(Some(problem(Some(rule_id), 400, error.to_string()))),
+        Err(error @ (ControlError::Invalid(_) | ControlError::NotFound { .. })) => {
+            Ok(Some(problem(Some(rule_id), 400, error.to_string())))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -135,7 +135,8 @@ impl Test {
             Self::Text { text, pattern, quoted } => values.iter().filter_map(scalar).any(|value| match pattern {
                 Some(pattern) if rule.has_words(field) => {
                     let lower = value.to_lowercase();
-                    pattern.matches(&lower) || lower.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| pattern.matches(word))
+                    pattern.matches(&lower)
+                        || lower.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| pattern.matches(word))
                 }
                 Some(pattern) => pattern.matches(&value),
                 None if rule.has_words(field) => has_words(&value, text, *quoted),
@@ -147,7 +148,11 @@ impl Test {
 
 fn has_words(value: &str, text: &str, in_order: bool) -> bool {
     let lower = |text: &str| -> Vec<String> {
-        text.to_lowercase().split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).map(str::to_owned).collect()
+        text.to_lowercase()
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
     let (value, wanted) = (lower(value), lower(text));
     match in_order {
@@ -210,7 +215,9 @@ fn tokens(text: &str) -> Result<Vec<(Token, usize)>, KqlError> {
                     (_, true) => Comparison::GreaterOrEqual,
                 })
             }
-            '{' | '}' => return Err(KqlError { reason: "nested queries with braces are not supported".to_owned(), place }),
+            '{' | '}' => {
+                return Err(KqlError { reason: "nested queries with braces are not supported".to_owned(), place });
+            }
             '"' => {
                 chars.next();
                 let mut quoted = String::new();
@@ -285,7 +292,11 @@ impl Parser {
     }
 
     fn deeper(&self, depth: usize) -> Result<usize, KqlError> {
-        if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(KqlError { reason: format!("nested deeper than {MAX_DEPTH}"), place: self.end }) }
+        if depth < MAX_DEPTH {
+            Ok(depth + 1)
+        } else {
+            Err(KqlError { reason: format!("nested deeper than {MAX_DEPTH}"), place: self.end })
+        }
     }
 
     fn or(&mut self, depth: usize) -> Result<Kql, KqlError> {
@@ -319,7 +330,9 @@ impl Parser {
     fn term(&mut self, depth: usize) -> Result<Kql, KqlError> {
         let behind = self.tokens.get(self.at + 1).map(|(token, _)| token.clone());
         let field = match (self.peek(), &behind) {
-            (Some(Token::Word { text, .. } | Token::Quoted(text)), Some(Token::Colon | Token::Range(_))) => Some(text.clone()),
+            (Some(Token::Word { text, .. } | Token::Quoted(text)), Some(Token::Colon | Token::Range(_))) => {
+                Some(text.clone())
+            }
             _ => None,
         };
         let Some(field) = field else {
@@ -428,17 +441,46 @@ mod tests {
 
     #[test]
     fn filters_say_yes_or_no() {
-        let rule = One(json!({ "name": "Suspicious Cmd Use", "tags": ["Domain: Endpoint", "x*"], "enabled": true, "n": 47 }));
+        let rule =
+            One(json!({ "name": "Suspicious Cmd Use", "tags": ["Domain: Endpoint", "x*"], "enabled": true, "n": 47 }));
         let holds = |text: &str| Kql::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).matches(&rule);
         for yes in [
-            "", "enabled: true", "enabled:true and n:47", "tags: \"Domain: Endpoint\"", r"tags: Domain\: Endpoint", "name: cmd",
-            "name: \"suspicious cmd\"", "name: sus*", "name: *CMD* or name: *cmd*", "name: other cmd", "tags: Domain*", r#"tags: x\*"#,
-            "tags: (\"no\" or \"Domain: Endpoint\")", "tags: (not \"no\" and Domain*)", "not enabled: false", "NOT tags: y",
-            "n >= 47 and n < 48", "n: *", "suspicious", "(enabled: false or (n: 47))", "not (n: 1 or n: 2)", "not not n: 47",
+            "",
+            "enabled: true",
+            "enabled:true and n:47",
+            "tags: \"Domain: Endpoint\"",
+            r"tags: Domain\: Endpoint",
+            "name: cmd",
+            "name: \"suspicious cmd\"",
+            "name: sus*",
+            "name: *CMD* or name: *cmd*",
+            "name: other cmd",
+            "tags: Domain*",
+            r#"tags: x\*"#,
+            "tags: (\"no\" or \"Domain: Endpoint\")",
+            "tags: (not \"no\" and Domain*)",
+            "not enabled: false",
+            "NOT tags: y",
+            "n >= 47 and n < 48",
+            "n: *",
+            "suspicious",
+            "(enabled: false or (n: 47))",
+            "not (n: 1 or n: 2)",
+            "not not n: 47",
         ] {
             assert!(holds(yes), "{yes}");
         }
-        for no in ["enabled: false", "tags: Domain", "name: \"cmd suspicious\"", "n > 47", "m: *", "not n: 47", "tags: x? ", "name: other", "enabled: true and n: 1"] {
+        for no in [
+            "enabled: false",
+            "tags: Domain",
+            "name: \"cmd suspicious\"",
+            "n > 47",
+            "m: *",
+            "not n: 47",
+            "tags: x? ",
+            "name: other",
+            "enabled: true and n: 1",
+        ] {
             assert!(!holds(no), "{no}");
         }
     }

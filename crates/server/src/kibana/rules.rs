@@ -22,13 +22,17 @@ const MAX_PER_PAGE: usize = 10_000;
 
 pub(super) fn routes() -> Router<App> {
     let rules = post(create).put(update).patch(patch).get(read).delete(delete);
-    Router::new().route("/api/detection_engine/rules", rules).route("/api/detection_engine/rules/_find", get(find_rules))
+    Router::new()
+        .route("/api/detection_engine/rules", rules)
+        .route("/api/detection_engine/rules/_find", get(find_rules))
 }
 
 /// The key of a rule in a body or URL.
 fn key<'a>(id: Option<&'a str>, rule_id: Option<&'a str>) -> Result<RuleKey<'a>, Failure> {
     match (id, rule_id) {
-        (Some(_), Some(_)) => Err(engine(StatusCode::BAD_REQUEST, "both \"id\" and \"rule_id\" cannot exist, choose one or the other")),
+        (Some(_), Some(_)) => {
+            Err(engine(StatusCode::BAD_REQUEST, "both \"id\" and \"rule_id\" cannot exist, choose one or the other"))
+        }
         (Some(id), None) => Ok(RuleKey::Id(id)),
         (None, Some(rule_id)) => Ok(RuleKey::RuleId(rule_id)),
         (None, None) => Err(engine(StatusCode::BAD_REQUEST, "either \"id\" or \"rule_id\" must be set")),
@@ -43,7 +47,8 @@ async fn create(State(app): State<App>, caller: Caller, body: Payload) -> Result
     caller.require(Role::Author)?;
     app.blocking(move |app| {
         let document: Map<String, Value> = body.json()?;
-        let stored = app.control.create_rule(document, caller.name(), crate::now()).map_err(|error| refused(error, None))?;
+        let stored =
+            app.control.create_rule(document, caller.name(), crate::now()).map_err(|error| refused(error, None))?;
         app.scheduler.wake();
         Ok(Json(Value::Object(stored.document)))
     })
@@ -57,7 +62,10 @@ async fn update(State(app): State<App>, caller: Caller, body: Payload) -> Result
         let named = document.clone();
         let id = text(&named, "id");
         let key = key(id, text(&named, "rule_id").filter(|_| id.is_none()))?;
-        let stored = app.control.update_rule(&key, document, caller.name(), crate::now()).map_err(|error| refused(error, Some(&key)))?;
+        let stored = app
+            .control
+            .update_rule(&key, document, caller.name(), crate::now())
+            .map_err(|error| refused(error, Some(&key)))?;
         app.scheduler.wake();
         shown(&app.control, stored).map(Json)
     })
@@ -71,7 +79,10 @@ async fn patch(State(app): State<App>, caller: Caller, body: Payload) -> Result<
         let (id, rule_id) = (document.shift_remove("id"), document.shift_remove("rule_id"));
         let (id, rule_id) = (id.as_ref().and_then(Value::as_str), rule_id.as_ref().and_then(Value::as_str));
         let key = key(id, rule_id.filter(|_| id.is_none()))?;
-        let stored = app.control.patch_rule(&key, document, caller.name(), crate::now()).map_err(|error| refused(error, Some(&key)))?;
+        let stored = app
+            .control
+            .patch_rule(&key, document, caller.name(), crate::now())
+            .map_err(|error| refused(error, Some(&key)))?;
         app.scheduler.wake();
         shown(&app.control, stored).map(Json)
     })
@@ -92,7 +103,8 @@ async fn delete(State(app): State<App>, caller: Caller, params: Params) -> Resul
     caller.require(Role::Author)?;
     app.blocking(move |app| {
         let key = key(params.get("id"), params.get("rule_id"))?;
-        let stored = app.control.delete_rule(&key, caller.name(), crate::now()).map_err(|error| refused(error, Some(&key)))?;
+        let stored =
+            app.control.delete_rule(&key, caller.name(), crate::now()).map_err(|error| refused(error, Some(&key)))?;
         app.scheduler.wake();
         Ok(Json(Value::Object(stored.document)))
     })
@@ -170,7 +182,12 @@ impl Lookup for SavedObject<'_> {
     }
 
     fn default_fields(&self) -> &[&str] {
-        &["alert.attributes.name", "alert.attributes.tags", "alert.attributes.params.index", "alert.attributes.params.ruleId"]
+        &[
+            "alert.attributes.name",
+            "alert.attributes.tags",
+            "alert.attributes.params.index",
+            "alert.attributes.params.ruleId",
+        ]
     }
 }
 

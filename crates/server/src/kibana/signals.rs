@@ -32,7 +32,8 @@ async fn search(State(app): State<App>, caller: Caller, body: Payload) -> Result
             return Err(engine(StatusCode::BAD_REQUEST, "\"value\" must have at least 1 children"));
         }
         let request = SearchRequest::parse(Some(&body), crate::now())?;
-        crate::search::answer(app, ALERTS_ALIASES[0], Options::default(), &request, app.config.limits.query_time.0).map(Json)
+        crate::search::answer(app, ALERTS_ALIASES[0], Options::default(), &request, app.config.limits.query_time.0)
+            .map(Json)
     })
     .await
 }
@@ -68,17 +69,23 @@ async fn status(State(app): State<App>, caller: Caller, body: Payload) -> Result
         let start = Instant::now();
         let body: Map<String, Value> = body.json()?;
         let name = body.get("status").and_then(Value::as_str).unwrap_or_default();
-        let bad = || Failure::IllegalArgument(format!("[request body]: status: [{name}] is none of open, acknowledged, closed"));
+        let bad = || {
+            Failure::IllegalArgument(format!("[request body]: status: [{name}] is none of open, acknowledged, closed"))
+        };
         let status = WorkflowStatus::parse(name).ok_or_else(bad)?;
         let reason = body.get("reason").and_then(Value::as_str).map(str::to_owned);
         let ids = match (body.get("signal_ids"), body.get("query")) {
             (Some(ids), None) => texts(Some(ids), "signal_ids")?,
             (None, Some(query)) => matching(app, query)?,
             (Some(_), Some(_)) => {
-                return Err(Failure::IllegalArgument("[request body]: either \"signal_ids\" or \"query\", not both".to_owned()));
+                return Err(Failure::IllegalArgument(
+                    "[request body]: either \"signal_ids\" or \"query\", not both".to_owned(),
+                ));
             }
             (None, None) => {
-                return Err(Failure::IllegalArgument("[request body]: either \"signal_ids\" or \"query\" must be set".to_owned()));
+                return Err(Failure::IllegalArgument(
+                    "[request body]: either \"signal_ids\" or \"query\" must be set".to_owned(),
+                ));
             }
         };
         change(app, &ids, &AlertChange::Status { status, reason }, caller.name(), start)
@@ -101,7 +108,8 @@ fn matching(app: &App, query: &Value) -> Result<Vec<String>, Failure> {
 }
 
 fn change(app: &App, ids: &[String], change: &AlertChange, by: &str, start: Instant) -> Result<Json<Value>, Failure> {
-    let total = app.control.change_alerts(ids, change, by, crate::now()).map_err(|error| super::refused(error, None))?;
+    let total =
+        app.control.change_alerts(ids, change, by, crate::now()).map_err(|error| super::refused(error, None))?;
     Ok(Json(updated(start, total)))
 }
 
@@ -113,7 +121,8 @@ fn two_lists(body: &Map<String, Value>, part: &str, names: [&str; 2], what: &str
     let remove = texts(lists.get(names[1]), &format!("{part}.{}", names[1]))?;
     let both: Vec<&String> = add.iter().filter(|value| remove.contains(value)).collect();
     if !both.is_empty() {
-        let reason = format!("Duplicate {what} {} were found in the {} and {} parameters.", json!(both), names[0], names[1]);
+        let reason =
+            format!("Duplicate {what} {} were found in the {} and {} parameters.", json!(both), names[0], names[1]);
         return Err(engine(StatusCode::BAD_REQUEST, reason));
     }
     Ok([add, remove])

@@ -96,13 +96,31 @@ async fn tags(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Fai
 async fn privileges(caller: Caller) -> Json<Value> {
     let (reads, works, writes) = (caller.has(Role::Reader), caller.has(Role::Analyst), caller.has(Role::Author));
     let admin = caller.has(Role::Admin);
-    let names = |names: &[(&str, bool)]| names.iter().map(|(name, has)| ((*name).to_owned(), (*has).into())).collect::<Map<String, Value>>();
+    let names = |names: &[(&str, bool)]| {
+        names.iter().map(|(name, has)| ((*name).to_owned(), (*has).into())).collect::<Map<String, Value>>()
+    };
     let index = names(&[
-        ("all", admin), ("read", reads), ("view_index_metadata", reads), ("maintenance", works), ("write", works), ("index", works),
-        ("create", works), ("create_doc", works), ("delete", admin), ("create_index", admin), ("delete_index", admin), ("manage", admin),
+        ("all", admin),
+        ("read", reads),
+        ("view_index_metadata", reads),
+        ("maintenance", works),
+        ("write", works),
+        ("index", works),
+        ("create", works),
+        ("create_doc", works),
+        ("delete", admin),
+        ("create_index", admin),
+        ("delete_index", admin),
+        ("manage", admin),
         ("monitor", reads),
     ]);
-    let cluster = names(&[("all", admin), ("manage", admin), ("monitor", reads), ("manage_security", admin), ("manage_api_key", true)]);
+    let cluster = names(&[
+        ("all", admin),
+        ("manage", admin),
+        ("monitor", reads),
+        ("manage_security", admin),
+        ("manage_api_key", true),
+    ]);
     Json(json!({
         "username": caller.name(),
         "has_all_requested": admin,

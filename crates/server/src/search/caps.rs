@@ -116,10 +116,14 @@ fn seen(snapshot: &Snapshot, target: &Target, deadline: Instant) -> Result<BTree
         snapshot.parts(&range).filter(|part| part.data_stream().is_none_or(|stream| target.has(stream))).collect();
     // Each part gets its share, so that a stream with many events hides no other.
     let share = (SAMPLED_EVENTS / parts.len().max(1) as u32).max(20);
+    let mut bytes = Vec::new();
     for part in parts.into_iter().rev() {
+        let mut reader = part.reader()?;
         for row in (part.rows().saturating_sub(share.min(left))..part.rows()).rev() {
             left -= 1;
-            let hit: Map<String, Value> = serde_json::from_slice(&part.hit(row)?).unwrap_or_default();
+            bytes.clear();
+            reader.write_hit(row, &mut bytes)?;
+            let hit: Map<String, Value> = serde_json::from_slice(&bytes).unwrap_or_default();
             let is_asked = hit.get("_index").and_then(Value::as_str).is_some_and(|index| target.has(index));
             let Some(Value::Object(source)) = hit.get("_source").filter(|_| is_asked) else { continue };
             any_leaf(source, &mut |name, _| {

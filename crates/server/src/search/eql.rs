@@ -27,6 +27,10 @@ use crate::state::{App, Caller};
 /// How many bytes of events a `filter` may let through, and how many bytes of alerts a query may read.
 pub const MAX_FILTERED_BYTES: usize = 256 << 20;
 
+/// The field by which the reader of events knows alerts, to leave them out of hunts. A query that asks for alerts is given
+/// them without it; it stands in the answer again, and is the document's id.
+const ALERT_ID: &str = "kibana.alert.uuid";
+
 const KNOWN: [&str; 20] = [
     "query",
     "filter",
@@ -320,12 +324,15 @@ fn filtered(
 ) -> Result<Vec<u8>, Failure> {
     let mut kept = Vec::new();
     let parts = snapshot.parts(range).filter(|part| part.data_stream().is_none_or(|stream| target.has(stream)));
+    let mut bytes = Vec::new();
     for part in parts {
+        let mut reader = part.reader()?;
         for row in 0..part.rows() {
-            if row % 64 == 0 && stop.load(Ordering::Relaxed) {
+            if row.is_multiple_of(64) && stop.load(Ordering::Relaxed) {
                 return Ok(kept);
             }
-            let bytes = part.hit(row)?;
+            bytes.clear();
+            reader.write_hit(row, &mut bytes)?;
             let Ok(hit) = serde_json::from_slice::<Hit<'_>>(&bytes) else { continue };
             let Ok(source) = serde_json::from_str::<Map<String, Value>>(hit.source.get()) else { continue };
             if target.has(&hit.index) && filter.matches(&Document { index: &hit.index, id: &hit.id, source: &source }) {
@@ -346,6 +353,8 @@ fn alerts(app: &App, filter: &Query, budget: &mut usize) -> Result<Vec<u8>, Fail
         if !filter.matches(&Document { index: ALERTS_INDEX, id, source: &source }) {
             return ControlFlow::Continue(());
         }
+        let mut source = source;
+        source.shift_remove(ALERT_ID);
         let line = json!({ "_index": ALERTS_INDEX, "_id": id, "_source": source }).to_string();
         if let Err(failure) = spend(budget, line.len() + 1) {
             problem = Some(failure);
@@ -407,7 +416,11 @@ fn event_json(event: Option<&MatchedEvent>, fields: &FieldsToShow, bytes: &mut u
     let mut shown = Map::new();
     shown.insert("_index".to_owned(), index.into());
     shown.insert("_id".to_owned(), event.id.clone().into());
-    let source = Value::Object((*event.source).clone());
+    let mut source = (*event.source).clone();
+    if index == ALERTS_INDEX {
+        source.insert(ALERT_ID.to_owned(), event.id.clone().into());
+    }
+    let source = Value::Object(source);
     // About what it takes as text: a hit of a query is small, and there are few.
     *bytes += source.to_string().len();
     shown.insert("_source".to_owned(), source);

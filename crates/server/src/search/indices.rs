@@ -78,7 +78,7 @@ async fn cat(
         let number =
             |row: &Map<String, Value>| row.get(name).and_then(Value::as_str).and_then(|text| text.parse::<u64>().ok());
         let text = |row: &Map<String, Value>| row.get(name).map(Value::to_string);
-        rows.sort_by(|a, b| (number(a), text(a)).cmp(&(number(b), text(b))));
+        rows.sort_by_key(|row| (number(row), text(row)));
         if descending {
             rows.reverse();
         }

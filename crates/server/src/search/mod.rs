@@ -202,7 +202,7 @@ async fn msearch(
         let start = Instant::now();
         let searches = searches(body.bytes())?;
         let limit = app.config.limits.query_time.0;
-        let one = |(header, search): &(Map<String, Value>, Map<String, Value>)| {
+        let one = |(header, search): &HeaderAndSearch| {
             let own = match header.get("index").or_else(|| header.get("indices")) {
                 Some(Value::String(index)) => Some(index.clone()),
                 Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")),
@@ -226,8 +226,11 @@ async fn msearch(
     .await
 }
 
+/// A header and a search.
+type HeaderAndSearch = (Map<String, Value>, Map<String, Value>);
+
 /// Lines of a header and a search each.
-fn searches(body: &[u8]) -> Result<Vec<(Map<String, Value>, Map<String, Value>)>, Failure> {
+fn searches(body: &[u8]) -> Result<Vec<HeaderAndSearch>, Failure> {
     let object = |line: &[u8]| -> Result<Map<String, Value>, Failure> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(Map::new());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use eqlipse_control::AlertQuery;
 use eqlipse_events::Window;
-use eqlipse_store::{Part, Snapshot, TimeRange};
+use eqlipse_store::{Part, PartReader, Snapshot, TimeRange};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -235,20 +235,26 @@ impl Search<'_> {
             self.total.fetch_add(part.rows().into(), Atomic::Relaxed);
             return Ok(());
         }
+        let mut reader = match part.reader() {
+            Ok(reader) => reader,
+            Err(error) => {
+                self.failed(part.data_stream().unwrap_or_default(), &error.to_string());
+                return Ok(());
+            }
+        };
+        let mut hit = Vec::new();
         for row in 0..part.rows() {
-            if row % CHECK_EVERY == 0 {
+            if row.is_multiple_of(CHECK_EVERY) {
                 self.look_at_time();
                 if self.is_over() {
                     break;
                 }
             }
-            let hit = match part.hit(row) {
-                Ok(hit) => hit,
-                Err(error) => {
-                    self.failed(part.data_stream().unwrap_or_default(), &error.to_string());
-                    break;
-                }
-            };
+            hit.clear();
+            if let Err(error) = reader.write_hit(row, &mut hit) {
+                self.failed(part.data_stream().unwrap_or_default(), &error.to_string());
+                break;
+            }
             let Ok(stored) = serde_json::from_slice::<StoredHit<'_>>(&hit) else { continue };
             if !self.target.all_streams && !self.target.has(&stored.index) {
                 continue;
@@ -316,7 +322,7 @@ impl Search<'_> {
         let mut seen = 0u32;
         let mut problem = None;
         app.control.for_each_alert(&query, &mut |id, source| {
-            if seen % CHECK_EVERY == 0 {
+            if seen.is_multiple_of(CHECK_EVERY) {
                 self.look_at_time();
             }
             seen += 1;
@@ -339,12 +345,7 @@ impl Search<'_> {
     fn finish(self, app: &App, mut found: Found) -> Result<Outcome, Failure> {
         self.cut(&mut found.candidates);
         let request = self.request;
-        let mut hits = Vec::new();
-        let mut bytes = 0;
-        for candidate in found.candidates.iter().skip(request.from) {
-            let Some(hit) = self.hit(app, candidate, &mut bytes)? else { continue };
-            hits.push(hit);
-        }
+        let hits = self.hits(app, found.candidates.get(request.from..).unwrap_or_default())?;
         let mut total = self.total.load(Atomic::Relaxed);
         let mut answer = Map::new();
         let mut relation = "eq";
@@ -373,37 +374,38 @@ impl Search<'_> {
         })
     }
 
-    /// The hit of a candidate; none if it is gone by now.
-    fn hit(&self, app: &App, candidate: &Candidate, bytes: &mut usize) -> Result<Option<Value>, Failure> {
-        let read = match &candidate.place {
-            Place::Event { part, row } => {
-                let hit = self.parts[*part].hit(*row)?;
-                *bytes += hit.len();
-                let stored: StoredHit<'_> =
-                    serde_json::from_slice(&hit).map_err(|error| Failure::Internal(error.to_string()))?;
-                let source =
-                    serde_json::from_str(stored.source.get()).map_err(|error| Failure::Internal(error.to_string()))?;
-                Some((stored.index.into_owned(), stored.id.into_owned(), source))
+    /// The hits of candidates, in their order. Documents are read part by part; an alert that is gone by now is left out.
+    fn hits(&self, app: &App, candidates: &[Candidate]) -> Result<Vec<Value>, Failure> {
+        let mut places: Vec<usize> = (0..candidates.len()).collect();
+        places.sort_by_key(|place| candidates[*place].arrival);
+        let mut hits: Vec<Option<Value>> = vec![None; candidates.len()];
+        let (mut bytes, mut buffer) = (0, Vec::new());
+        let mut open: Option<(usize, PartReader<'_>)> = None;
+        for place in places {
+            let candidate = &candidates[place];
+            let read = match &candidate.place {
+                Place::Event { part, row } => {
+                    let reader = match &mut open {
+                        Some((number, reader)) if number == part => reader,
+                        other => &mut other.insert((*part, self.parts[*part].reader()?)).1,
+                    };
+                    buffer.clear();
+                    reader.write_hit(*row, &mut buffer)?;
+                    bytes += buffer.len();
+                    Some(document(&buffer)?)
+                }
+                Place::Alert(id) => alert(app, id, &mut bytes)?,
+            };
+            if bytes > MAX_RESPONSE_BYTES {
+                let reason = format!(
+                    "[request] Data too large: the answer would be larger than the limit of [{MAX_RESPONSE_BYTES}] bytes; \
+                     ask for fewer hits"
+                );
+                return Err(DslError { kind: DslErrorKind::CircuitBreaking, reason }.into());
             }
-            Place::Alert(id) => {
-                let query =
-                    AlertQuery { ids: Some(vec![id.clone()]), include_building_blocks: true, ..AlertQuery::default() };
-                let mut read = None;
-                app.control.for_each_alert(&query, &mut |id, source| {
-                    *bytes += source.len() * 32;
-                    read = Some((ALERTS_INDEX.to_owned(), id.to_owned(), source));
-                    ControlFlow::Break(())
-                })?;
-                read
-            }
-        };
-        if *bytes > MAX_RESPONSE_BYTES {
-            let reason = format!(
-                "[request] Data too large: the answer would be larger than the limit of [{MAX_RESPONSE_BYTES}] bytes; ask for fewer hits, or filter _source"
-            );
-            return Err(DslError { kind: DslErrorKind::CircuitBreaking, reason }.into());
+            hits[place] = read.map(|(index, id, source)| self.shown(&index, &id, source, &candidate.key));
         }
-        Ok(read.map(|(index, id, source)| self.shown(&index, &id, source, &candidate.key)))
+        Ok(hits.into_iter().flatten().collect())
     }
 
     fn shown(&self, index: &str, id: &str, source: Map<String, Value>, key: &Key) -> Value {
@@ -427,4 +429,28 @@ impl Search<'_> {
         }
         Value::Object(hit)
     }
+}
+
+/// Index, id and document.
+type Read = (String, String, Map<String, Value>);
+
+/// Takes a hit apart as the store writes it.
+fn document(hit: &[u8]) -> Result<Read, Failure> {
+    let damaged = |error: serde_json::Error| Failure::Internal(format!("a stored event is no document: {error}"));
+    let stored: StoredHit<'_> = serde_json::from_slice(hit).map_err(damaged)?;
+    let source = serde_json::from_str(stored.source.get()).map_err(damaged)?;
+    Ok((stored.index.into_owned(), stored.id.into_owned(), source))
+}
+
+/// The same of an alert; none if it is gone.
+fn alert(app: &App, id: &str, bytes: &mut usize) -> Result<Option<Read>, Failure> {
+    let query = AlertQuery { ids: Some(vec![id.to_owned()]), include_building_blocks: true, ..AlertQuery::default() };
+    let mut read = None;
+    app.control.for_each_alert(&query, &mut |id, source| {
+        // An alert has some 130 fields and 10 KiB; what an event brought along is bounded by the length of documents.
+        *bytes += source.iter().map(|(key, value)| key.len() + value.as_str().map_or(32, str::len)).sum::<usize>();
+        read = Some((ALERTS_INDEX.to_owned(), id.to_owned(), source));
+        ControlFlow::Break(())
+    })?;
+    Ok(read)
 }

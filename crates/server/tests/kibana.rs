@@ -1,0 +1,351 @@
+//! Kibana's API over real connections.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{PASSWORD, Request, Response, Service, basic};
+use eqlipse_control::{NewAlert, Role};
+use serde_json::{Value, json};
+
+const RULES: &str = "/api/detection_engine/rules";
+
+fn send(service: &Service, method: &str, path: &str, body: &Value) -> Response {
+    let request = Request::new(method, path).header("Content-Type", "application/json").header("kbn-xsrf", "true");
+    request.body(body.to_string()).send(service.address)
+}
+
+fn rule(number: u32) -> Value {
+    json!({
+        "rule_id": format!("rule-{number}"),
+        "name": format!("Rule {number} finds shells"),
+        "description": "d",
+        "risk_score": number,
+        "severity": if number.is_multiple_of(2) { "high" } else { "low" },
+        "type": "eql",
+        "language": "eql",
+        "query": "process where process.name == \"cmd.exe\"",
+        "index": ["logs-*"],
+        "tags": ["All", format!("Tag {number}")],
+        "enabled": number.is_multiple_of(2),
+    })
+}
+
+fn with_rules(count: u32) -> Service {
+    let service = Service::start();
+    for number in 1..=count {
+        let made = send(&service, "POST", RULES, &rule(number));
+        assert_eq!(made.status, 200, "{}", made.text());
+    }
+    service
+}
+
+fn message(response: &Response) -> String {
+    response.json()["message"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn rules_are_made_read_changed_and_removed() {
+    let service = with_rules(1);
+    let made = service.get(&format!("{RULES}?rule_id=rule-1")).json();
+    let id = made["id"].as_str().unwrap().to_owned();
+    assert_eq!((&made["interval"], &made["max_signals"], &made["revision"]), (&json!("5m"), &json!(100), &json!(0)));
+    assert_eq!((&made["created_by"], &made["related_integrations"]), (&json!("admin"), &json!([])));
+    let again = send(&service, "POST", RULES, &rule(1));
+    assert_eq!(
+        (again.status, again.json()),
+        (409, json!({ "message": "rule_id: \"rule-1\" already exists", "status_code": 409 }))
+    );
+    let patched = send(&service, "PATCH", RULES, &json!({ "id": id, "name": "New", "enabled": true })).json();
+    assert_eq!((&patched["name"], &patched["revision"], &patched["enabled"]), (&json!("New"), &json!(1), &json!(true)));
+    let mut put = rule(1);
+    put.as_object_mut().unwrap().retain(|key, _| !["tags", "enabled"].contains(&key.as_str()));
+    let put = send(&service, "PUT", RULES, &put).json();
+    assert_eq!(
+        (&put["tags"], &put["enabled"], &put["name"]),
+        (&json!([]), &json!(true), &json!("Rule 1 finds shells"))
+    );
+    let bad = send(&service, "POST", RULES, &json!({ "name": "x", "type": "eql" }));
+    assert_eq!((bad.status, &bad.json()["error"]), (400, &json!("Bad Request")));
+    assert!(message(&bad).starts_with("[request body]: "), "{}", bad.text());
+    let mut query = rule(2);
+    query["query"] = "process where".into();
+    assert_eq!(send(&service, "POST", RULES, &query).status, 400);
+    assert_eq!(message(&service.get(RULES)), "either \"id\" or \"rule_id\" must be set");
+    assert_eq!(service.get(&format!("/s/default{RULES}?id={id}")).status, 200);
+    assert_eq!(service.get(&format!("/s/other{RULES}?id={id}")).status, 404);
+    assert_eq!(send(&service, "DELETE", &format!("{RULES}?id={id}"), &json!({})).status, 200);
+    let gone = service.get(&format!("{RULES}?id={id}"));
+    assert_eq!((gone.status, message(&gone)), (404, format!("id: \"{id}\" not found")));
+}
+
+#[test]
+fn changes_need_the_header_and_the_role() {
+    let service = with_rules(1);
+    let plain = service.post(RULES, rule(2).to_string());
+    assert_eq!((plain.status, message(&plain)), (400, "Request must contain a kbn-xsrf header.".to_owned()));
+    service.app().control.create_user("reader", PASSWORD, &BTreeSet::from([Role::Reader]), "admin", 0).unwrap();
+    let as_reader = |method: &str, path: &str| {
+        let request = Request::anonymous(method, path)
+            .header("Authorization", &basic("reader", PASSWORD))
+            .header("kbn-xsrf", "x");
+        request.body("{}").send(service.address).status
+    };
+    assert_eq!(as_reader("GET", &format!("{RULES}/_find")), 200);
+    for (method, path) in [
+        ("POST", RULES),
+        ("PATCH", RULES),
+        ("DELETE", &*format!("{RULES}?rule_id=rule-1")),
+        ("POST", "/api/detection_engine/signals/status"),
+    ] {
+        assert_eq!(as_reader(method, path), 403, "{method} {path}");
+    }
+    let anonymous = Request::anonymous("GET", "/api/status").send(service.address);
+    assert_eq!((anonymous.status, &anonymous.json()["statusCode"]), (401, &json!(401)));
+}
+
+#[test]
+fn rules_are_found() {
+    let service = with_rules(5);
+    let find = |query: &str| service.get(&format!("{RULES}/_find?{query}")).json();
+    let all = find("per_page=2&page=2&sort_field=name&sort_order=asc");
+    assert_eq!((&all["page"], &all["perPage"], &all["total"]), (&json!(2), &json!(2), &json!(5)));
+    assert_eq!(all["data"][0]["rule_id"], "rule-3");
+    let count = |filter: &str| {
+        let encoded: String = filter.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        find(&format!("filter={encoded}"))["total"].as_u64().unwrap()
+    };
+    assert_eq!(count("alert.attributes.enabled: true"), 2);
+    assert_eq!(count("alert.attributes.tags: \"Tag 3\" OR alert.attributes.tags: \"Tag 4\""), 2);
+    assert_eq!(
+        count("alert.attributes.tags: (\"Tag 3\" OR \"All\") AND NOT alert.attributes.params.severity: high"),
+        3
+    );
+    assert_eq!(count("alert.attributes.name: \"finds shells\""), 5);
+    assert_eq!(count("alert.attributes.name: nothing"), 0);
+    assert_eq!(count("alert.attributes.params.ruleId: rule-*"), 5);
+    assert_eq!(count("alert.attributes.params.immutable: true"), 0);
+    assert_eq!(count("alert.attributes.params.riskScore >= 4"), 2);
+    assert_eq!(count("alert.attributes.alertTypeId: \"siem.eqlRule\""), 5);
+    let bad = service.get(&format!("{RULES}/_find?filter=a%3A"));
+    assert_eq!((bad.status, &bad.json()["status_code"]), (400, &json!(400)));
+    assert_eq!(service.get(&format!("{RULES}/_find?per_page=10001")).status, 400);
+    let tags = service.get("/api/detection_engine/tags").json();
+    assert_eq!(tags, json!(["All", "Tag 1", "Tag 2", "Tag 3", "Tag 4", "Tag 5"]));
+    let counts = service.get("/api/detection_engine/rules/prepackaged/_status").json();
+    assert_eq!((&counts["rules_custom_installed"], &counts["rules_installed"]), (&json!(5), &json!(0)));
+}
+
+fn import(service: &Service, query: &str, name: &str, text: &str) -> Response {
+    let body = format!(
+        "--limit\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: application/octet-stream\r\n\r\n{text}\r\n--limit--\r\n"
+    );
+    Request::new("POST", &format!("{RULES}/_import{query}"))
+        .header("Content-Type", "multipart/form-data; boundary=limit")
+        .header("kbn-xsrf", "true")
+        .body(body)
+        .send(service.address)
+}
+
+#[test]
+fn rules_go_out_and_come_in() {
+    let service = with_rules(3);
+    let exported = send(
+        &service,
+        "POST",
+        &format!("{RULES}/_export"),
+        &json!({ "objects": [{ "rule_id": "rule-1" }, { "rule_id": "none" }] }),
+    );
+    assert_eq!(exported.header("content-disposition"), Some("attachment; filename=\"export.ndjson\""));
+    let text = exported.text();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (lines.len(), &lines[0]["rule_id"], &lines[1]["missing_rules"]),
+        (2, &json!("rule-1"), &json!([{ "rule_id": "none" }]))
+    );
+    let all = send(&service, "POST", &format!("{RULES}/_export?exclude_export_details=true"), &Value::Null).text();
+    assert_eq!(all.lines().count(), 3);
+    let again = import(&service, "", "rules.ndjson", &all).json();
+    assert_eq!(
+        (&again["success"], &again["success_count"], &again["rules_count"]),
+        (&json!(false), &json!(0), &json!(3))
+    );
+    assert_eq!(
+        again["errors"][0],
+        json!({ "rule_id": "rule-1", "error": { "status_code": 409, "message": "rule_id: \"rule-1\" already exists" } })
+    );
+    let over = import(
+        &service,
+        "?overwrite=true&overwrite_exceptions=false",
+        "rules.ndjson",
+        &all.replace("finds shells", "finds more"),
+    )
+    .json();
+    assert_eq!((&over["success"], &over["success_count"]), (&json!(true), &json!(3)));
+    assert_eq!(service.get(&format!("{RULES}?rule_id=rule-2")).json()["name"], "Rule 2 finds more");
+    let other = with_rules(0);
+    let fresh = import(
+        &other,
+        "",
+        "rules.ndjson",
+        &format!("{text}{{broken\n{}\n{}\n", json!({ "rule_id": "bad", "type": "eql" }), json!({ "list_id": "l" })),
+    );
+    let fresh = fresh.json();
+    assert_eq!((&fresh["success_count"], &fresh["rules_count"]), (&json!(1), &json!(3)));
+    assert_eq!((fresh["errors"].as_array().unwrap().len(), &fresh["exceptions_success"]), (2, &json!(false)));
+    let (one, two) = (rule(7).to_string(), rule(7).to_string());
+    let twice = import(&other, "", "rules.ndjson", &format!("{one}\n{two}\n")).json();
+    assert!(twice["errors"][0]["error"]["message"].as_str().unwrap().contains("More than one rule with rule-id"));
+    let wrong = import(&other, "", "rules.json", &one);
+    assert_eq!((wrong.status, message(&wrong)), (400, "Invalid file extension .json".to_owned()));
+    assert_eq!(send(&other, "POST", &format!("{RULES}/_import"), &json!({})).status, 400);
+}
+
+#[test]
+fn many_rules_are_changed_at_once() {
+    let service = with_rules(4);
+    let act = |query: &str, body: Value| send(&service, "POST", &format!("{RULES}/_bulk_action{query}"), &body);
+    let ids: Vec<Value> =
+        (1..=2).map(|n| service.get(&format!("{RULES}?rule_id=rule-{n}")).json()["id"].clone()).collect();
+    let enabled =
+        act("", json!({ "action": "enable", "query": "alert.attributes.enabled: false", "edit": null })).json();
+    assert_eq!((&enabled["success"], &enabled["rules_count"]), (&json!(true), &json!(2)));
+    assert_eq!(enabled["attributes"]["summary"], json!({ "failed": 0, "succeeded": 2, "skipped": 0, "total": 2 }));
+    assert_eq!(enabled["attributes"]["results"]["updated"][0]["enabled"], true);
+    let edit = json!({ "action": "edit", "ids": ids, "edit": [
+        { "type": "add_tags", "value": ["New"] }, { "type": "delete_tags", "value": ["All"] },
+        { "type": "add_index_patterns", "value": ["winlogbeat-*"] },
+        { "type": "set_schedule", "value": { "interval": "10m", "lookback": "2m" } },
+        { "type": "set_investigation_fields", "value": { "field_names": ["host.name"] } },
+    ] });
+    let dry = act("?dry_run=true", edit.clone()).json();
+    assert_eq!(
+        (&dry["attributes"]["summary"]["succeeded"], &dry["attributes"]["results"]["updated"]),
+        (&json!(2), &json!([]))
+    );
+    assert_eq!(service.get(&format!("{RULES}?rule_id=rule-1")).json()["interval"], "5m");
+    let done = act("", edit.clone()).json();
+    let changed = &done["attributes"]["results"]["updated"][0];
+    assert_eq!((&changed["tags"], &changed["index"]), (&json!(["Tag 1", "New"]), &json!(["logs-*", "winlogbeat-*"])));
+    assert_eq!((&changed["interval"], &changed["from"]), (&json!("10m"), &json!("now-720s")));
+    let skipped = act("", edit).json();
+    assert_eq!(
+        (&skipped["attributes"]["summary"]["skipped"], &skipped["attributes"]["results"]["skipped"][0]["skip_reason"]),
+        (&json!(2), &json!("RULE_NOT_MODIFIED"))
+    );
+    let copies =
+        act("", json!({ "action": "duplicate", "ids": [ids[0]], "duplicate": { "include_exceptions": false } })).json();
+    let copy = &copies["attributes"]["results"]["created"][0];
+    assert_eq!((&copy["name"], &copy["enabled"]), (&json!("Rule 1 finds shells [Duplicate]"), &json!(false)));
+    let partly = act("", json!({ "action": "delete", "ids": [ids[0], "none"] }));
+    assert_eq!((partly.status, message(&partly)), (500, "Bulk edit partially failed".to_owned()));
+    assert_eq!(partly.json()["attributes"]["errors"][0]["rules"], json!([{ "id": "none" }]));
+    let empty =
+        act("", json!({ "action": "edit", "query": "", "edit": [{ "type": "set_index_patterns", "value": [] }] }));
+    assert_eq!((empty.status, message(&empty)), (500, "Bulk edit failed".to_owned()));
+    assert_eq!(act("", json!({ "action": "export", "query": "" })).text().lines().count(), 5);
+    assert_eq!(act("", json!({ "action": "explode" })).status, 400);
+    assert_eq!(act("", json!({ "action": "delete", "ids": vec!["x"; 101] })).status, 400);
+}
+
+#[test]
+fn alerts_are_worked_on() {
+    let service = Service::start();
+    let alert = |id: &str, severity: &str| {
+        let document = json!({ "kibana.alert.uuid": id, "kibana.alert.severity": severity, "kibana.alert.workflow_status": "open",
+            "kibana.alert.workflow_tags": [], "@timestamp": "2026-11-25T11:00:00Z" });
+        let Value::Object(document) = document else { unreachable!() };
+        NewAlert {
+            id: id.to_owned(),
+            rule: "r".to_owned(),
+            rule_id: "rule".to_owned(),
+            time: 1,
+            building_block_of: None,
+            document,
+        }
+    };
+    service.app().control.commit_execution(&[], &[alert("a", "high"), alert("b", "low"), alert("c", "high")]).unwrap();
+    let post =
+        |path: &str, body: Value| send(&service, "POST", &format!("/api/detection_engine/signals/{path}"), &body);
+    let closed =
+        post("status", json!({ "status": "closed", "signal_ids": ["a", "none"], "reason": "false_positive" })).json();
+    assert_eq!((&closed["updated"], &closed["failures"]), (&json!(1), &json!([])));
+    let by_query = post(
+        "status",
+        json!({ "status": "acknowledged", "query": { "term": { "kibana.alert.severity": "low" } }, "conflicts": "proceed" }),
+    );
+    assert_eq!(by_query.json()["updated"], 1);
+    assert_eq!(
+        post("tags", json!({ "ids": ["a"], "tags": { "tags_to_add": ["x"], "tags_to_remove": [] } })).json()["updated"],
+        1
+    );
+    assert_eq!(
+        post("assignees", json!({ "ids": ["a"], "assignees": { "add": ["ann"], "remove": [] } })).json()["updated"],
+        1
+    );
+    let found = post("search", json!({ "query": { "terms": { "kibana.alert.workflow_status": ["closed"] } }, "aggs": { "s": { "terms": { "field": "kibana.alert.severity" } } } })).json();
+    assert_eq!(found["hits"]["total"]["value"], 1);
+    let source = &found["hits"]["hits"][0]["_source"];
+    assert_eq!(
+        (&source["kibana.alert.workflow_reason"], &source["kibana.alert.workflow_tags"]),
+        (&json!("false_positive"), &json!(["x"]))
+    );
+    assert_eq!(source["kibana.alert.workflow_assignee_ids"], json!(["ann"]));
+    assert_eq!(found["aggregations"]["s"]["buckets"][0]["key"], "high");
+    for (path, body) in [
+        ("status", json!({ "status": "gone", "signal_ids": ["a"] })),
+        ("status", json!({ "status": "open" })),
+        ("tags", json!({ "ids": ["a"], "tags": { "tags_to_add": ["x"], "tags_to_remove": ["x"] } })),
+        ("tags", json!({ "ids": [], "tags": { "tags_to_add": [], "tags_to_remove": [] } })),
+        ("search", json!({ "query": { "x": {} } })),
+        ("search", json!({})),
+    ] {
+        assert_eq!(post(path, body.clone()).status, 400, "{path} {body}");
+    }
+}
+
+#[test]
+fn clients_learn_where_they_are() {
+    let service = Service::start();
+    let status = service.get("/api/status").json();
+    assert!(status["version"]["number"].as_str().unwrap().starts_with("9."));
+    assert_eq!(status["status"]["overall"]["level"], "available");
+    assert_eq!(service.get("/api/spaces/space").json()[0]["id"], "default");
+    assert_eq!(service.get("/internal/security/me").json()["username"], "admin");
+    let privileges = service.get("/api/detection_engine/privileges").json();
+    assert_eq!((&privileges["is_authenticated"], &privileges["has_all_requested"]), (&json!(true), &json!(true)));
+    assert_eq!(service.get("/api/detection_engine/index").json()["name"], ".alerts-security.alerts-default");
+    assert_eq!(service.get("/s/default/api/status").status, 200);
+    assert_eq!(
+        service.get("/api/nothing").json(),
+        json!({ "statusCode": 404, "error": "Not Found", "message": "Not Found" })
+    );
+}
+
+#[test]
+fn rules_are_explained_and_judged() {
+    let service = with_rules(1);
+    let now = jiff::Timestamp::now();
+    let event = json!({ "@timestamp": now.to_string(), "event": { "category": "process" }, "host.name": "h", "process": { "name": "cmd.exe" } });
+    service.post("/_bulk", common::creates([event.to_string()]));
+    let explain = |body: Value| {
+        Request::new("POST", "/api/explain")
+            .header("Content-Type", "application/json")
+            .body(body.to_string())
+            .send(service.address)
+    };
+    let fired = explain(json!({ "rule_id": "rule-1" })).json();
+    assert_eq!((&fired["fired"], &fired["alerts"], &fired["data"]["events"]), (&json!(true), &json!(1), &json!(1)));
+    let not = explain(
+        json!({ "query": "process where process.name == \"other.exe\"", "index": ["logs-*"], "from": "now-1h" }),
+    )
+    .json();
+    assert_eq!((&not["fired"], &not["stages"][0]["matched"]), (&json!(false), &json!(0)));
+    assert_eq!(explain(json!({ "rule_id": "none" })).status, 404);
+    assert_eq!(explain(json!({ "query": "process where" })).status, 400);
+    assert_eq!(explain(json!({})).status, 400);
+    assert_eq!(explain(json!({ "query": "any where true", "form": "now" })).status, 400);
+    send(&service, "PATCH", RULES, &json!({ "rule_id": "rule-1", "enabled": true }));
+    let readiness = service.get("/api/readiness").json();
+    assert_eq!((&readiness["totals"]["ready"], &readiness["data"]["events"]), (&json!(1), &json!(1)));
+}

@@ -1,0 +1,330 @@
+//! Searches over real connections, of events in recent chunks and in segments, and of alerts.
+
+mod common;
+
+use common::{Request, Response, Service};
+use eqlipse_control::NewAlert;
+use serde_json::{Map, Value, json};
+
+/// Events of two data streams, the older half in segments.
+fn service() -> Service {
+    let service = Service::start();
+    let mut body = String::new();
+    for number in 0..40 {
+        let stream = if number % 4 == 3 { "logs-other-default" } else { "logs-test-default" };
+        let document = json!({
+            "@timestamp": format!("2026-11-25T10:{number:02}:00.000Z"),
+            "event": { "category": "process", "type": "start" },
+            "host": { "name": format!("host-{}", number % 3) },
+            "process": { "name": if number % 2 == 0 { "cmd.exe" } else { "powershell.exe" }, "pid": number, "entity_id": number.to_string() },
+            "source.ip": format!("10.0.{number}.1"),
+            "message": format!("Process number {number} started"),
+        });
+        body.push_str(&format!(
+            "{}\n{document}\n",
+            json!({ "create": { "_index": stream, "_id": format!("id-{number}") } })
+        ));
+        if number == 19 {
+            assert_eq!(service.post("/_bulk", &body).status, 200);
+            service.app().store.flush().unwrap();
+            body.clear();
+        }
+    }
+    assert_eq!(service.post("/_bulk", &body).json()["errors"], false);
+    service
+}
+
+fn ask(service: &Service, path: &str, body: Value) -> Response {
+    Request::new("POST", path).header("Content-Type", "application/json").body(body.to_string()).send(service.address)
+}
+
+fn search(service: &Service, path: &str, body: Value) -> Value {
+    let answer = ask(service, path, body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+fn ids(answer: &Value) -> Vec<&str> {
+    answer["hits"]["hits"].as_array().unwrap().iter().map(|hit| hit["_id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn searches_find_what_is_asked_for() {
+    let service = service();
+    let all = search(&service, "/_search", json!({}));
+    assert_eq!(all["hits"]["total"], json!({ "value": 40, "relation": "eq" }));
+    assert_eq!((all["hits"]["hits"].as_array().unwrap().len(), &all["hits"]["max_score"]), (10, &json!(1.0)));
+    let in_order = search(&service, "/logs-test-default/_search", json!({}));
+    assert_eq!(ids(&in_order)[..4], ["id-0", "id-1", "id-2", "id-4"], "as they came");
+    assert_eq!((&all["timed_out"], &all["_shards"]["total"]), (&json!(false), &json!(2)));
+    let some = search(
+        &service,
+        "/logs-test-*/_search",
+        json!({
+            "query": { "bool": { "filter": [
+                { "range": { "@timestamp": { "gte": "2026-11-25T10:10:00Z", "lt": "2026-11-25T10:30:00Z" } } },
+                { "term": { "process.name": "cmd.exe" } },
+                { "term": { "source.ip": "10.0.0.0/16" } },
+            ], "must_not": { "terms": { "host.name": ["host-0"] } } } },
+            "sort": [{ "@timestamp": { "order": "desc" } }],
+            "_source": ["process.pid"], "fields": ["host.name"], "size": 3,
+        }),
+    );
+    assert_eq!(some["hits"]["total"]["value"], 7);
+    let first = &some["hits"]["hits"][0];
+    let wanted = json!({ "_index": "logs-test-default", "_id": "id-28", "_score": null, "_source": { "process": { "pid": 28 } },
+        "fields": { "host.name": ["host-1"] }, "sort": [1_795_602_480_000i64] });
+    assert_eq!(*first, wanted);
+    let after = search(
+        &service,
+        "/logs-test-default/_search?size=2&_source=false",
+        json!({
+            "query": { "match": { "message": "number" } }, "sort": [{ "process.pid": "asc" }], "search_after": [4],
+        }),
+    );
+    assert_eq!(ids(&after), ["id-5", "id-6"]);
+    assert!(after["hits"]["hits"][0].get("_source").is_none());
+    let by_id = search(&service, "/_search", json!({ "query": { "ids": { "values": ["id-39", "id-1", "none"] } } }));
+    assert_eq!(ids(&by_id), ["id-1", "id-39"]);
+    let counted = search(&service, "/_search", json!({ "size": 1, "track_total_hits": 5 }));
+    assert_eq!(counted["hits"]["total"], json!({ "value": 5, "relation": "gte" }));
+    let as_int = search(&service, "/_search?rest_total_hits_as_int=true&filter_path=hits.total", json!({}));
+    assert_eq!(as_int, json!({ "hits": { "total": 40 } }));
+    let few = search(&service, "/_search", json!({ "terminate_after": 3 }));
+    assert_eq!((few["hits"]["total"]["value"].as_u64(), &few["terminated_early"]), (Some(3), &json!(true)));
+}
+
+#[test]
+fn searches_count_and_aggregate() {
+    let service = service();
+    assert_eq!(search(&service, "/_count", json!({}))["count"], 40);
+    assert_eq!(
+        search(&service, "/logs-other-*/_count", json!({ "query": { "prefix": { "process.name": "power" } } }))["count"],
+        10
+    );
+    let answer = search(
+        &service,
+        "/_search",
+        json!({ "size": 0, "aggs": {
+        "hosts": { "terms": { "field": "host.name" }, "aggs": { "pids": { "max": { "field": "process.pid" } } } },
+        "time": { "date_histogram": { "field": "@timestamp", "fixed_interval": "30m" } },
+        "names": { "cardinality": { "field": "process.name" } },
+        "streams": { "terms": { "field": "_index" } },
+    } }),
+    );
+    assert_eq!(answer["hits"]["hits"], json!([]));
+    let aggregations = &answer["aggregations"];
+    assert_eq!(
+        aggregations["hosts"]["buckets"][0],
+        json!({ "key": "host-0", "doc_count": 14, "pids": { "value": 39.0 } })
+    );
+    assert_eq!(
+        aggregations["time"]["buckets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|bucket| bucket["doc_count"].as_u64().unwrap())
+            .collect::<Vec<_>>(),
+        [30, 10]
+    );
+    assert_eq!(aggregations["names"]["value"], 2);
+    assert_eq!(aggregations["streams"]["buckets"][0], json!({ "key": "logs-test-default", "doc_count": 30 }));
+    let lines = format!(
+        "{}\n{}\n{{}}\n{}\n{}\n{}\n",
+        json!({ "index": "logs-other-default" }),
+        json!({ "size": 0 }),
+        json!({ "query": { "x": {} } }),
+        json!({ "index": "none" }),
+        json!({})
+    );
+    let answer = service.post("/logs-*/_msearch", lines).json();
+    assert_eq!(answer["responses"][0]["hits"]["total"]["value"], 10);
+    assert_eq!((&answer["responses"][0]["status"], &answer["responses"][1]["status"]), (&json!(200), &json!(400)));
+    assert_eq!(answer["responses"][2]["error"]["type"], "index_not_found_exception");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let service = service();
+    let error = |path: &str, body: Value| {
+        let answer = ask(&service, path, body);
+        (answer.status, answer.error().0, answer.error().1)
+    };
+    let unknown = error("/_search", json!({ "query": { "matsch": {} } }));
+    assert_eq!(
+        unknown,
+        (400, "parsing_exception".to_owned(), "unknown query [matsch] did you mean [match]?".to_owned())
+    );
+    assert!(
+        error("/_search", json!({ "qery": {} }))
+            .2
+            .contains("unknown key [qery] in the search request did you mean [query]?")
+    );
+    let window = error("/_search", json!({ "from": 9_999, "size": 2 }));
+    assert_eq!((window.0, window.1.as_str()), (400, "illegal_argument_exception"));
+    assert!(window.2.contains("[10000] but was [10001]"), "{}", window.2);
+    assert_eq!(error("/nothing/_search", json!({})).0, 404);
+    assert_eq!(error("/_search?sise=1", json!({})).2, "request [/_search] contains unrecognized parameter: [sise]");
+    assert_eq!(error("/_search", json!({ "collapse": { "field": "x" } })).2, "[collapse] is not supported");
+    assert_eq!(error("/_count", json!({ "size": 1 })).2, "request does not support [size]");
+    let eql = error("/logs-*/_eql/search", json!({ "query": "process where" }));
+    assert_eq!((eql.0, eql.1.as_str()), (400, "parsing_exception"));
+    assert!(eql.2.starts_with("line 1:"), "{}", eql.2);
+    assert!(
+        error("/logs-*/_eql/search", json!({ "query": "any where true", "sise": 1 }))
+            .2
+            .contains("[eql/search] unknown field [sise]")
+    );
+    assert!(error("/logs-*/_eql/search", json!({ "query": "any where true", "size": 10_001 })).2.contains("10000"));
+}
+
+#[test]
+fn eql_searches_find_events_and_sequences() {
+    let service = service();
+    let eql = |path: &str, body: Value| search(&service, path, body);
+    let answer = eql(
+        "/logs-*/_eql/search",
+        json!({ "query": "process where process.pid > 30 and process.name == \"cmd.exe\"", "size": 2 }),
+    );
+    assert_eq!(
+        (&answer["is_partial"], &answer["is_running"], &answer["timed_out"]),
+        (&json!(false), &json!(false), &json!(false))
+    );
+    let events: Vec<&str> =
+        answer["hits"]["events"].as_array().unwrap().iter().map(|event| event["_id"].as_str().unwrap()).collect();
+    // Where there are more, the last ones.
+    assert_eq!(events, ["id-36", "id-38"]);
+    assert_eq!(answer["hits"]["events"][0]["_source"]["process"]["pid"], 36);
+    let head = eql(
+        "/logs-*/_eql/search",
+        json!({ "query": "any where true", "size": 1, "result_position": "head", "fields": ["process.pid"] }),
+    );
+    assert_eq!(head["hits"]["events"][0]["fields"], json!({ "process.pid": [0] }));
+    let other = eql("/logs-other-default/_eql/search", json!({ "query": "any where true", "size": 100 }));
+    assert_eq!(other["hits"]["events"].as_array().unwrap().len(), 10);
+    let time = json!({ "range": { "@timestamp": { "gte": "2026-11-25T10:10:00Z", "lte": "2026-11-25T10:25:00Z" } } });
+    let sequence = json!({
+        "query": "sequence by host.name with maxspan=10m [process where process.name == \"cmd.exe\"] ![process where process.pid == 13] [process where process.name == \"powershell.exe\"]",
+        "filter": time, "size": 100, "tiebreaker_field": "process.entity_id", "keep_on_completion": true,
+    });
+    let windowed = eql("/logs-*/_eql/search", sequence.clone());
+    let sequences = windowed["hits"]["sequences"].as_array().unwrap();
+    assert!(!sequences.is_empty());
+    for sequence in sequences {
+        let events = sequence["events"].as_array().unwrap();
+        assert_eq!((events.len(), &events[1]["missing"], &events[1]["_id"]), (3, &json!(true), &json!("")));
+        assert_eq!(sequence["join_keys"][0], events[0]["_source"]["host"]["name"]);
+        let pid = events[0]["_source"]["process"]["pid"].as_u64().unwrap();
+        assert!((10..=25).contains(&pid), "{pid}");
+    }
+    // Another filter of the same meaning takes the other way.
+    let mut copied = sequence;
+    copied["filter"] = json!({ "bool": { "filter": [time, { "exists": { "field": "host.name" } }] } });
+    let copied = eql("/logs-*/_eql/search", copied);
+    assert_eq!(copied["hits"], windowed["hits"]);
+    let filtered =
+        eql("/logs-*/_eql/search", json!({ "query": "any where true", "filter": { "term": { "process.pid": 7 } } }));
+    assert_eq!(filtered["hits"]["events"][0]["_id"], "id-7");
+    let none = eql("/nothing-*/_eql/search", json!({ "query": "any where true" }));
+    assert_eq!(none["hits"], json!({ "total": { "value": 0, "relation": "eq" }, "events": [] }));
+    let folded = eql(
+        "/logs-*/_eql/search",
+        json!({ "query": "any where process.name == \"CMD.EXE\"", "case_sensitive": false, "size": 1 }),
+    );
+    assert_eq!(folded["hits"]["events"].as_array().unwrap().len(), 1);
+    assert_eq!(service.get("/_eql/search/none").status, 404);
+}
+
+fn alert(id: &str, severity: &str, minute: u32) -> NewAlert {
+    let document = json!({ "kibana.alert.uuid": id, "kibana.alert.severity": severity, "kibana.alert.workflow_status": "open",
+        "kibana.alert.risk_score": 73, "event.category": "process", "@timestamp": format!("2026-11-25T11:{minute:02}:00Z") });
+    let Value::Object(document) = document else { unreachable!() };
+    let time = i64::from(minute) * 60_000_000_000;
+    NewAlert {
+        id: id.to_owned(),
+        rule: "r".to_owned(),
+        rule_id: "rule".to_owned(),
+        time,
+        building_block_of: None,
+        document,
+    }
+}
+
+#[test]
+fn alerts_are_an_index() {
+    let service = service();
+    let made = [alert("a", "high", 1), alert("b", "low", 2), alert("c", "high", 3)];
+    service.app().control.commit_execution(&[], &made).unwrap();
+    for index in
+        [".alerts-security.alerts-default", ".siem-signals-*", ".internal.alerts-security.alerts-default-000001"]
+    {
+        let found = search(
+            &service,
+            &format!("/{index}/_search"),
+            json!({ "query": { "term": { "kibana.alert.severity": "high" } }, "sort": ["@timestamp:desc"] }),
+        );
+        assert_eq!(ids(&found), ["c", "a"]);
+        assert_eq!(found["hits"]["hits"][0]["_index"], ".internal.alerts-security.alerts-default-000001");
+    }
+    assert_eq!(search(&service, "/_count", json!({}))["count"], 40, "hidden");
+    assert_eq!(search(&service, "/logs-*,.alerts-security.alerts-*/_count", json!({}))["count"], 43);
+    let eql = search(
+        &service,
+        "/.alerts-security.alerts-default/_eql/search",
+        json!({ "query": "process where kibana.alert.severity == \"low\"" }),
+    );
+    assert_eq!(eql["hits"]["events"][0]["_id"], "b");
+    assert_eq!(
+        (&eql["hits"]["events"][0]["_source"]["kibana.alert.uuid"], &eql["is_partial"]),
+        (&json!("b"), &json!(false))
+    );
+}
+
+#[test]
+fn indices_and_fields_are_listed() {
+    let service = service();
+    let rows = service.get("/_cat/indices?format=json&h=index,docs.count&s=index").json();
+    assert_eq!(
+        rows,
+        json!([{ "index": "logs-other-default", "docs.count": "10" }, { "index": "logs-test-default", "docs.count": "30" }])
+    );
+    let text = service.get("/_cat/indices/logs-test*?v&h=index,dc").text();
+    assert_eq!(text, "index             docs.count\nlogs-test-default 30\n");
+    let resolved = service.get("/_resolve/index/logs-o*,.siem-signals-default").json();
+    assert_eq!(resolved["data_streams"][0]["name"], "logs-other-default");
+    assert_eq!(resolved["aliases"][1]["name"], ".siem-signals-default");
+    let caps = service.get("/logs-*/_field_caps?fields=process.p*,message,source.ip,_id").json();
+    assert_eq!(caps["indices"], json!(["logs-other-default", "logs-test-default"]));
+    assert_eq!(caps["fields"]["process.pid"]["long"]["aggregatable"], true);
+    assert_eq!(caps["fields"]["message"]["text"]["aggregatable"], false);
+    assert!(
+        caps["fields"]["source.ip"]["ip"].is_object() && caps["fields"]["_id"]["keyword"]["metadata_field"] == true
+    );
+    let seen = service.get("/logs-*/_field_caps?fields=*&include_empty_fields=false").json();
+    assert!(seen["fields"].as_object().map_or(0, Map::len) < 15);
+}
+
+#[test]
+fn who_may_not_read_finds_nothing() {
+    let service = service();
+    let roles = std::collections::BTreeSet::from([eqlipse_control::Role::Ingest]);
+    service.app().control.create_user("sender", "a password of tests", &roles, "admin", 0).unwrap();
+    let sender = |path: &str| {
+        Request::anonymous("POST", path)
+            .header("Authorization", &common::basic("sender", "a password of tests"))
+            .header("kbn-xsrf", "x")
+            .body("{}")
+            .send(service.address)
+            .status
+    };
+    for path in [
+        "/_search",
+        "/_count",
+        "/logs-*/_eql/search",
+        "/_msearch",
+        "/_field_caps?fields=*",
+        "/api/detection_engine/signals/search",
+    ] {
+        assert_eq!(sender(path), 403, "{path}");
+    }
+}
