@@ -17,6 +17,8 @@ Tasks:
   bench [CASE…] [--events N] [--runs N]
                             Measure hunts against only parsing, and print the ratios. A CASE may be a group: `scaling`,
                             `start-up`, `python-eql`; `hunt-all-100x` runs only when named (20 GB of events)
+  bench-serve [--events N] [--seconds N]
+                            Measure the service under load against a hunt over the same events
   examples                  Write the story in examples/
   ecs-catalogue FIELDS.csv  Write crates/ecs/src/ecs.tsv from the field list that ECS publishes (generated/csv/fields.csv)
   fuzz [TARGET…] [--seconds N]
@@ -48,6 +50,7 @@ fn run(root: &Path, arguments: &[&str]) -> Option<Result<(), Box<dyn Error>>> {
         ["examples"] => examples::write(&root.join("examples")).map_err(Into::into),
         ["ecs-catalogue", fields] => write_catalogue(root, Path::new(fields)),
         ["bench", arguments @ ..] => bench::run(root, arguments),
+        ["bench-serve", arguments @ ..] => bench::serve::run(root, arguments),
         ["fuzz", arguments @ ..] => fuzz::run(root, arguments),
         ["links"] => docs::check_links(root),
         ["console"] => docs::check_console(root),

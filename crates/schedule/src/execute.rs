@@ -18,7 +18,15 @@ pub struct Builder<'a> {
     active: &'a ActiveRules,
     options: Arc<BuildOptions>,
     /// Documents that were read, by part and row: several rules often find the same event.
-    documents: HashMap<(u32, u32), (Option<String>, String, Arc<Map<String, Value>>)>,
+    documents: HashMap<(u32, u32), ReadDocument>,
+}
+
+/// A document that was read.
+#[derive(Clone)]
+struct ReadDocument {
+    index: Option<String>,
+    id: String,
+    source: Arc<Map<String, Value>>,
 }
 
 /// Documents that are kept at most while alerts are built.
@@ -61,13 +69,13 @@ impl<'a> Builder<'a> {
         if self.documents.len() >= MAX_DOCUMENTS {
             self.documents.clear();
         }
-        let (index, id, source) = match self.documents.get(&place) {
+        let ReadDocument { index, id, source } = match self.documents.get(&place) {
             Some(known) => known.clone(),
             None => {
                 let bytes = parts[event.part as usize].hit(event.row)?;
                 let hit: Hit = serde_json::from_slice(&bytes)
                     .map_err(|error| StoreError::Rules(format!("a stored event is not a document: {error}")))?;
-                let read = (hit.index, hit.id, Arc::new(hit.source));
+                let read = ReadDocument { index: hit.index, id: hit.id, source: Arc::new(hit.source) };
                 self.documents.insert(place, read.clone());
                 read
             }

@@ -171,7 +171,7 @@ fn limit(inputs: &Inputs, mode: &str, input: &Path) -> Measured {
     process(&inputs.limits, vec![mode.to_owned(), inputs.jobs.to_string(), input.display().to_string()])
 }
 
-fn process(program: &Path, arguments: Vec<String>) -> Measured {
+pub fn process(program: &Path, arguments: Vec<String>) -> Measured {
     Measured { program: PathBuf::from(program), arguments, clock: Clock::Process }
 }
 

@@ -6,8 +6,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use eqlipse_testkit::corpus;
 use eqlipse_fleet::Stream;
+use eqlipse_testkit::corpus;
 
 use super::cases::hunt;
 

@@ -7,6 +7,7 @@ mod measure;
 mod python_eql;
 mod report;
 mod sequences;
+pub mod serve;
 
 use std::error::Error;
 use std::path::Path;

@@ -1,0 +1,259 @@
+//! `cargo run -p xtask -- bench-serve`: the service under load, against a hunt over the same events.
+//!
+//! First as many events as clients can send, then half of that rate for some time, with a tick of a second: how long an
+//! event takes to its alert. All rules are the ones of `hunt-all`.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::cases;
+use super::inputs::Inputs;
+use super::measure::measure;
+
+const DEFAULT_EVENTS: u64 = 500_000;
+/// How long half of the load is kept up where nothing is said.
+const DEFAULT_SECONDS: u64 = 30;
+/// Events of a bulk request.
+const BULK: usize = 1_000;
+/// Connections that send.
+const CLIENTS: usize = 4;
+const PASSWORD: &str = "only for the bench";
+
+/// Runs it: `[--events N] [--seconds N]`.
+///
+/// # Errors
+/// If something cannot be built, made or run, or the service refuses an event.
+pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    let (mut events, mut seconds) = (DEFAULT_EVENTS, DEFAULT_SECONDS);
+    for pair in arguments.chunks(2) {
+        match pair {
+            ["--events", number] => events = number.parse()?,
+            ["--seconds", number] => seconds = number.parse()?,
+            _ => return Err("bench-serve takes --events N and --seconds N".into()),
+        }
+    }
+    let inputs = Inputs::prepare(root, events)?;
+    let bodies = bodies(&inputs.stream(1)?)?;
+    let arguments = cases::hunt(&inputs.rules[2], &inputs.stream(1)?, inputs.jobs, "/dev/null");
+    let hunt = measure(&cases::process(&inputs.eqlipse, arguments), &inputs.cache())?;
+    let hunted = events as f64 / hunt.time.as_secs_f64();
+
+    let folder = inputs.made.join("serve");
+    _ = std::fs::remove_dir_all(&folder);
+    let service = Service::start(&inputs, &folder)?;
+    let begun = Instant::now();
+    let mut replies = send(&service.address, &bodies, None)?;
+    let rate = events as f64 / begun.elapsed().as_secs_f64();
+    replies.sort();
+    let peak_full = service.peak();
+    let half = rate / 2.0;
+    let sent = send(&service.address, &bodies, Some((half, Duration::from_secs(seconds))))?;
+    // What was sent last gets its alerts with the next tick.
+    std::thread::sleep(Duration::from_secs(3));
+    let mut latencies = service.latencies()?;
+    latencies.sort_unstable();
+    let peak_half = service.peak();
+    service.stop()?;
+    _ = std::fs::remove_dir_all(&folder);
+
+    println!("{events} events in bulks of {BULK} from {CLIENTS} clients, all rules\n");
+    println!("| | |\n|---|---|");
+    println!("| hunt-all, events/s | {hunted:.0} |");
+    println!("| serve, events/s, durable and matched | {rate:.0} |");
+    println!("| serve / hunt-all (bar: at least 0.60) | {:.2} |", rate / hunted);
+    println!(
+        "| reply time at full load, p50 / p99 | {} ms / {} ms |",
+        at(&replies, 50).as_millis(),
+        at(&replies, 99).as_millis()
+    );
+    println!("| half load, events/s for {seconds} s | {:.0} |", sent.len() as f64 * BULK as f64 / seconds as f64);
+    let latency = |percent| latencies.get((latencies.len().max(1) - 1) * percent / 100).copied().unwrap_or_default();
+    println!(
+        "| event to alert at half load, p50 / p99 (bar: under 3,000 ms), {} alerts | {} ms / {} ms |",
+        latencies.len(),
+        latency(50),
+        latency(99)
+    );
+    println!("| peak memory, full / half load | {} MiB / {} MiB |", peak_full >> 20, peak_half >> 20);
+    Ok(())
+}
+
+fn at(sorted: &[Duration], percent: usize) -> Duration {
+    sorted.get((sorted.len().max(1) - 1) * percent / 100).copied().unwrap_or_default()
+}
+
+/// Bulk bodies of the stream's events.
+fn bodies(stream: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let (mut bodies, mut body, mut count) = (Vec::new(), String::new(), 0);
+    for line in BufReader::new(File::open(stream)?).lines() {
+        let line = line?;
+        let event: Value = serde_json::from_str(&line)?;
+        let dataset = event["data_stream"]["dataset"].as_str().unwrap_or("generic");
+        body.push_str(&format!("{{\"create\":{{\"_index\":\"logs-{dataset}-default\"}}}}\n{line}\n"));
+        count += 1;
+        if count == BULK {
+            bodies.push(std::mem::take(&mut body));
+            count = 0;
+        }
+    }
+    Ok(bodies)
+}
+
+/// Sends bodies over several connections: each once, or round and round at a rate of events a second for some time.
+/// Returns how long each reply took.
+fn send(address: &str, bodies: &[String], paced: Option<(f64, Duration)>) -> Result<Vec<Duration>, Box<dyn Error>> {
+    let (next, replies) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let begun = Instant::now();
+    let work = || -> Result<(), String> {
+        let mut client = Client::connect(address).map_err(|error| error.to_string())?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let body = match paced {
+                None if number >= bodies.len() => return Ok(()),
+                None => &bodies[number],
+                Some((rate, time)) => {
+                    let due = Duration::from_secs_f64(number as f64 * BULK as f64 / rate);
+                    if due > time {
+                        return Ok(());
+                    }
+                    std::thread::sleep(due.saturating_sub(begun.elapsed()));
+                    &bodies[number % bodies.len()]
+                }
+            };
+            let sent = Instant::now();
+            loop {
+                let (status, answer) =
+                    client.request("POST", "/_bulk?filter_path=errors", body).map_err(|error| error.to_string())?;
+                match status {
+                    200 if answer.contains("\"errors\":false") => break,
+                    429 => std::thread::sleep(Duration::from_millis(50)),
+                    _ => return Err(format!("{status}: {answer}")),
+                }
+            }
+            replies.lock().map_err(|error| error.to_string())?.push(sent.elapsed());
+        }
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(work)).collect();
+        clients.into_iter().try_for_each(|client| client.join().map_err(|_| "a client panicked".to_owned())?)
+    })?;
+    Ok(replies.into_inner()?)
+}
+
+struct Service {
+    child: Child,
+    address: String,
+}
+
+impl Service {
+    fn start(inputs: &Inputs, folder: &Path) -> Result<Self, Box<dyn Error>> {
+        let mut child = Command::new(&inputs.eqlipse)
+            .args(["serve", "--listen", "127.0.0.1:0", "--tick", "1s", "--data"])
+            .arg(folder)
+            .arg("--rules")
+            .arg(&inputs.rules[2])
+            .env("EQLIPSE_RULES_BUNDLED", "false")
+            .env("EQLIPSE_AUTH_ADMIN_PASSWORD", PASSWORD)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut log = BufReader::new(child.stderr.take().ok_or("no log")?).lines();
+        let address = loop {
+            let line = log.next().ok_or("the service ended")??;
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address.trim().to_owned();
+            }
+        };
+        // Somebody must read the log, or the service would wait for it.
+        std::thread::spawn(move || log.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
+        Ok(Self { child, address })
+    }
+
+    /// Peak of the resident set, where the system tells.
+    fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+    }
+
+    /// From the arrival of the last event of a sequence to its alert, in milliseconds.
+    fn latencies(&self) -> Result<Vec<i64>, Box<dyn Error>> {
+        let mut client = Client::connect(&self.address)?;
+        let query = r#"{"size":10000,"sort":[{"@timestamp":"desc"}],"query":{"bool":{"filter":[{"exists":{"field":"kibana.alert.group.index"}}]}}}"#;
+        let (status, answer) = client.request("POST", "/api/detection_engine/signals/search", query)?;
+        if status != 200 {
+            return Err(format!("{status}: {answer}").into());
+        }
+        let answer: Value = serde_json::from_str(&answer)?;
+        let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
+        let time = |value: &Value| value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let latency = |hit: &Value| {
+            let source = &hit["_source"];
+            let made = time(&source["@timestamp"])?;
+            let arrived =
+                time(&source["event"]["ingested"]).or_else(|| time(&source["kibana.alert.original_event.ingested"]))?;
+            Some(made.as_millisecond() - arrived.as_millisecond())
+        };
+        Ok(hits.iter().filter(|hit| hit["_source"]["kibana.alert.group.index"] == 1).filter_map(latency).collect())
+    }
+
+    fn stop(mut self) -> Result<(), Box<dyn Error>> {
+        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+/// A connection that is kept.
+struct Client {
+    stream: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(address: &str) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    fn request(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+        // admin, and the password above.
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic {}\r\nContent-Type: application/json\r\nkbn-xsrf: bench\r\nContent-Length: {}\r\n\r\n",
+            base64(format!("admin:{PASSWORD}").as_bytes()),
+            body.len()
+        );
+        let stream = self.stream.get_mut();
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
+        let (mut status, mut length) = (0, 0);
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            let line = line.trim_end().to_ascii_lowercase();
+            if let Some(rest) = line.strip_prefix("http/1.1 ") {
+                status = rest.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0);
+            } else if let Some(rest) = line.strip_prefix("content-length:") {
+                length = rest.trim().parse().unwrap_or(0);
+            } else if line.is_empty() {
+                break;
+            }
+        }
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer)?;
+        Ok((status, String::from_utf8_lossy(&answer).into_owned()))
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::prelude::BASE64_STANDARD.encode(bytes)
+}
