@@ -296,6 +296,16 @@ fn histograms_have_no_holes() {
     let zone = json!({ "t": { "date_histogram": { "field": "@timestamp", "calendar_interval": "day", "time_zone": "-01:00" } } });
     let buckets = &aggregate(&zone, &sample())["t"]["buckets"];
     assert_eq!(buckets[0], bucket("2026-07-01T00:00:00.000-01:00", 1_782_867_600_000, 4));
+    // The day on which clocks are put back in Paris has 25 hours, and one of them twice.
+    let autumn: Vec<Value> =
+        (0..26).map(|hour| json!({ "@timestamp": 1_792_879_200_000i64 + hour * 3_600_000 })).collect();
+    let paris = |interval: &str| {
+        let aggs = json!({ "t": { "date_histogram": { "field": "@timestamp", "calendar_interval": interval, "time_zone": "Europe/Paris" } } });
+        aggregate(&aggs, &autumn)["t"]["buckets"].clone()
+    };
+    assert_eq!(paris("day")[0], bucket("2026-10-25T00:00:00.000+02:00", 1_792_879_200_000, 25));
+    assert_eq!(paris("day")[1], bucket("2026-10-26T00:00:00.000+01:00", 1_792_969_200_000, 1));
+    assert_eq!(paris("hour").as_array().unwrap().len(), 26);
     let bounds = json!({ "t": { "date_histogram": { "field": "@timestamp", "calendar_interval": "day",
         "extended_bounds": { "min": "2026-06-30", "max": "2026-07-03" } } } });
     assert_eq!(aggregate(&bounds, &sample())["t"]["buckets"].as_array().unwrap().len(), 4);
