@@ -31,7 +31,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/_cat/indices", get(cat_all))
         .route("/_cat/indices/{index}", get(cat))
-        .route("/_resolve/index/{index}", get(resolve))
+        .route("/_resolve/index/{index}", get(resolve).post(resolve))
 }
 
 async fn cat_all(app: State<App>, caller: Caller, params: Params, headers: HeaderMap) -> Result<Response, Failure> {
