@@ -68,6 +68,21 @@ pub struct Evaluated {
     pub parts: Vec<Arc<Part>>,
     /// Rules whose events in the window were not matched yet.
     pub not_matched: Vec<RuleIndex>,
+    /// Parts of the store that could not be looked at, as their files are damaged.
+    pub unreadable: Vec<StoreError>,
+}
+
+impl Evaluated {
+    /// What was found, if everything was looked at.
+    ///
+    /// # Errors
+    /// If a part could not be read.
+    pub fn whole(mut self) -> Result<Self, EvaluateError> {
+        match self.unreadable.pop() {
+            None => Ok(self),
+            Some(error) => Err(error.into()),
+        }
+    }
 }
 
 /// Runs rules of one basis over a window, and over what came `late`.
@@ -85,17 +100,25 @@ pub fn evaluate(
     let lookback = which.iter().map(|rule| rule.lookback).max().unwrap_or(0);
     let scope = Scope { basis: first.basis, window, lookback, late };
     let seen = scope.seen();
-    let parts: Vec<Arc<Part>> = snapshot.parts(&scope.range()).cloned().collect();
+    let mut parts: Vec<Arc<Part>> = Vec::new();
     let mut lists: Vec<(u32, Arc<MatchList>)> = Vec::new();
-    let mut arrivals: Vec<Arrivals<'_>> = Vec::new();
     let mut lacking: HashSet<RuleIndex> = HashSet::new();
-    for (part, number) in parts.iter().zip(0..) {
-        let known = part.lists()?;
+    let mut unreadable = Vec::new();
+    for part in snapshot.parts(&scope.range()) {
+        // One damaged file must not end the detection of what is in all others.
+        let known = match part.lists() {
+            Ok(known) => known,
+            Err(error) => {
+                unreadable.push(error);
+                continue;
+            }
+        };
         let has = |rule: &ActiveRule| known.iter().any(|list| list.has(rule.fingerprint));
         lacking.extend(which.iter().filter(|rule| !has(rule)).map(|rule| rule.index));
-        lists.extend(known.into_iter().map(|list| (number, list)));
-        arrivals.push(part.arrivals()?);
+        lists.extend(known.into_iter().map(|list| (parts.len() as u32, list)));
+        parts.push(part.clone());
     }
+    let arrivals: Vec<Arrivals<'_>> = parts.iter().map(|part| part.arrivals()).collect::<Result<_, _>>()?;
     let keep = |list: usize, _: u32, event: &MatchedEvent| {
         let part = lists[list].0;
         let row = event.handle as u32;
@@ -125,7 +148,7 @@ pub fn evaluate(
     drop(arrivals);
     let mut not_matched: Vec<RuleIndex> = lacking.into_iter().collect();
     not_matched.sort_unstable();
-    Ok(Evaluated { findings, parts, not_matched })
+    Ok(Evaluated { findings, parts, not_matched, unreadable })
 }
 
 /// Events that came late, for rules that go by `@timestamp`.
@@ -212,9 +235,10 @@ pub fn late_events(snapshot: &Snapshot, since: i64, from: i64, bound: i64) -> Re
     let arrived = Window { from: Some(since.saturating_add(1)), to: None };
     let older = Window { from: None, to: Some(from.saturating_sub(1)) };
     for part in snapshot.parts(&TimeRange { timestamp: older, ingested: arrived }) {
-        let arrivals = part.arrivals()?;
+        // A damaged one is named by the executions over it.
+        let (Ok(arrivals), Ok(lists)) = (part.arrivals(), part.lists()) else { continue };
         let mut rows: HashSet<u64> = HashSet::new();
-        for list in part.lists()? {
+        for list in lists {
             for event in list.events() {
                 let Some(time) = event.order.time.filter(|time| *time < from) else { continue };
                 if arrivals.of(event.handle as u32) <= since || !rows.insert(event.handle) {

@@ -102,6 +102,8 @@ pub struct Scheduler {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     status: Mutex<SchedulerStatus>,
+    /// Why executions failed, as far as it was logged.
+    complaints: Mutex<HashSet<String>>,
     stopping: AtomicBool,
     wake: (Mutex<bool>, Condvar),
 }
@@ -112,6 +114,9 @@ struct State {
     rules: HashMap<String, RuleState>,
 }
 
+/// How many reasons are remembered as logged.
+const MAX_COMPLAINTS: usize = 1_000;
+
 /// What is remembered of a rule. The ledger has the same, but for what came since its last row.
 #[derive(Default)]
 struct RuleState {
@@ -119,8 +124,8 @@ struct RuleState {
     last: Option<i64>,
     /// As what it was evaluated then.
     fingerprint: Option<u128>,
-    /// The last execution left findings out.
-    was_capped: bool,
+    /// The last execution left something out: it was capped, or it failed.
+    left_some: bool,
     /// Findings of recent windows: their events' sequence numbers, and the end of the last window that had them.
     seen: HashMap<Vec<Option<u64>>, i64>,
 }
@@ -128,7 +133,7 @@ struct RuleState {
 impl RuleState {
     /// Whether there may be something in its window though nothing new matched.
     fn must_look_again(&self, rule: &ActiveRule) -> bool {
-        self.was_capped || self.fingerprint != Some(rule.fingerprint)
+        self.left_some || self.fingerprint != Some(rule.fingerprint)
     }
 }
 
@@ -192,6 +197,7 @@ impl Scheduler {
             clock,
             state: Mutex::new(State { active: Arc::new(active), generation, rules: HashMap::new() }),
             status: Mutex::default(),
+            complaints: Mutex::default(),
             stopping: AtomicBool::new(false),
             wake: Default::default(),
         };
@@ -428,6 +434,12 @@ impl Scheduler {
             } else if let Err(error) = self.collect(state, active, rule, &found, &mut execution, &mut made) {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = error.to_string();
+            } else if let Some(error) = found.unreadable.first() {
+                execution.status = ExecutionStatus::Failed;
+                execution.message = format!("some events of this window were not looked at: {error}");
+            }
+            if execution.status == ExecutionStatus::Failed {
+                state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
             }
             execution.finished = self.clock.now();
             let says_something = execution.new_alerts > 0 || execution.status != ExecutionStatus::Succeeded;
@@ -460,7 +472,10 @@ impl Scheduler {
             })
             .collect();
         self.control.commit_execution(&executions, &[])?;
-        rules.iter().for_each(|rule| note_end(state, rule, due.end));
+        for rule in rules {
+            note_end(state, rule, due.end);
+            state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
+        }
         self.note(&executions, started, due.end);
         Ok(executions.len())
     }
@@ -526,14 +541,25 @@ impl Scheduler {
         let most = u64::from(rule.rule.max_signals);
         let mut builder = Builder::new(active, &execution.uuid, execution.started, false);
         let mut left = new.len() as u64;
+        let mut unreadable = None;
         for findings in new.chunks(ALERTS_AT_A_TIME) {
             if execution.new_alerts == most {
                 break;
             }
-            let built: Vec<Alert> =
-                findings.iter().map(|finding| builder.alert(finding, &found.parts)).collect::<Result<_, _>>()?;
-            let mut ids = self.control.known_alerts(&built.iter().map(|alert| alert.id.clone()).collect::<Vec<_>>())?;
-            for (alert, finding) in built.iter().zip(findings) {
+            let mut built: Vec<(Alert, &Finding)> = Vec::new();
+            for finding in findings {
+                match builder.alert(finding, &found.parts) {
+                    Ok(alert) => built.push((alert, finding)),
+                    Err(error) => {
+                        // The other findings are alerts all the same; this one is tried again in the next window.
+                        left -= 1;
+                        unreadable.get_or_insert(error);
+                    }
+                }
+            }
+            let ids: Vec<String> = built.iter().map(|(alert, _)| alert.id.clone()).collect();
+            let mut ids = self.control.known_alerts(&ids)?;
+            for (alert, finding) in &built {
                 let is_known = ids.contains(&alert.id);
                 if !is_known && execution.new_alerts == most {
                     continue;
@@ -550,7 +576,7 @@ impl Scheduler {
             }
         }
         execution.capped = left;
-        known.was_capped = left > 0;
+        known.left_some = left > 0 || unreadable.is_some();
         if left > 0 {
             execution.status = ExecutionStatus::Warning;
             let said = if execution.message.is_empty() { "" } else { "; " };
@@ -558,7 +584,24 @@ impl Scheduler {
                 "{said}the limit of {most} alerts (max_signals) was reached: {left} more were found in this window"
             );
         }
+        if let Some(error) = unreadable {
+            execution.status = ExecutionStatus::Failed;
+            execution.message = format!("findings whose events cannot be read were left out: {error}");
+        }
         Ok(())
+    }
+
+    /// Logs why executions failed, each reason once: rules run often, and many fail for the same one.
+    fn complain(&self, executions: &[Execution]) {
+        let mut said = lock(&self.complaints);
+        for execution in executions.iter().filter(|execution| execution.status == ExecutionStatus::Failed) {
+            if said.len() >= MAX_COMPLAINTS {
+                said.clear();
+            }
+            if said.insert(execution.message.clone()) {
+                tracing::error!(rule = execution.rule_id, reason = execution.message, "an execution failed");
+            }
+        }
     }
 
     fn note(&self, executions: &[Execution], started: i64, end: i64) {
@@ -569,6 +612,8 @@ impl Scheduler {
             status.alerts += execution.new_alerts;
             status.failures += u64::from(execution.status == ExecutionStatus::Failed);
         }
+        drop(status);
+        self.complain(executions);
     }
 
     /// What a rule finds in the windows that end at `ends`, without keeping it. The rule need not be stored.
@@ -585,7 +630,7 @@ impl Scheduler {
         let uuid = Uuid::new_v4().to_string();
         let mut builder = Builder::new(&active, &uuid, self.clock.now(), true);
         for window in windows {
-            let found = evaluate(&active, &[rule], window, None, &snapshot)?;
+            let found = evaluate(&active, &[rule], window, None, &snapshot)?.whole()?;
             preview.add(&mut builder, &found, rule.rule.max_signals)?;
         }
         Ok(preview)
@@ -610,7 +655,7 @@ impl Scheduler {
         for end in due_ends(Some(last), rule.interval, end) {
             let window = RuleWindow::of(&rule.rule, end);
             let due = Due { end, basis: TimeBasis::Timestamp, window, since: None };
-            let found = evaluate(&active, &[&rule], window, None, &snapshot)?;
+            let found = evaluate(&active, &[&rule], window, None, &snapshot)?.whole()?;
             let mut execution = self.execution(&rule, due, &LateEvents::default(), self.clock.now());
             execution.kind = WindowKind::Backfill;
             let mut made = Made::default();

@@ -261,6 +261,10 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
     if recovered.replayed > 0 {
         tracing::info!(events = recovered.replayed, "events came back from the log");
     }
+    if recovered.cut_bytes > 0 {
+        let bytes = recovered.cut_bytes;
+        tracing::warn!(bytes, "the end of the log was not whole, and cut off: a request that was never acknowledged");
+    }
     for path in recovered.quarantined.iter().chain(&recovered.missing) {
         tracing::error!(path = %path.display(), "damaged or missing: events of this file are lost");
     }

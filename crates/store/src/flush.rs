@@ -44,8 +44,10 @@ pub(crate) fn maintain(inner: &Inner) {
                 flush(inner)?;
                 compact(inner)?;
             }
-            prune(inner, now)
+            Ok::<_, StoreError>(())
         })();
+        // Whatever else fails: it may make the room that is missing.
+        let done = done.and(prune(inner, now));
         inner.set_problem(done.err().map(|error| error.to_string()));
         if inner.cache.is_nearly_full() {
             release_rows(inner);
@@ -267,6 +269,7 @@ fn compact(inner: &Inner) -> Result<(), StoreError> {
     for part in &snapshot.parts {
         if let PartKind::Segment(segment) = &part.kind
             && segment.entry.rows < COMPACTED_ROWS / 2
+            && !segment.is_damaged()
         {
             small.entry(Path::new(&segment.entry.path).parent().unwrap_or(Path::new(""))).or_default().push(segment);
         }
@@ -302,7 +305,10 @@ struct Hit {
 }
 
 fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), StoreError> {
-    let all: Vec<Arc<Rows>> = segments.iter().map(|segment| segment.rows()).collect::<Result<_, _>>()?;
+    // What is damaged stays as it is: a new file of it would have a checksum that fits.
+    let sound = |segment: &&SegmentPart| segment.check().and_then(|()| segment.rows());
+    let all = segments.iter().map(|segment| sound(segment).inspect_err(|_| segment.set_damaged()));
+    let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
     let lists = |rows: &Rows| rows.lists.iter().map(|list| list.fingerprints().collect()).collect::<Vec<Vec<u128>>>();
     // What was matched with other rules is not joined: it ages out.
     if all.iter().any(|rows| lists(rows) != lists(&all[0])) {
@@ -310,7 +316,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     }
     let mut events = Vec::new();
     for (segment, rows) in segments.iter().zip(&all) {
-        events.extend(read_back(segment, rows)?);
+        events.extend(read_back(segment, rows).inspect_err(|_| segment.set_damaged())?);
     }
     let starts: Vec<u64> = all
         .iter()

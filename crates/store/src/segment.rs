@@ -144,6 +144,7 @@ pub(crate) struct SegmentPart {
     rows: Mutex<Option<Arc<Rows>>>,
     documents: Mutex<Option<OpenSegment>>,
     is_doomed: AtomicBool,
+    is_damaged: AtomicBool,
 }
 
 impl Drop for SegmentPart {
@@ -197,6 +198,7 @@ impl SegmentPart {
             rows: Mutex::default(),
             documents: Mutex::default(),
             is_doomed: AtomicBool::new(false),
+            is_damaged: AtomicBool::new(false),
         }
     }
 
@@ -233,6 +235,15 @@ impl SegmentPart {
     /// Its files are to go as soon as nobody has them any more.
     pub(crate) fn doom(&self) {
         self.is_doomed.store(true, Ordering::Relaxed);
+    }
+
+    /// Its files were found to be damaged: it is not put together with others.
+    pub(crate) fn set_damaged(&self) {
+        self.is_damaged.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Ordering::Relaxed)
     }
 
     /// Lets go of the file of rows, and says how much memory that frees.

@@ -1,0 +1,12 @@
+//! `eqlipse serve` from outside: the binary as a process, with real clients, killed, on a full disk, over damaged files.
+#![cfg(unix)]
+
+mod bench;
+mod client;
+mod clients;
+mod damage;
+mod full;
+mod kill;
+mod load;
+mod seed;
+mod stop;
