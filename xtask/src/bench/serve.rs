@@ -126,7 +126,9 @@ fn send(address: &str, bodies: &[String], paced: Option<(f64, Duration)>) -> Res
                         return Ok(());
                     }
                     std::thread::sleep(due.saturating_sub(begun.elapsed()));
-                    &bodies[number % bodies.len()]
+                    // The same event again would be the same event.
+                    let mark = format!("\"labels\":{{\"round\":\"{number}\"}},\"ecs\":");
+                    &bodies[number % bodies.len()].replace("\"ecs\":", &mark)
                 }
             };
             let sent = Instant::now();
@@ -184,10 +186,10 @@ impl Service {
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
     }
 
-    /// From the arrival of the last event of a sequence to its alert, in milliseconds.
+    /// From the arrival of an event to its alert, in milliseconds, of the events that were sent again.
     fn latencies(&self) -> Result<Vec<i64>, Box<dyn Error>> {
         let mut client = Client::connect(&self.address)?;
-        let query = r#"{"size":10000,"sort":[{"@timestamp":"desc"}],"query":{"bool":{"filter":[{"exists":{"field":"kibana.alert.group.index"}}]}}}"#;
+        let query = r#"{"size":10000,"query":{"exists":{"field":"labels.round"}}}"#;
         let (status, answer) = client.request("POST", "/api/detection_engine/signals/search", query)?;
         if status != 200 {
             return Err(format!("{status}: {answer}").into());
@@ -196,13 +198,10 @@ impl Service {
         let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
         let time = |value: &Value| value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
         let latency = |hit: &Value| {
-            let source = &hit["_source"];
-            let made = time(&source["@timestamp"])?;
-            let arrived =
-                time(&source["event"]["ingested"]).or_else(|| time(&source["kibana.alert.original_event.ingested"]))?;
-            Some(made.as_millisecond() - arrived.as_millisecond())
+            let (made, arrived) = (&hit["_source"]["@timestamp"], &hit["_source"]["event"]["ingested"]);
+            Some(time(made)?.as_millisecond() - time(arrived)?.as_millisecond())
         };
-        Ok(hits.iter().filter(|hit| hit["_source"]["kibana.alert.group.index"] == 1).filter_map(latency).collect())
+        Ok(hits.iter().filter_map(latency).collect())
     }
 
     fn stop(mut self) -> Result<(), Box<dyn Error>> {
