@@ -434,12 +434,13 @@ impl Scheduler {
             } else if let Err(error) = self.collect(state, active, rule, &found, &mut execution, &mut made) {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = error.to_string();
+                state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
             } else if let Some(error) = found.unreadable.first() {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = format!("some events of this window were not looked at: {error}");
-            }
-            if execution.status == ExecutionStatus::Failed {
-                state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
+                // What is damaged stays so; what the system did not give may be there the next time.
+                let may_pass = found.unreadable.iter().any(|error| matches!(error, StoreError::Io { .. }));
+                state.rules.entry(rule.id().to_owned()).or_default().left_some |= may_pass;
             }
             execution.finished = self.clock.now();
             let says_something = execution.new_alerts > 0 || execution.status != ExecutionStatus::Succeeded;

@@ -142,9 +142,10 @@ impl Bench {
         out.lines().map(|line| serde_json::from_str(line).expect("a hit")).collect()
     }
 
-    /// How often each id is in the store, of a service that does not run.
-    pub fn stored_ids(&self) -> BTreeMap<String, usize> {
-        count(self.export().iter().map(|hit| hit["_id"].as_str().expect("an id").to_owned()))
+    /// How often each id is in an index, of a service that does not run.
+    pub fn stored_ids(&self, index: &str) -> BTreeMap<String, usize> {
+        let hits = self.export().into_iter().filter(|hit| hit["_index"] == index);
+        count(hits.map(|hit| hit["_id"].as_str().expect("an id").to_owned()))
     }
 
     fn control(&self) -> Control {
@@ -222,18 +223,20 @@ impl Service {
             writes.more.notify_all();
         });
         let mut service = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, reader: Some(reader) };
-        service.address = service.wait_for_address();
+        service.address = service.wait_for_address().unwrap_or_else(|| {
+            let ended = service.child.try_wait().expect("the process");
+            panic!("the service does not listen; it ended: {ended:?}\n{}", service.log())
+        });
         service
     }
 
-    fn wait_for_address(&self) -> SocketAddr {
+    fn wait_for_address(&self) -> Option<SocketAddr> {
         const SAID: &str = "listening on http://";
         let text = self.log.text.lock().expect("the log");
         let waits = |text: &mut (String, bool)| !text.0.contains(SAID) && !text.1;
         let (text, _) = self.log.more.wait_timeout_while(text, START, waits).expect("the log");
         let line = text.0.split(SAID).nth(1).and_then(|rest| rest.lines().next());
-        let address = line.and_then(|line| line.trim().parse().ok());
-        address.unwrap_or_else(|| panic!("the service does not listen:\n{}", text.0))
+        line.and_then(|line| line.trim().parse().ok())
     }
 
     /// What it wrote to standard error so far.
@@ -315,7 +318,7 @@ impl Service {
 
     /// Waits until a rule has so many alerts, building blocks included.
     pub fn wait_for_signals(&self, rule_id: &str, wanted: u64) {
-        wait_until(Duration::from_secs(30), || {
+        wait_until(Duration::from_secs(60), || {
             let (found, _) = self.signals(rule_id);
             (found >= wanted)
                 .then_some(())

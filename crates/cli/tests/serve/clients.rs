@@ -48,7 +48,7 @@ fn events(count: u32) -> Vec<Value> {
             "@timestamp": now(),
             "event": { "category": ["process"], "type": "start" },
             "host": { "name": "pc01" },
-            "process": { "name": if number % 2 == 0 { "even.exe" } else { "odd.exe" }, "pid": number },
+            "process": { "name": if number.is_multiple_of(2) { "even.exe" } else { "odd.exe" }, "pid": number },
         })
     };
     (0..count).map(event).collect()

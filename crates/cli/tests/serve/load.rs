@@ -20,9 +20,9 @@ pub const MARKED: &str = "marked";
 pub const PAIRS: &str = "pairs";
 
 /// Every so many events one is marked.
-const MARK_EVERY: u64 = 7;
+const MARK_EVERY: u64 = 23;
 /// A pair begins with every so many events.
-const PAIR_EVERY: u64 = 5;
+const PAIR_EVERY: u64 = 29;
 /// And ends so many events later, which is in another request most often.
 const PAIR_DISTANCE: u64 = 61;
 
@@ -200,7 +200,7 @@ impl Client {
             next += size;
             self.send_all(events);
             // So that a test in a debug build is about faults, not about load.
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(20));
         }
         self.sent
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::bench::{Bench, wait_until};
 use crate::client::authorization;
-use crate::load::{Load, MARKED, compare, with_rules};
+use crate::load::{INDEX, Load, MARKED, compare, with_rules};
 
 /// How long it may take: what is under way is finished, and events are written to segments.
 const SECONDS: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ fn sigterm_under_load_ends_in_order() {
     thread::sleep(Duration::from_millis(50));
     let sent = load.give_up();
 
-    compare("events", &sent.ids(), &sent.unsure_ids(), &bench.stored_ids());
+    compare("events", &sent.ids(), &sent.unsure_ids(), &bench.stored_ids(INDEX));
     // What it had no time to look at, it looks at when it is there again.
     let marked = sent.marked();
     let service = bench.start();
