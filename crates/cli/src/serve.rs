@@ -26,7 +26,8 @@ fn failed(error: &ServeError) -> CliError {
 /// The settings from file and environment.
 fn settings(source: &ConfigSource) -> Result<Config, CliError> {
     // A variable that is no text is none of ours.
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut config =
         Config::load(source.config.as_deref(), variables).map_err(|error| CliError::Usage(error.to_string()))?;
     if let Some(data) = &source.data {
@@ -42,7 +43,8 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, CliError> {
     config.server.insecure |= args.insecure;
     config.rules.paths.extend(args.rules.iter().cloned());
     if let Some(tick) = &args.tick {
-        let tick: Time = tick.parse().map_err(|error| CliError::Usage(format!("invalid value for '--tick': {error}")))?;
+        let tick: Time =
+            tick.parse().map_err(|error| CliError::Usage(format!("invalid value for '--tick': {error}")))?;
         config.schedule.tick = Some(tick);
     }
     if args.demo && config.schedule.tick.is_none() {

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use common::{events, found, interpret};
 use eqlipse_events::{DiscoverOptions, OrderBy, Progress, discover};
+use eqlipse_fleet::Stream;
 use eqlipse_hunt::{HuntOptions, RuleBook, run};
 use eqlipse_rules::{PathOrStdin, load};
 use eqlipse_testkit::corpus;
-use eqlipse_fleet::Stream;
 
 /// Enough for two planted attacks.
 const EVENTS: usize = 6_000;

@@ -145,7 +145,11 @@ impl Metrics {
         self.register("rules", "Rules that run", store.rules.clone());
         self.register("rules_failed", "Rules that are enabled and cannot run", store.failed_rules.clone());
         self.register("rule_executions", "Executions since the start", store.executions.clone());
-        self.register("rule_executions_failed", "Executions since the start that failed", store.failed_executions.clone());
+        self.register(
+            "rule_executions_failed",
+            "Executions since the start that failed",
+            store.failed_executions.clone(),
+        );
         self.register("alerts", "Alerts made since the start", store.alerts.clone());
         let lag = "How far the evaluation of the latest window was behind its end";
         self.register("rule_lag_milliseconds", lag, store.lag_milliseconds.clone());

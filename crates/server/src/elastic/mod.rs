@@ -1,10 +1,10 @@
 //! Elasticsearch's API, as far as those who send events need it: Beats, Logstash, Fluent Bit, Vector, rsyslog, and
 //! Elasticsearch's own clients.
 //!
-//! * [`documents`]: events come in. An event store is append-only: updates and deletes are refused, item by item.
-//! * [`cluster`]: what clients ask at their start to know whom they talk to.
-//! * [`setup`]: templates, policies and pipelines that clients put at their start and want to find again ([`Stash`]).
-//! * [`security`]: API keys, and who one is.
+//! * `documents`: events come in. An event store is append-only: updates and deletes are refused, item by item.
+//! * `cluster`: what clients ask at their start to know whom they talk to.
+//! * `setup`: templates, policies and pipelines that clients put at their start and want to find again ([`Stash`]).
+//! * `security`: API keys, and who one is.
 
 mod bulk;
 mod cluster;

@@ -1,8 +1,8 @@
 //! Elasticsearch's API to read events and alerts: `_search`, `_count`, `_msearch`, `_eql/search`, `_field_caps`, and which
 //! indices there are.
 //!
-//! A request names indices by patterns ([`target`]); alerts are an index too. A [search](run) asks every document that
-//! index and time do not rule out; an EQL search goes the hunt's way, column by column ([`eql`]). How long and how much
+//! A request names indices by patterns (`target`); alerts are an index too. A search asks every document that
+//! index and time do not rule out; an EQL search goes the hunt's way, column by column (`eql`). How long and how much
 //! is bounded by `limits.query_time` and `limits.query_memory`: a search that runs out of time answers with what it has
 //! and `timed_out`.
 
