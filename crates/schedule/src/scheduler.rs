@@ -622,8 +622,7 @@ impl Scheduler {
     /// # Errors
     /// If the rule cannot run, or the store cannot be read.
     pub fn preview(&self, rule: &StoredRule, ends: &[i64]) -> Result<Preview, ScheduleError> {
-        let (active, index) = self.alone(rule)?;
-        let rule = &active.rules[index];
+        let (active, rule) = self.alone(rule)?;
         let windows: Vec<RuleWindow> = ends.iter().map(|end| RuleWindow::of(&rule.rule, *end)).collect();
         let from = windows.iter().map(|window| window.from).min().unwrap_or(0).saturating_sub(rule.lookback);
         let snapshot = self.matched_with(&active, from)?;
@@ -631,7 +630,7 @@ impl Scheduler {
         let uuid = Uuid::new_v4().to_string();
         let mut builder = Builder::new(&active, &uuid, self.clock.now(), true);
         for window in windows {
-            let found = evaluate(&active, &[rule], window, None, &snapshot)?.whole()?;
+            let found = evaluate(&active, &[&rule], window, None, &snapshot)?.whole()?;
             preview.add(&mut builder, &found, rule.rule.max_signals)?;
         }
         Ok(preview)
@@ -645,8 +644,8 @@ impl Scheduler {
     pub fn backfill(&self, key: &RuleKey<'_>, from: i64, to: i64) -> Result<Vec<Execution>, ScheduleError> {
         let no_rule = || ScheduleError::Rule("there is no such rule".to_owned());
         let stored = self.control.rule(key)?.ok_or_else(no_rule)?;
-        let (active, index) = self.alone(&stored)?;
-        let rule = ActiveRule { basis: TimeBasis::Timestamp, ..active.rules[index].clone() };
+        let (active, rule) = self.alone(&stored)?;
+        let rule = ActiveRule { basis: TimeBasis::Timestamp, ..rule };
         let snapshot = self.matched_with(&active, i64::MIN)?;
         let mut state = State { active: Arc::new(active), generation: 0, rules: HashMap::new() };
         let active = state.active.clone();
@@ -671,11 +670,11 @@ impl Scheduler {
     }
 
     /// One rule compiled by itself.
-    fn alone(&self, rule: &StoredRule) -> Result<(ActiveRules, usize), ScheduleError> {
+    fn alone(&self, rule: &StoredRule) -> Result<(ActiveRules, ActiveRule), ScheduleError> {
         let active = ActiveRules::compile(std::iter::once(rule));
-        match active.failed.first() {
-            Some((_, reason)) => Err(ScheduleError::Rule(reason.clone())),
-            None => Ok((active, 0)),
+        match (active.rules.first().cloned(), active.failed.first()) {
+            (Some(alone), _) => Ok((active, alone)),
+            (None, reason) => Err(ScheduleError::Rule(reason.map(|(_, reason)| reason.clone()).unwrap_or_default())),
         }
     }
 

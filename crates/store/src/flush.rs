@@ -55,16 +55,10 @@ pub(crate) fn maintain(inner: &Inner) {
     }
 }
 
-fn recent_chunks(parts: &[Arc<Part>]) -> impl Iterator<Item = &Chunk> {
-    parts.iter().filter_map(|part| match &part.kind {
-        PartKind::Recent(chunk) => Some(chunk),
-        PartKind::Segment(_) => None,
-    })
-}
-
 fn is_due(inner: &Inner, now: i64) -> bool {
     let snapshot = inner.snapshot();
-    let oldest = recent_chunks(&snapshot.parts).filter_map(|chunk| chunk.arrivals.first()).map(|(_, time)| *time).min();
+    let arrivals = snapshot.parts.iter().filter_map(|part| part.chunk()?.arrivals.first());
+    let oldest = arrivals.map(|(_, time)| *time).min();
     let age = oldest.map_or(0, |oldest| now.saturating_sub(oldest));
     inner.recent_bytes() > inner.options.flush_bytes || age > inner.options.flush_age.as_nanos() as i64
 }
@@ -77,7 +71,7 @@ fn join_chunks(inner: &Inner) {
     let mut run: Vec<&Arc<Part>> = Vec::new();
     let mut bytes = 0;
     for part in recent {
-        let PartKind::Recent(chunk) = &part.kind else { continue };
+        let Some(chunk) = part.chunk() else { continue };
         let size = chunk.memory();
         let fits = chunk.end() <= complete
             && bytes + size <= JOINED_BYTES
@@ -95,10 +89,7 @@ fn join_chunks(inner: &Inner) {
 }
 
 fn generations(part: &Part) -> Vec<u64> {
-    match &part.kind {
-        PartKind::Recent(chunk) => chunk.generations(),
-        PartKind::Segment(_) => Vec::new(),
-    }
+    part.chunk().map(Chunk::generations).unwrap_or_default()
 }
 
 fn join_run(inner: &Inner, run: &[&Arc<Part>]) {
@@ -107,7 +98,7 @@ fn join_run(inner: &Inner, run: &[&Arc<Part>]) {
         return;
     }
     let _flushing = lock(&inner.flushing);
-    let chunks: Vec<&Chunk> = run.iter().flat_map(|part| recent_chunks(std::slice::from_ref(*part))).collect();
+    let chunks: Vec<&Chunk> = run.iter().filter_map(|part| part.chunk()).collect();
     let joined = Arc::new(Part::recent(Chunk::join(&chunks)));
     inner.change(|parts| {
         let place = parts.iter().position(|part| Arc::ptr_eq(part, run[0]));
@@ -128,19 +119,13 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
     let _flushing = lock(&inner.flushing);
     let complete = inner.tickets.complete_below();
     let snapshot = inner.snapshot();
-    let taken: Vec<&Arc<Part>> = snapshot
-        .recent()
-        .take_while(|part| recent_chunks(std::slice::from_ref(*part)).all(|chunk| chunk.end() <= complete))
-        .collect();
-    let Some(end) = taken.last().and_then(|part| recent_chunks(std::slice::from_ref(*part)).map(Chunk::end).next())
-    else {
-        return Ok(());
-    };
+    let is_complete = |part: &&Arc<Part>| part.chunk().is_some_and(|chunk| chunk.end() <= complete);
+    let taken: Vec<&Arc<Part>> = snapshot.recent().take_while(is_complete).collect();
+    let Some(end) = taken.last().and_then(|part| part.chunk()).map(Chunk::end) else { return Ok(()) };
     let mut written = Vec::new();
     let made = (|| {
         for group in taken.chunk_by(|a, b| generations(a) == generations(b)) {
-            let chunks: Vec<&Chunk> =
-                group.iter().flat_map(|part| recent_chunks(std::slice::from_ref(*part))).collect();
+            let chunks: Vec<&Chunk> = group.iter().filter_map(|part| part.chunk()).collect();
             write_chunks(inner, &chunks, &mut written)?;
         }
         inner.catalogue.replace(&[], &written, Some(end))
@@ -155,7 +140,7 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
     let segments: Vec<Arc<Part>> = segments.collect();
     inner.change(|parts| {
         parts.retain(|part| !taken.iter().any(|old| Arc::ptr_eq(part, old)));
-        let behind = parts.iter().take_while(|part| matches!(part.kind, PartKind::Segment(_))).count();
+        let behind = parts.iter().take_while(|part| part.as_segment().is_some()).count();
         parts.splice(behind..behind, segments);
     });
     inner.log.forget_below(end)
@@ -267,7 +252,7 @@ fn compact(inner: &Inner) -> Result<(), StoreError> {
     let snapshot = inner.snapshot();
     let mut small: BTreeMap<&Path, Vec<&SegmentPart>> = BTreeMap::new();
     for part in &snapshot.parts {
-        if let PartKind::Segment(segment) = &part.kind
+        if let Some(segment) = part.as_segment()
             && segment.entry.rows < COMPACTED_ROWS / 2
             && !segment.is_damaged()
         {
@@ -346,10 +331,8 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     }
     let part = Arc::new(Part::segment(SegmentPart::new(&segments_folder(inner), entry, inner.cache.clone())));
     inner.change(|parts| {
-        let is_gone = |part: &Arc<Part>| match &part.kind {
-            PartKind::Segment(segment) => gone.contains(&segment.entry.path.as_str()),
-            PartKind::Recent(_) => false,
-        };
+        let is_gone =
+            |part: &Arc<Part>| part.as_segment().is_some_and(|segment| gone.contains(&segment.entry.path.as_str()));
         let place = parts.iter().position(is_gone).unwrap_or_default();
         parts.retain(|part| !is_gone(part));
         parts.insert(place.min(parts.len()), part);
@@ -416,12 +399,7 @@ fn read_segment(
 pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
     let _flushing = lock(&inner.flushing);
     let snapshot = inner.snapshot();
-    let mut segments: Vec<&SegmentPart> = Vec::new();
-    for part in &snapshot.parts {
-        if let PartKind::Segment(segment) = &part.kind {
-            segments.push(segment);
-        }
-    }
+    let mut segments: Vec<&SegmentPart> = snapshot.parts.iter().filter_map(|part| part.as_segment()).collect();
     segments.sort_by_key(|segment| segment.entry.ingested.last);
     let mut bytes: u64 = segments.iter().map(|segment| segment.entry.bytes).sum();
     let before =
@@ -441,10 +419,7 @@ pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
     let paths: HashSet<&str> = gone.iter().map(|segment| segment.entry.path.as_str()).collect();
     inner.catalogue.replace(&paths.iter().copied().collect::<Vec<_>>(), &[], None)?;
     inner.change(|parts| {
-        parts.retain(|part| match &part.kind {
-            PartKind::Segment(segment) => !paths.contains(segment.entry.path.as_str()),
-            PartKind::Recent(_) => true,
-        });
+        parts.retain(|part| part.as_segment().is_none_or(|segment| !paths.contains(segment.entry.path.as_str())));
     });
     gone.iter().for_each(|segment| segment.doom());
     Ok(gone.len() as u64)
@@ -453,14 +428,7 @@ pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
 /// Lets go of the oldest half of what matched in segments.
 fn release_rows(inner: &Inner) {
     let snapshot = inner.snapshot();
-    let segments: Vec<&SegmentPart> = snapshot
-        .parts
-        .iter()
-        .filter_map(|part| match &part.kind {
-            PartKind::Segment(segment) => Some(segment),
-            PartKind::Recent(_) => None,
-        })
-        .collect();
+    let segments: Vec<&SegmentPart> = snapshot.parts.iter().filter_map(|part| part.as_segment()).collect();
     segments.iter().take(segments.len() / 2 + 1).for_each(|segment| _ = segment.release_rows());
 }
 
@@ -468,10 +436,7 @@ fn release_rows(inner: &Inner) {
 pub(crate) fn remove_orphans(folder: &Path, parts: &[Arc<Part>]) -> Result<(), StoreError> {
     let known: HashSet<PathBuf> = parts
         .iter()
-        .filter_map(|part| match &part.kind {
-            PartKind::Segment(segment) => Some(segment.path.clone()),
-            PartKind::Recent(_) => None,
-        })
+        .filter_map(|part| Some(part.as_segment()?.path.clone()))
         .flat_map(|path| [rows_path(&path), path])
         .collect();
     for entry in WalkDir::new(folder).into_iter().flatten() {

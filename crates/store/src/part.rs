@@ -121,6 +121,22 @@ impl Part {
         Self { kind: PartKind::Segment(segment), times, ingested }
     }
 
+    /// The recent chunk that it is.
+    pub(crate) fn chunk(&self) -> Option<&Chunk> {
+        match &self.kind {
+            PartKind::Recent(chunk) => Some(chunk),
+            PartKind::Segment(_) => None,
+        }
+    }
+
+    /// The segment that it is.
+    pub(crate) fn as_segment(&self) -> Option<&SegmentPart> {
+        match &self.kind {
+            PartKind::Recent(_) => None,
+            PartKind::Segment(segment) => Some(segment),
+        }
+    }
+
     /// How many events it has.
     pub fn rows(&self) -> u32 {
         match &self.kind {
