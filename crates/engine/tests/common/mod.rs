@@ -135,7 +135,7 @@ fn correlate_as_lists(rules: &Arc<RuleSet>, collectors: Vec<Collector>, options:
     let lists: Vec<&MatchList> = lists.iter().collect();
     let which: Vec<RuleIndex> = (0..rules.plans().len() as u32).map(RuleIndex).collect();
     let joined = MatchList::join(&lists, |_, _, event| Some(event.handle));
-    let lists = if lists.len() % 2 == 0 { vec![&joined] } else { lists };
+    let lists = if lists.len().is_multiple_of(2) { vec![&joined] } else { lists };
     correlate_lists(rules, &fingerprints, &which, &lists, |_, _, event| Some(event.handle), options)
 }
 

@@ -148,7 +148,7 @@ mod tests {
             },
         });
         let file = tempfile::NamedTempFile::new().unwrap();
-        write_segment(events, &mut &*file.as_file()).unwrap();
+        write_segment(events, &mut file.as_file()).unwrap();
         let mut segment = Segment::open(file.path()).unwrap();
         assert_eq!(segment.rows(), 300);
         for row in [299, 0, 7] {
