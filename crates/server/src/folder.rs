@@ -29,6 +29,9 @@ struct Seen {
     hashed: u64,
     /// How far it was read, where it is read line by line.
     offset: u64,
+    /// And how many events that were: the next one's number, and part of its id.
+    #[serde(default)]
+    events: u64,
     /// Size and time of change when it was read as a whole.
     whole: Option<(u64, u64)>,
 }
@@ -109,16 +112,23 @@ impl Watch {
         };
         let hashed = metadata.len().min(BEGINNING);
         let fresh = Seen { beginning: beginning(&mut file, hashed)?, hashed, ..known.clone() };
-        match is_lines(&mut file)? {
-            true => self.read_lines(path, file, fresh),
+        match first_document(&mut file)? {
+            Some(first) => self.read_lines(path, file, &first, fresh, before == Some(now)),
             // It may still be on its way.
-            false if before == Some(now) => self.read_whole(path, Seen { whole: Some(now), ..fresh }),
-            false => Ok(()),
+            None if before == Some(now) => self.read_whole(path, Seen { whole: Some(now), ..fresh }),
+            None => Ok(()),
         }
     }
 
-    /// Reads the lines that are whole and were not read yet.
-    fn read_lines(&mut self, path: &Path, mut file: File, mut seen: Seen) -> io::Result<()> {
+    /// Reads the lines that are whole and were not read yet; where the file does not grow, also a last one without its end.
+    fn read_lines(
+        &mut self,
+        path: &Path,
+        mut file: File,
+        first: &[u8],
+        mut seen: Seen,
+        is_settled: bool,
+    ) -> io::Result<()> {
         file.seek(SeekFrom::Start(seen.offset))?;
         let limit = self.app.config.limits.document_bytes.0;
         let mut reader = BufReader::with_capacity(1 << 16, file);
@@ -127,7 +137,8 @@ impl Watch {
             line.clear();
             // A line that is too long is cut, and refused for what it is.
             let read = (&mut reader).take(limit + 1).read_until(b'\n', &mut line)? as u64;
-            if !line.ends_with(b"\n") && read <= limit {
+            let is_document = || serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_ok();
+            if !line.ends_with(b"\n") && read <= limit && !(is_settled && is_document()) {
                 return Ok(());
             }
             let mut end = seen.offset + read;
@@ -136,27 +147,25 @@ impl Watch {
             while lines.len() < 1 << 20 && reader.buffer().contains(&b'\n') {
                 end += reader.read_until(b'\n', &mut lines)? as u64;
             }
-            self.take(path, &seen, &lines)?;
+            // An event's id must not depend on how much of the file was there when it was read.
+            let ids = id_of(path, first);
+            let mut inputs = eqlipse_events::Discovery::default();
+            inputs.add_memory(&path.display().to_string(), lines.into());
+            seen.events = self.send(path, &inputs, ids, seen.events)?;
             seen.offset = end;
             self.note(path, seen.clone())?;
         }
     }
 
-    /// Takes whole lines that begin at the file's offset.
-    fn take(&self, path: &Path, seen: &Seen, lines: &[u8]) -> io::Result<()> {
-        let mut inputs = eqlipse_events::Discovery::default();
-        inputs.add_memory(&path.display().to_string(), lines.into());
-        self.send(path, &inputs, format!("{}-{}", id_of(path, seen), seen.offset))
-    }
-
     fn read_whole(&mut self, path: &Path, seen: Seen) -> io::Result<()> {
         let inputs = discover(&[path], DiscoverOptions::default());
         let (size, changed) = seen.whole.unwrap_or_default();
-        self.send(path, &inputs, format!("{}-{size}-{changed}", id_of(path, &seen)))?;
+        self.send(path, &inputs, format!("{}-{size}-{changed}", id_of(path, seen.beginning.as_bytes())), 0)?;
         self.note(path, seen)
     }
 
-    fn send(&self, path: &Path, inputs: &eqlipse_events::Discovery, ids: String) -> io::Result<()> {
+    /// Sends the events of an input, the first of which has this number, and returns the number of the next one.
+    fn send(&self, path: &Path, inputs: &eqlipse_events::Discovery, ids: String, number: u64) -> io::Result<u64> {
         let options = ReadOptions {
             jobs: std::num::NonZeroUsize::MIN,
             max_document_bytes: self.app.config.limits.document_bytes.as_usize(),
@@ -165,8 +174,10 @@ impl Watch {
         };
         let target = Target { index: None, fallback: self.config.index.clone(), ids: Some(ids) };
         let mut portions = Portions::new(&self.app, target, None, &self.app.stopping);
+        portions.number = number;
         let read = eqlipse_events::convert_hits(inputs, &options, &Progress::default(), &mut |hit| portions.add(hit));
         let sent = portions.send();
+        let next = portions.number;
         if let Some(failure) = portions.failure {
             return Err(io::Error::other(failure.to_string()));
         }
@@ -183,7 +194,7 @@ impl Watch {
         for problem in &report.problems {
             tracing::warn!(path = %path.display(), %problem, "not read");
         }
-        Ok(())
+        Ok(next)
     }
 
     /// Notes what was read, so that it is not read again.
@@ -211,15 +222,18 @@ fn beginning(file: &mut File, bytes: u64) -> io::Result<String> {
     Ok(format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&read)))
 }
 
-/// Whether a file is one document a line: its first line begins an object, and is one.
-fn is_lines(file: &mut File) -> io::Result<bool> {
+/// The first line of a file that is one document a line.
+fn first_document(file: &mut File) -> io::Result<Option<Vec<u8>>> {
     file.seek(SeekFrom::Start(0))?;
     let mut first = Vec::new();
     BufReader::new(file.take(1 << 20)).read_until(b'\n', &mut first)?;
-    Ok(first.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(&first).is_ok())
+    let is_document =
+        first.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(&first).is_ok();
+    Ok(is_document.then_some(first))
 }
 
-fn id_of(path: &Path, seen: &Seen) -> String {
+/// What the ids of a file's events begin with.
+fn id_of(path: &Path, beginning: &[u8]) -> String {
     let name = path.display().to_string();
-    format!("{:016x}{}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()), &seen.beginning[..8])
+    format!("{:016x}{:016x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()), xxhash_rust::xxh3::xxh3_64(beginning))
 }

@@ -5,6 +5,7 @@ mod bench;
 mod client;
 mod clients;
 mod damage;
+mod folder;
 mod full;
 mod kill;
 mod load;
