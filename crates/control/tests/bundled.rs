@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use eqlipse_control::{Control, StoredRule};
 use eqlipse_rules::{LoadedRule, PathOrStdin, Rule};
+use eqlipse_testkit::corpus;
 use serde_json::{Map, Value};
 
 /// Fields that say how a rule is kept.
@@ -68,11 +69,11 @@ fn bundled_rules_are_kept_whole() {
     check(&rules, &stored);
 }
 
-/// Elastic's prebuilt rules, where `EQLIPSE_RULES` says they are.
+/// Elastic's prebuilt rules.
 #[test]
-#[ignore = "needs a folder of rules in EQLIPSE_RULES"]
 fn prebuilt_rules_are_kept_whole() {
-    let folder = std::env::var("EQLIPSE_RULES").expect("EQLIPSE_RULES");
-    let rules = load(Path::new(&folder));
+    let Some(folder) = corpus("prebuilt rules in control data", "rules/elastic-detection-rules") else { return };
+    let rules = load(&folder);
+    assert!(rules.len() > 2_000, "{}", rules.len());
     check(&rules, &install(&rules));
 }
