@@ -6,7 +6,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use axum::extract::{Query, State};
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Failure, Payload};
 use crate::portions::{Counts, Portions, Target};
-use crate::state::{App, Caller};
+use crate::state::{App, Caller, StopOnDrop};
 
 /// The data stream of events whose request names none.
 const DEFAULT_INDEX: &str = "logs-upload-default";
@@ -38,15 +38,6 @@ struct Parameters {
     name: Option<String>,
 }
 
-/// Set when the request is given up, so that its work beside it ends too.
-struct Cancel(Arc<AtomicBool>);
-
-impl Drop for Cancel {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 async fn ingest(
     State(app): State<App>,
     caller: Caller,
@@ -55,7 +46,7 @@ async fn ingest(
 ) -> Result<Response, Failure> {
     caller.require(Role::Ingest)?;
     let start = Instant::now();
-    let cancel = Cancel(Arc::default());
+    let cancel = StopOnDrop(Arc::default());
     let cancelled = cancel.0.clone();
     let answer = app.blocking(move |app| take_file(app, &parameters, payload, &cancelled)).await;
     drop(cancel);

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts as RequestParts;
@@ -116,6 +116,15 @@ impl App {
         });
         self.metrics.dead_letters.inc_by(kept);
         self.metrics.dead_letters_dropped.inc_by(letters.len() as u64 - kept);
+    }
+}
+
+/// Set when it is dropped: work that goes on beside a request ends when the request does.
+pub(crate) struct StopOnDrop(pub(crate) Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -22,7 +22,7 @@ use super::{engine, not_found};
 use crate::dsl::{Clock, DateFormat, Document, Field};
 use crate::http::{Failure, Payload};
 use crate::search::{Options, Params, Target};
-use crate::state::{App, Caller};
+use crate::state::{App, Caller, StopOnDrop};
 
 /// How many events an explanation looks at: it goes through them one by one on one thread.
 pub const MAX_EXPLAINED_EVENTS: u64 = 2_000_000;
@@ -154,15 +154,6 @@ fn describe(event: &Map<String, Value>) -> String {
         first(&["host.name"]).map(|host| format!("on {host}")),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
-/// Stops the pass over the data when the request is dropped.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 async fn rules_readiness(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<Value>, Failure> {

@@ -22,7 +22,7 @@ use super::run::time_range;
 use super::{ALERTS_INDEX, MAX_RESULT_WINDOW, Options, Params, Target};
 use crate::dsl::{Document, DslError, DslErrorKind, FieldsToShow, Query, count, did_you_mean, flag};
 use crate::http::{Failure, Payload};
-use crate::state::{App, Caller};
+use crate::state::{App, Caller, StopOnDrop};
 
 /// How many bytes of events a `filter` may let through, and how many bytes of alerts a query may read.
 pub const MAX_FILTERED_BYTES: usize = 256 << 20;
@@ -139,15 +139,6 @@ fn position(value: &Value) -> Result<ResultPosition, DslError> {
         Some("head") => Ok(ResultPosition::Head),
         Some("tail") => Ok(ResultPosition::Tail),
         _ => Err(DslError::argument(format!("result position [{value}] must be [head] or [tail]"))),
-    }
-}
-
-/// Stops the query when the request is dropped or out of time.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
 
