@@ -49,6 +49,7 @@ pub(crate) fn maintain(inner: &Inner) {
         // Whatever else fails: it may make the room that is missing.
         let done = done.and(prune(inner, now));
         inner.set_problem(done.err().map(|error| error.to_string()));
+        inner.readers.remove_waiting();
         if inner.cache.is_nearly_full() {
             release_rows(inner);
         }
@@ -337,7 +338,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         parts.retain(|part| !is_gone(part));
         parts.insert(place.min(parts.len()), part);
     });
-    segments.iter().for_each(|segment| segment.doom());
+    segments.iter().for_each(|segment| segment.doom(&inner.readers));
     Ok(())
 }
 
@@ -421,7 +422,7 @@ pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
     inner.change(|parts| {
         parts.retain(|part| part.as_segment().is_none_or(|segment| !paths.contains(segment.entry.path.as_str())));
     });
-    gone.iter().for_each(|segment| segment.doom());
+    gone.iter().for_each(|segment| segment.doom(&inner.readers));
     Ok(gone.len() as u64)
 }
 

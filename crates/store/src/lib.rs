@@ -10,6 +10,7 @@
 //! * A [`Part`] is a stretch of events that rules and queries look at as one: a recent chunk or a segment. Beside the
 //!   events it has the match lists: which rows passed which stage of which rule.
 //! * A [`Snapshot`] is all parts at one moment. It stays as it is while events come in and segments are written.
+//! * A [`StoreView`] is a snapshot that another process takes, of a store that is in use or not.
 //!
 //! What was acknowledged survives a killed process: it is in the log until it is in a segment that the catalogue names.
 
@@ -21,14 +22,18 @@ mod ids;
 mod log;
 mod matching;
 mod part;
+mod readers;
 mod record;
+mod replay;
 mod segment;
 mod snapshot;
 mod store;
 mod tickets;
+mod view;
 
 pub use error::{IngestError, Refused, StoreError};
 pub use matching::StoreRules;
 pub use part::{Arrivals, Part, PartReader, TimeRange};
 pub use snapshot::{Snapshot, StreamSize};
 pub use store::{CheckReport, NewDocument, RecoveryReport, Store, StoreOptions, StoreStats, Stored};
+pub use view::StoreView;

@@ -195,24 +195,68 @@ fn log_files(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     Ok(paths)
 }
 
-/// Reads a file's frames, and cuts off what was being written when the process ended. Returns the highest sequence
-/// number in it.
-fn recover(path: &Path, quarantine: &Path, recovered: &mut Recovered) -> Result<u64, StoreError> {
-    let bytes = fs::read(path).map_err(StoreError::io(path))?;
-    let (mut at, mut last, mut is_damaged) = (0, 0, false);
-    // Where the last sound frame ends.
-    let mut sound = 0;
+/// What the bytes of a file turned out to be.
+#[derive(Debug, Default)]
+struct Scan {
+    /// The highest sequence number.
+    last: u64,
+    /// Where the last sound frame ends.
+    sound: usize,
+    /// Something before that is no frame.
+    is_damaged: bool,
+}
+
+/// Finds the sound frames.
+fn scan(bytes: &[u8], frames: &mut BTreeMap<u64, Frame>) -> Scan {
+    let (mut at, mut scan) = (0, Scan::default());
     while at < bytes.len() {
         let Some((frame, length)) = Frame::decode(&bytes[at..]) else {
             at += next_magic(&bytes[at..]);
             continue;
         };
-        is_damaged |= at != sound;
+        scan.is_damaged |= at != scan.sound;
         at += length;
-        sound = at;
-        last = last.max(frame.first + u64::from(frame.count.saturating_sub(1)));
-        recovered.frames.insert(frame.first, frame);
+        scan.sound = at;
+        scan.last = scan.last.max(frame.first + u64::from(frame.count.saturating_sub(1)));
+        frames.insert(frame.first, frame);
     }
+    scan
+}
+
+/// Reads the log of a store that another process may be writing, and changes nothing. Files that it deletes meanwhile
+/// are passed over: what was in them is in segments by then. Returns the files in which something is damaged too.
+///
+/// What is read is the beginning of the log up to some moment: all files but the last one were whole when they were
+/// listed, and of those that come later nothing is looked at.
+pub(crate) fn read(folder: &Path) -> Result<(BTreeMap<u64, Frame>, Vec<PathBuf>), StoreError> {
+    let (mut frames, mut damaged) = (BTreeMap::new(), Vec::new());
+    for path in log_files(folder)? {
+        // Where the writer takes a half-written frame back while it is read, it looks like damage, once.
+        let mut tries = 3;
+        loop {
+            let bytes = match fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) => return Err(StoreError::io(path)(error)),
+            };
+            tries -= 1;
+            if !scan(&bytes, &mut frames).is_damaged {
+                break;
+            }
+            if tries == 0 {
+                damaged.push(path);
+                break;
+            }
+        }
+    }
+    Ok((frames, damaged))
+}
+
+/// Reads a file's frames, and cuts off what was being written when the process ended. Returns the highest sequence
+/// number in it.
+fn recover(path: &Path, quarantine: &Path, recovered: &mut Recovered) -> Result<u64, StoreError> {
+    let bytes = fs::read(path).map_err(StoreError::io(path))?;
+    let Scan { last, sound, is_damaged } = scan(&bytes, &mut recovered.frames);
     if is_damaged {
         fs::create_dir_all(quarantine).map_err(StoreError::io(quarantine))?;
         let copy = quarantine.join(path.file_name().unwrap_or_default());

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use eqlipse_engine::MatchList;
 use eqlipse_events::{Segment, SegmentError};
@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::StoreError;
 use crate::part::Span;
+use crate::readers::Readers;
 use crate::record::take_array;
 
 /// What a file of rows begins with.
@@ -143,16 +144,15 @@ pub(crate) struct SegmentPart {
     cache: Arc<RowsCache>,
     rows: Mutex<Option<Arc<Rows>>>,
     documents: Mutex<Option<OpenSegment>>,
-    is_doomed: AtomicBool,
+    /// Who removes its files once nobody has them any more, if they are to go.
+    doomed: OnceLock<Arc<Readers>>,
     is_damaged: AtomicBool,
 }
 
 impl Drop for SegmentPart {
     fn drop(&mut self) {
-        if *self.is_doomed.get_mut() {
-            // What cannot be removed now is an orphan at the next start.
-            _ = fs::remove_file(&self.path);
-            _ = fs::remove_file(rows_path(&self.path));
+        if let Some(readers) = self.doomed.take() {
+            readers.remove([self.path.clone(), rows_path(&self.path)]);
         }
         self.release_rows();
     }
@@ -197,7 +197,7 @@ impl SegmentPart {
             cache,
             rows: Mutex::default(),
             documents: Mutex::default(),
-            is_doomed: AtomicBool::new(false),
+            doomed: OnceLock::new(),
             is_damaged: AtomicBool::new(false),
         }
     }
@@ -233,8 +233,8 @@ impl SegmentPart {
     }
 
     /// Its files are to go as soon as nobody has them any more.
-    pub(crate) fn doom(&self) {
-        self.is_doomed.store(true, Ordering::Relaxed);
+    pub(crate) fn doom(&self, readers: &Arc<Readers>) {
+        _ = self.doomed.set(readers.clone());
     }
 
     /// Its files were found to be damaged: it is not put together with others.

@@ -1,12 +1,14 @@
 //! All events at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 
 use eqlipse_events::{Discovery, Source};
 
 use crate::part::{Part, PartKind, TimeRange};
+use crate::readers::Reading;
+use crate::{CheckReport, StoreStats};
 
 /// How much there is of a data stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct StreamSize {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub(crate) parts: Vec<Arc<Part>>,
+    /// What keeps the files of segments there if it is another process's store.
+    pub(crate) _reading: Option<Arc<Reading>>,
 }
 
 impl Snapshot {
@@ -82,6 +86,36 @@ impl Snapshot {
             }
         }
         discovery
+    }
+
+    /// Reads every segment and compares it with its checksum.
+    pub fn check(&self) -> CheckReport {
+        let segments = self.parts.iter().filter_map(|part| part.as_segment());
+        let mut report = CheckReport::default();
+        for segment in segments {
+            report.segments += 1;
+            report.problems.extend(segment.check().err());
+        }
+        report
+    }
+
+    /// How much there is.
+    pub(crate) fn stats(&self) -> StoreStats {
+        let mut stats = StoreStats::default();
+        let mut streams = BTreeSet::new();
+        for part in &self.parts {
+            match &part.kind {
+                PartKind::Recent(_) => stats.recent_events += u64::from(part.rows()),
+                PartKind::Segment(segment) => {
+                    stats.segments += 1;
+                    stats.segment_events += u64::from(part.rows());
+                    stats.segment_bytes += segment.entry.bytes;
+                    streams.insert(segment.entry.index.as_str());
+                }
+            }
+        }
+        stats.data_streams = streams.len() as u64;
+        stats
     }
 
     pub(crate) fn recent(&self) -> impl Iterator<Item = &Arc<Part>> {

@@ -1,7 +1,6 @@
 //! The store as its callers see it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,11 +18,13 @@ use crate::ids::{RecentIds, id_hash};
 use crate::log::{Frame, Log, Recovered};
 use crate::matching::{StoreRules, Workers};
 use crate::part::{Part, PartKind};
+use crate::readers::Readers;
 use crate::record::Record;
+use crate::replay::Replay;
 use crate::segment::{RowsCache, SegmentPart};
 use crate::snapshot::Snapshot;
 use crate::tickets::Tickets;
-use crate::{IngestError, Refused, StoreError};
+use crate::{IngestError, Refused, StoreError, StoreView};
 
 /// How a store works.
 #[derive(Clone, Debug)]
@@ -139,6 +140,7 @@ pub(crate) struct Inner {
     pub(crate) catalogue: Catalogue,
     pub(crate) log: Log,
     pub(crate) tickets: Tickets,
+    pub(crate) readers: Arc<Readers>,
     pub(crate) cache: Arc<RowsCache>,
     rules: RwLock<(u64, Arc<StoreRules>)>,
     workers: Workers,
@@ -182,6 +184,7 @@ impl Store {
         if lock_file.try_lock().is_err() {
             return Err(StoreError::Locked(folder.to_owned()));
         }
+        let readers = Arc::new(Readers::open(folder).map_err(StoreError::io(folder))?);
         let catalogue = Catalogue::open(&folder.join("catalogue.sqlite"))?;
         let (log, recovered) = Log::open(&folder.join("log"), &folder.join("quarantine"))?;
         let mut report = RecoveryReport {
@@ -196,6 +199,7 @@ impl Store {
             catalogue,
             log,
             tickets: Tickets::default(),
+            readers,
             rules: RwLock::new((0, rules)),
             workers: Workers::default(),
             snapshot: RwLock::default(),
@@ -222,6 +226,15 @@ impl Store {
         let thread = thread.spawn(move || maintained.maintain()).map_err(StoreError::io(folder))?;
         *lock(&inner.maintenance) = Some(thread);
         Ok((Self(inner), report))
+    }
+
+    /// What the store in a folder has now, whether a service runs on it or not: nothing is written, and nobody is kept
+    /// out.
+    ///
+    /// # Errors
+    /// If there is no store, or it cannot be read.
+    pub fn view(folder: &Path) -> Result<StoreView, StoreError> {
+        crate::view::view(folder)
     }
 
     /// Accepts documents that arrive `now`, in nanoseconds since the Unix epoch. When it returns, those that were taken
@@ -303,22 +316,14 @@ impl Store {
 
     /// Reads every segment and compares it with its checksum.
     pub fn check(&self) -> CheckReport {
-        let snapshot = self.snapshot();
-        let mut report = CheckReport::default();
-        for part in &snapshot.parts {
-            if let PartKind::Segment(segment) = &part.kind {
-                report.segments += 1;
-                report.problems.extend(segment.check().err());
-            }
-        }
-        report
+        self.snapshot().check()
     }
 
     /// Numbers for those who watch.
     pub fn stats(&self) -> StoreStats {
         let inner = &self.0;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut stats = StoreStats {
+        StoreStats {
             accepted: load(&inner.accepted),
             refused: load(&inner.refused),
             overloaded: load(&inner.overloaded),
@@ -326,23 +331,8 @@ impl Store {
             recent_bytes: inner.recent_bytes.load(Ordering::Relaxed) as u64,
             log_bytes: Log::bytes(&inner.folder.join("log")),
             problem: lock(&inner.problem).clone(),
-            ..StoreStats::default()
-        };
-        let mut streams = BTreeSet::new();
-        let snapshot = self.snapshot();
-        for part in &snapshot.parts {
-            match &part.kind {
-                PartKind::Recent(_) => stats.recent_events += u64::from(part.rows()),
-                PartKind::Segment(segment) => {
-                    stats.segments += 1;
-                    stats.segment_events += u64::from(part.rows());
-                    stats.segment_bytes += segment.entry.bytes;
-                    streams.insert(segment.entry.index.as_str());
-                }
-            }
+            ..self.snapshot().stats()
         }
-        stats.data_streams = streams.len() as u64;
-        stats
     }
 
     /// Writes out what is recent and ends the background work. What is under way is finished; nothing more is taken.
@@ -390,7 +380,7 @@ impl Inner {
         self.recent_bytes.store(recent.sum(), Ordering::Relaxed);
         let old = {
             let mut snapshot = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *snapshot, Arc::new(Snapshot { parts }))
+            std::mem::replace(&mut *snapshot, Arc::new(Snapshot { parts, _reading: None }))
         };
         // Its segments may be the last of their kind: files are removed without the lock.
         drop(old);
@@ -513,7 +503,8 @@ impl Inner {
                 false => report.missing.push(segment.path.clone()),
             }
         }
-        flush::remove_orphans(&folder, &parts)?;
+        // Those that somebody still reads wait for the next start: until then, a flush may write files of their names anew.
+        self.readers.alone(|| flush::remove_orphans(&folder, &parts)).transpose()?;
         self.tickets.start_from(next, latest);
         let mut ids = Vec::new();
         for part in parts.iter().rev() {
@@ -538,51 +529,17 @@ impl Inner {
     fn replay(&self, recovered: Recovered, report: &mut RecoveryReport) -> Result<(), StoreError> {
         let flushed = self.catalogue.flushed_below()?;
         let (generation, rules) = self.rules();
-        let mut worker = self.workers.take(&rules)?;
-        let frames: Vec<Frame> = recovered.frames.into_values().filter(|frame| frame.first >= flushed).collect();
-        let mut pending = Replay::default();
-        for frame in &frames {
-            let Some(records) = frame.records() else { continue };
-            pending.arrivals.push((pending.rows, frame.ingested));
-            for (record, sequence) in records.iter().zip(frame.first..) {
-                let (index, id) = (&*record.index, &*record.id);
-                let own = record.is_own_id.then_some(id);
-                // It was taken once, with these very bytes.
-                let Ok(admitted) = worker.add(&record.document, index, own, Identity::Known(record.identity), sequence)
-                else {
-                    continue;
-                };
-                let hash = own.map(|id| id_hash(index, id));
-                hash.into_iter().for_each(|hash| _ = lock(&self.ids).insert(hash));
-                pending.chunk.add(index, id, &record.document, admitted.meta, hash);
-                pending.rows += 1;
-                report.replayed += 1;
-            }
+        let mut replay = Replay::new(self.workers.take(&rules)?, generation);
+        for frame in recovered.frames.into_values().filter(|frame| frame.first >= flushed) {
+            let (count, chunk) = replay.add(&frame, |id| _ = lock(&self.ids).insert(id))?;
+            report.replayed += count;
             self.tickets.start_from(frame.first + u64::from(frame.count), frame.ingested);
-            if pending.chunk.bytes() > 16 << 20 {
-                self.publish(std::mem::take(&mut pending).finish(generation, worker.matches()?));
-            }
+            chunk.into_iter().for_each(|chunk| self.publish(chunk));
         }
-        if pending.rows > 0 {
-            self.publish(pending.finish(generation, worker.matches()?));
-        }
+        let (chunk, worker) = replay.finish()?;
+        chunk.into_iter().for_each(|chunk| self.publish(chunk));
         self.workers.give_back(worker);
         Ok(())
-    }
-}
-
-/// Events out of the log that become one chunk.
-#[derive(Default)]
-struct Replay {
-    chunk: ChunkBuilder,
-    arrivals: Vec<(u32, i64)>,
-    rows: u32,
-}
-
-impl Replay {
-    fn finish(self, generation: u64, matched: eqlipse_engine::MatchList) -> Chunk {
-        let first = self.chunk.first_sequence().unwrap_or_default();
-        self.chunk.finish(first, self.arrivals, vec![Listed { generation, list: Arc::new(matched) }])
     }
 }
 

@@ -1,0 +1,94 @@
+//! Other processes that look at the store: while there are any, files of segments stay.
+//!
+//! A reader holds a shared lock on the file `readers`. Who wants to remove files needs it alone for a moment.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+const NAME: &str = "readers";
+
+/// What keeps the files of segments where they are, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reading(#[expect(dead_code, reason = "the lock goes with the file")] Option<File>);
+
+impl Reading {
+    /// Begins to read the store in a folder. Nothing is written.
+    pub(crate) fn begin(folder: &Path) -> io::Result<Self> {
+        match File::open(folder.join(NAME)) {
+            Ok(file) => {
+                file.lock_shared()?;
+                Ok(Self(Some(file)))
+            }
+            // No service has opened it since there are readers.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self(None)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The store's side: files that are to go when nobody reads.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    file: File,
+    waiting: Mutex<Vec<PathBuf>>,
+}
+
+impl Readers {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        let file = File::options().write(true).create(true).truncate(false).open(folder.join(NAME))?;
+        Ok(Self { file, waiting: Mutex::default() })
+    }
+
+    /// Removes files of segments, now or when nobody reads any more. Nothing is ever written to them again. What cannot be
+    /// removed is an orphan at the next start.
+    pub(crate) fn remove(&self, files: impl IntoIterator<Item = PathBuf>) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
+        self.remove_waiting();
+    }
+
+    /// Removes what waits, if nobody reads now.
+    pub(crate) fn remove_waiting(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.is_empty() {
+            self.alone(|| waiting.drain(..).for_each(|path| _ = fs::remove_file(path)));
+        }
+    }
+
+    /// Does something if nobody reads, and lets nobody begin meanwhile.
+    pub(crate) fn alone<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        // Where the system has no locks, there are no readers that could be waited for.
+        if matches!(self.file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return None;
+        }
+        let done = act();
+        _ = self.file.unlock();
+        Some(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_stay_while_somebody_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segment");
+        fs::write(&path, "events").unwrap();
+        // Before a service was there, there is nothing to hold.
+        drop(Reading::begin(folder.path()).unwrap());
+        let readers = Readers::open(folder.path()).unwrap();
+        let (one, two) = (Reading::begin(folder.path()).unwrap(), Reading::begin(folder.path()).unwrap());
+        readers.remove([path.clone()]);
+        drop(one);
+        readers.remove_waiting();
+        assert!(path.exists());
+        drop(two);
+        readers.remove_waiting();
+        assert!(!path.exists());
+        // It is free again.
+        drop(Reading::begin(folder.path()).unwrap());
+    }
+}
