@@ -107,6 +107,10 @@ fn stats(offline: &Offline) -> Result<Exit, CliError> {
         ("events in the log", grouped(stats.recent_events)),
         ("bytes of the log", byte_size(stats.log_bytes)),
     ];
+    let objects = stats.objects.map(|objects| {
+        [("bytes on this disk", byte_size(objects.local_bytes)), ("segments to send", grouped(objects.waiting))]
+    });
+    let lines: Vec<_> = lines.into_iter().chain(objects.into_iter().flatten()).collect();
     let mut output = Output::open(None)?;
     output.write(|out| lines.iter().try_for_each(|(name, value)| writeln!(out, "{name:<18} {value:>12}")))?;
     output.finish()?;
@@ -118,7 +122,13 @@ fn check(offline: &Offline, messages: Messages) -> Result<Exit, CliError> {
     for problem in &report.problems {
         messages.error(&shown(&problem.to_string()));
     }
+    for orphan in &report.orphans {
+        messages.warning(&format!("no segment has this object, `store prune` removes it: {}", shown(orphan)));
+    }
     messages.note(&format!("{}, {} damaged", counted(report.segments, "segment"), report.problems.len()));
+    if report.objects > 0 {
+        messages.note(&format!("{} compared in the object store too", counted(report.objects, "segment")));
+    }
     let is_sound = report.problems.is_empty() && offline.recovered.missing.is_empty();
     Ok(if is_sound { Exit::Done } else { Exit::Failed })
 }
@@ -140,6 +150,10 @@ fn export(offline: &Offline) -> Result<Exit, CliError> {
 fn prune(offline: &Offline, messages: Messages) -> Result<Exit, CliError> {
     let pruned = offline.store.prune(eqlipse_server::now()).map_err(|error| CliError::Run(error.to_string()))?;
     messages.note(&format!("{} removed", counted(pruned, "segment")));
+    let orphans = offline.store.remove_orphans().map_err(|error| CliError::Run(error.to_string()))?;
+    if orphans > 0 {
+        messages.note(&format!("{} that no segment had removed from the object store", counted(orphans, "object")));
+    }
     Ok(Exit::Done)
 }
 

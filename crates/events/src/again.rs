@@ -107,8 +107,9 @@ impl<'a> DocumentReader<'a> {
         let file = match &self.table {
             Some((source, file)) if *source == place.source => file.clone(),
             _ => {
-                let source = self.inputs.sources.get(place.source as usize);
-                let path = source.and_then(|source| source.path.as_ref()).ok_or(None)?;
+                let source = self.inputs.sources.get(place.source as usize).ok_or(None)?;
+                let path = source.path.as_ref().ok_or(None)?;
+                let _held = source.hold().map_err(ParquetError::from)?;
                 let file = Arc::new(ParquetFile::open(path)?);
                 self.table = Some((place.source, file.clone()));
                 self.groups.clear();
@@ -138,8 +139,9 @@ impl<'a> DocumentReader<'a> {
             Some((source, file)) if source == place.source => file,
             _ => {
                 self.piece = None;
-                let source = self.inputs.sources.get(place.source as usize);
-                let path = source.and_then(|source| source.path.as_ref()).ok_or(io::ErrorKind::NotFound)?;
+                let source = self.inputs.sources.get(place.source as usize).ok_or(io::ErrorKind::NotFound)?;
+                let path = source.path.as_ref().ok_or(io::ErrorKind::NotFound)?;
+                let _held = source.hold()?;
                 File::open(path)?
             }
         };

@@ -1,7 +1,10 @@
 //! Which files to read.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +43,7 @@ impl Discovery {
             explicit: true,
             folders: Vec::new(),
             memory: Some(bytes),
+            fetch: None,
         });
     }
 
@@ -49,8 +53,17 @@ impl Discovery {
     }
 }
 
+/// Brings a file to its path before it is opened.
+pub trait Fetch: Debug + Send + Sync {
+    /// Sees to it that the file is at its path, where it stays until what is returned is dropped.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    fn fetch(&self) -> io::Result<Box<dyn Any + Send>>;
+}
+
 /// A file or standard input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// Where to read; `None` for standard input and for what is in memory.
     pub path: Option<PathBuf>,
@@ -64,6 +77,15 @@ pub struct Source {
     pub folders: Vec<usize>,
     /// What is read, where it is in memory already.
     pub memory: Option<Arc<[u8]>>,
+    /// What brings the file to its path, where it may not be there.
+    pub fetch: Option<Arc<dyn Fetch>>,
+}
+
+impl Source {
+    /// Sees to it that its file can be opened until what is returned is dropped.
+    pub(crate) fn hold(&self) -> io::Result<Option<Box<dyn Any + Send>>> {
+        self.fetch.as_ref().map(|fetch| fetch.fetch()).transpose()
+    }
 }
 
 /// Something that was given as input and gives no events.
@@ -170,7 +192,8 @@ impl Search {
 
     fn add_stdin(&mut self) {
         let name = STDIN.to_owned();
-        let source = Source { path: None, name, bytes: 0, explicit: true, folders: Vec::new(), memory: None };
+        let source =
+            Source { path: None, name, bytes: 0, explicit: true, folders: Vec::new(), memory: None, fetch: None };
         self.found.insert(PathBuf::new(), Found { source, folders: Vec::new() });
     }
 
@@ -180,7 +203,7 @@ impl Search {
         let bytes = if metadata.is_file() { metadata.len() } else { 0 };
         let entry = self.found.entry(canonical).or_insert_with(|| {
             let (path, name) = (Some(path.to_path_buf()), name.clone());
-            let source = Source { path, name, bytes, explicit, folders: Vec::new(), memory: None };
+            let source = Source { path, name, bytes, explicit, folders: Vec::new(), memory: None, fetch: None };
             Found { source, folders: Vec::new() }
         });
         entry.source.explicit |= explicit;

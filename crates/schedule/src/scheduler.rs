@@ -439,7 +439,8 @@ impl Scheduler {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = format!("some events of this window were not looked at: {error}");
                 // What is damaged stays so; what the system did not give may be there the next time.
-                let may_pass = found.unreadable.iter().any(|error| matches!(error, StoreError::Io { .. }));
+                let passes = |error: &StoreError| matches!(error, StoreError::Io { .. } | StoreError::Objects { .. });
+                let may_pass = found.unreadable.iter().any(passes);
                 state.rules.entry(rule.id().to_owned()).or_default().left_some |= may_pass;
             }
             execution.finished = self.clock.now();

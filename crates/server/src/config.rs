@@ -109,6 +109,28 @@ pub struct StoreConfig {
     /// The oldest events are removed while all segments together are larger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_size: Option<Size>,
+    /// Where segments are kept: a folder, or a prefix in an object store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segments: Option<String>,
+    /// Disk for copies of segments that are in an object store.
+    pub segment_cache: Size,
+    /// Address of an object store that is not Amazon's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3_endpoint: Option<String>,
+    /// The region of the bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3_region: Option<String>,
+    /// The name of the access key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3_access_key_id: Option<String>,
+    /// A file with the secret access key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3_secret_access_key_file: Option<PathBuf>,
+    /// The secret access key: from `EQLIPSE_STORE_S3_SECRET_ACCESS_KEY` only, never from the file and never shown.
+    #[serde(skip)]
+    pub s3_secret_access_key: Option<Secret>,
+    /// Talk to the object store without TLS.
+    pub s3_allow_http: bool,
 }
 
 /// `[schedule]`
@@ -249,6 +271,54 @@ impl Default for LimitsConfig {
     }
 }
 
+/// What `store.segments` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SegmentsAt {
+    /// A folder.
+    Folder(PathBuf),
+    /// `s3://BUCKET/PREFIX`
+    S3(String),
+}
+
+impl StoreConfig {
+    /// Where segments are kept; `None` is the data folder.
+    ///
+    /// # Errors
+    /// If `store.segments` is neither a folder nor a bucket.
+    pub fn segments_at(&self) -> Result<Option<SegmentsAt>, ConfigError> {
+        let wrong = |reason: &str| Err(ConfigError::Value(format!("store.segments {reason}")));
+        let Some(place) = &self.segments else { return Ok(None) };
+        match place.split_once("://") {
+            Some(("s3", rest)) if rest.is_empty() || rest.starts_with('/') => {
+                wrong("names no bucket: s3://BUCKET/PREFIX")
+            }
+            Some(("s3", _)) => Ok(Some(SegmentsAt::S3(place.clone()))),
+            Some(("file", path)) if Path::new(path).is_absolute() => Ok(Some(SegmentsAt::Folder(path.into()))),
+            Some(("file", _)) => wrong("is no file of this machine: file:///PATH"),
+            Some((scheme, _)) => wrong(&format!("begins with {scheme}://; a folder and s3:// are what there is")),
+            None if place.is_empty() => wrong("is empty"),
+            None => Ok(Some(SegmentsAt::Folder(place.into()))),
+        }
+    }
+
+    fn check_place(&self) -> Result<(), ConfigError> {
+        let wrong = |message: &str| Err(ConfigError::Value(message.to_owned()));
+        let is_remote = matches!(self.segments_at()?, Some(SegmentsAt::S3(_)));
+        let is_plain = self.s3_endpoint.as_deref().is_some_and(|endpoint| !endpoint.starts_with("https://"));
+        if is_plain && !self.s3_allow_http {
+            return wrong("store.s3_endpoint is not https://, and store.s3_allow_http is not set");
+        }
+        let has_settings = self.s3_endpoint.is_some()
+            || self.s3_region.is_some()
+            || self.s3_access_key_id.is_some()
+            || self.s3_secret_access_key_file.is_some();
+        match has_settings && !is_remote {
+            true => wrong("store.s3_… is set, and store.segments is not in an object store (s3://BUCKET/PREFIX)"),
+            false => Ok(()),
+        }
+    }
+}
+
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
@@ -258,6 +328,14 @@ impl Default for StoreConfig {
             cache_bytes: Size::mebibytes(256),
             retention_age: None,
             retention_size: None,
+            segments: None,
+            segment_cache: Size(10 << 30),
+            s3_endpoint: None,
+            s3_region: None,
+            s3_access_key_id: None,
+            s3_secret_access_key_file: None,
+            s3_secret_access_key: None,
+            s3_allow_http: false,
         }
     }
 }
@@ -568,6 +646,37 @@ const SETTINGS: &[Setting] = &[
         "500GiB",
     ),
     optional(
+        "store.segments",
+        Text,
+        "Where segments are kept: a folder (a path or file:///PATH), or s3://BUCKET/PREFIX in an object store that\nspeaks S3. Without it, in the data folder. A prefix is for one service alone.",
+        "s3://events/eqlipse",
+    ),
+    setting(
+        "store.segment_cache",
+        Text,
+        "Disk for copies of segments that are in an object store. What is not there yet is kept beyond it.",
+    ),
+    optional(
+        "store.s3_endpoint",
+        Text,
+        "Address of an object store that is not Amazon's.",
+        "https://minio.example.org:9000",
+    ),
+    optional("store.s3_region", Text, "The region of the bucket.", "eu-central-1"),
+    optional(
+        "store.s3_access_key_id",
+        Text,
+        "The name of the access key. Without it, AWS_ACCESS_KEY_ID and the other variables that all tools for S3 share\nare heeded, or the machine's own role.",
+        "AKIAEXAMPLE",
+    ),
+    optional(
+        "store.s3_secret_access_key_file",
+        Text,
+        "A file with the secret access key. The variable EQLIPSE_STORE_S3_SECRET_ACCESS_KEY does it too.",
+        "/etc/eqlipse/s3-key",
+    ),
+    setting("store.s3_allow_http", Plain, "Talk to an endpoint without TLS: events can be read on their way."),
+    optional(
         "schedule.tick",
         Text,
         "Run rules so often where their own interval is longer. Without it, each runs at its interval.",
@@ -613,8 +722,9 @@ const SETTINGS: &[Setting] = &[
     setting("log.level", Text, "error, warn, info, debug, trace, or a filter such as \"info,eqlipse_store=debug\"."),
 ];
 
-/// A variable that is no setting: a password has no place in a file that others read.
+/// Variables that are no settings: a secret has no place in a file that others read.
 const PASSWORD_VARIABLE: &str = "EQLIPSE_AUTH_ADMIN_PASSWORD";
+const S3_KEY_VARIABLE: &str = "EQLIPSE_STORE_S3_SECRET_ACCESS_KEY";
 
 impl Setting {
     fn variable(&self) -> String {
@@ -677,13 +787,15 @@ impl Config {
         };
         let mut config: Self = toml::from_str(text).map_err(in_file)?;
         let mut table: Table = toml::from_str(text).map_err(in_file)?;
-        let mut password = None;
+        let (mut password, mut s3_key) = (None, None);
         let variables: BTreeMap<String, String> = variables.into_iter().collect();
         // Certificate and key are of use together only, so all variables are set before any is judged.
         let mut set = Vec::new();
         for (name, text) in variables {
             if name == PASSWORD_VARIABLE {
                 password = Some(Secret(text));
+            } else if name == S3_KEY_VARIABLE {
+                s3_key = Some(Secret(text));
             } else if let Some(setting) = find_variable(&name)? {
                 let wrong = |reason| ConfigError::Variable { name: name.clone(), reason };
                 let value = setting.parse(&text).map_err(wrong)?;
@@ -700,6 +812,7 @@ impl Config {
             config = Self::deserialize(table).map_err(wrong)?;
         }
         config.auth.admin_password = password;
+        config.store.s3_secret_access_key = s3_key;
         config.check()?;
         Ok(config)
     }
@@ -715,6 +828,7 @@ impl Config {
                 "store.flush_bytes must be less than store.memory, or no event could be taken while segments are written",
             );
         }
+        self.store.check_place()?;
         let positive = [
             ("limits.request_bytes", self.limits.request_bytes.0),
             ("limits.document_bytes", self.limits.document_bytes.0),
@@ -876,6 +990,11 @@ mod tests {
         full.server.tls = Some(TlsConfig { cert: "a".into(), key: "b".into() });
         full.store.retention_age = Some(Time::seconds(1));
         full.store.retention_size = Some(Size(1));
+        full.store.segments = Some("d".to_owned());
+        full.store.s3_endpoint = Some("e".to_owned());
+        full.store.s3_region = Some("f".to_owned());
+        full.store.s3_access_key_id = Some("g".to_owned());
+        full.store.s3_secret_access_key_file = Some("h".into());
         full.schedule.tick = Some(Time::seconds(1));
         full.auth.admin_password_file = Some("c".into());
         keys("", &Table::try_from(full).unwrap(), &mut all);
@@ -913,6 +1032,8 @@ mod tests {
             ("EQLIPSE_LIMITS_REQUEST_BYTES", "1048576"),
             ("EQLIPSE_LIMITS_DOCUMENT_BYTES", "1KiB"),
             ("EQLIPSE_AUTH_ADMIN_PASSWORD", "hush"),
+            ("EQLIPSE_STORE_S3_SECRET_ACCESS_KEY", "hush"),
+            ("EQLIPSE_STORE_S3_ALLOW_HTTP", "true"),
             ("EQLIPSE_CACHE", "of another command"),
         ];
         let config = with_variables("[server]\nlisten = \"127.0.0.1:1\"\nname = \"x\"", &variables).unwrap();
@@ -921,6 +1042,7 @@ mod tests {
         assert_eq!(config.server.tls, Some(TlsConfig { cert: "/c".into(), key: "/k".into() }));
         assert_eq!(config.rules, RulesConfig { paths: vec!["/a".into(), "/b".into()], bundled: false });
         assert_eq!(config.limits.request_bytes, Size(1 << 20));
+        assert!(config.store.s3_allow_http && config.store.s3_secret_access_key == Some(Secret("hush".to_owned())));
         assert!(!format!("{config:?}").contains("hush"));
         assert!(!toml::to_string(&config).unwrap().contains("hush"));
     }
@@ -942,6 +1064,12 @@ mod tests {
             ("[store]\nflush_bytes = \"1GiB\"", "store.flush_bytes"),
             ("[schedule]\ntick = \"0s\"", "schedule.tick must be more than 0"),
             ("[auth]\nadmin_password = \"x\"", "unknown field"),
+            ("[store]\ns3_secret_access_key = \"x\"", "unknown field"),
+            ("[store]\nsegments = \"s3:///x\"", "store.segments names no bucket"),
+            ("[store]\nsegments = \"gs://x\"", "store.segments"),
+            ("[store]\nsegments = \"file://host/x\"", "store.segments"),
+            ("[store]\nsegments = \"s3://x\"\ns3_endpoint = \"http://h\"", "store.s3_allow_http"),
+            ("[store]\ns3_region = \"x\"", "store.segments is not in an object store"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -25,9 +25,16 @@ async fn ready(State(app): State<App>) -> Response {
     if app.stopping.load(Ordering::Relaxed) {
         return not_ready("stopping");
     }
-    match app.intake(|app| Ok(app.store.stats().problem.is_some())).await {
-        Ok(false) => Json(json!({ "status": "ready" })).into_response(),
-        Ok(true) => not_ready("the store cannot write events to segments; the log and /metrics say more"),
+    match app.intake(|app| Ok(app.store.stats())).await {
+        Ok(stats) if stats.problem.is_some() => {
+            not_ready("the store cannot write events to segments; the log and /metrics say more")
+        }
+        // Events are taken, and kept here.
+        Ok(stats) if stats.objects.as_ref().is_some_and(|objects| objects.problem.is_some()) => {
+            let warning = "segments wait for the object store; the log and /metrics say more";
+            Json(json!({ "status": "ready", "warning": warning })).into_response()
+        }
+        Ok(_) => Json(json!({ "status": "ready" })).into_response(),
         Err(failure) => not_ready(&failure.to_string()),
     }
 }

@@ -81,6 +81,9 @@ struct StoreMetrics {
     log_bytes: Gauge,
     data_streams: Gauge,
     problem: Gauge,
+    local_bytes: Gauge,
+    waiting_segments: Gauge,
+    object_problem: Gauge,
     body_bytes: Gauge,
     rules: Gauge,
     failed_rules: Gauge,
@@ -142,6 +145,12 @@ impl Metrics {
         self.register("store_log_bytes", "Write-ahead log on disk", store.log_bytes.clone());
         self.register("store_data_streams", "Data streams that have segments", store.data_streams.clone());
         self.register("store_problem", "1 while background work on the store fails", store.problem.clone());
+        let local = "Where segments are kept in an object store: what is on this disk";
+        self.register("store_local_bytes", local, store.local_bytes.clone());
+        let waiting = "Segments that are to be in the object store and are not there yet";
+        self.register("store_waiting_segments", waiting, store.waiting_segments.clone());
+        let problem = "1 while the object store of segments cannot be used";
+        self.register("store_object_problem", problem, store.object_problem.clone());
         self.register("rules", "Rules that run", store.rules.clone());
         self.register("rules_failed", "Rules that are enabled and cannot run", store.failed_rules.clone());
         self.register("rule_executions", "Executions since the start", store.executions.clone());
@@ -186,6 +195,10 @@ impl Metrics {
         set(&store.log_bytes, stats.log_bytes);
         set(&store.data_streams, stats.data_streams);
         set(&store.problem, u64::from(stats.problem.is_some()));
+        let objects = stats.objects.clone().unwrap_or_default();
+        set(&store.local_bytes, objects.local_bytes);
+        set(&store.waiting_segments, objects.waiting);
+        set(&store.object_problem, u64::from(objects.problem.is_some()));
         set(&store.body_bytes, body_bytes);
         set(&store.rules, schedule.rules as u64);
         set(&store.failed_rules, schedule.failed.len() as u64);

@@ -30,7 +30,7 @@ impl Offline {
         std::fs::metadata(&path).map_err(ServeError::io(&path))?;
         let control = Control::open(&path)?;
         let active = Scheduler::enabled_rules(&control)?;
-        let (store, recovered) = Store::open(&data.join("events"), store_options(config), active.compiled.clone())?;
+        let (store, recovered) = Store::open(&data.join("events"), store_options(config)?, active.compiled.clone())?;
         let options = ScheduleOptions { late_bound: config.schedule.late_bound.0, ..ScheduleOptions::default() };
         let scheduler = Scheduler::new(store.clone(), control.clone(), active, options, Arc::new(SystemClock))?;
         Ok(Self { store, control, recovered, scheduler })

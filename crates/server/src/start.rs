@@ -13,12 +13,12 @@ use axum_server::Handle;
 use eqlipse_control::{Control, ControlError, Role};
 use eqlipse_rules::{LoadedRule, PathOrStdin};
 use eqlipse_schedule::{ScheduleError, ScheduleOptions, Scheduler, SystemClock};
-use eqlipse_store::{Store, StoreError, StoreOptions};
+use eqlipse_store::{ObjectPlace, S3Options, SegmentPlace, Store, StoreError, StoreOptions};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat, TlsConfig};
+use crate::config::{Config, ConfigError, LogFormat, SegmentsAt, StoreConfig, TlsConfig};
 use crate::dead_letters::DeadLetters;
 use crate::elastic::Stash;
 use crate::http::listen::{self, Tls};
@@ -61,6 +61,9 @@ pub enum ServeError {
         /// The system's words.
         error: io::Error,
     },
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The event store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -257,13 +260,17 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
     make_first_user(&control, &config)?;
     install(&control, &config, if config.rules.bundled { bundled } else { &[] })?;
     let active = Scheduler::enabled_rules(&control)?;
-    let (store, recovered) = Store::open(&data.join("events"), store_options(&config), active.compiled.clone())?;
+    let (store, recovered) = Store::open(&data.join("events"), store_options(&config)?, active.compiled.clone())?;
     if recovered.replayed > 0 {
         tracing::info!(events = recovered.replayed, "events came back from the log");
     }
     if recovered.cut_bytes > 0 {
         let bytes = recovered.cut_bytes;
         tracing::warn!(bytes, "the end of the log was not whole, and cut off: a request that was never acknowledged");
+    }
+    if recovered.unknown_ids > 0 {
+        let segments = recovered.unknown_ids;
+        tracing::warn!(segments, "ids of older events cannot be read: one that is sent again may be taken again");
     }
     for path in recovered.quarantined.iter().chain(&recovered.missing) {
         tracing::error!(path = %path.display(), "damaged or missing: events of this file are lost");
@@ -293,8 +300,38 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
     Ok((App(Arc::new(parts)), thread))
 }
 
-pub(crate) fn store_options(config: &Config) -> StoreOptions {
-    StoreOptions {
+/// A secret that is a file's only line.
+fn read_secret(path: &Path) -> Result<String, ServeError> {
+    let text = std::fs::read_to_string(path).map_err(ServeError::io(path))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Where segments are kept.
+fn segment_place(config: &StoreConfig) -> Result<SegmentPlace, ServeError> {
+    let url = match config.segments_at()? {
+        None => return Ok(SegmentPlace::Own),
+        Some(SegmentsAt::Folder(folder)) => return Ok(SegmentPlace::Folder(folder)),
+        Some(SegmentsAt::S3(url)) => url,
+    };
+    let secret_access_key = match (&config.s3_secret_access_key, &config.s3_secret_access_key_file) {
+        (Some(key), _) => Some(key.0.clone()),
+        (None, Some(path)) => Some(read_secret(path)?),
+        (None, None) => None,
+    };
+    let mut place = ObjectPlace::s3(&S3Options {
+        url,
+        endpoint: config.s3_endpoint.clone(),
+        region: config.s3_region.clone(),
+        access_key_id: config.s3_access_key_id.clone(),
+        secret_access_key,
+        allow_http: config.s3_allow_http,
+    })?;
+    place.cache_bytes = config.segment_cache.0;
+    Ok(SegmentPlace::Objects(place))
+}
+
+pub(crate) fn store_options(config: &Config) -> Result<StoreOptions, ServeError> {
+    Ok(StoreOptions {
         max_memory: config.store.memory.as_usize(),
         flush_bytes: config.store.flush_bytes.as_usize(),
         flush_age: config.store.flush_age.0,
@@ -302,7 +339,8 @@ pub(crate) fn store_options(config: &Config) -> StoreOptions {
         cache_bytes: config.store.cache_bytes.as_usize(),
         retention_age: config.store.retention_age.map(|age| age.0),
         retention_bytes: config.store.retention_size.map(|size| size.0),
-    }
+        segments: segment_place(&config.store)?,
+    })
 }
 
 /// Installs the rules that come with eqlipse and those of `rules.paths`, enabled.
@@ -340,10 +378,7 @@ fn make_first_user(control: &Control, config: &Config) -> Result<(), ServeError>
     let roles = BTreeSet::from([Role::Admin]);
     let given = match (&config.auth.admin_password, &config.auth.admin_password_file) {
         (Some(password), _) => Some(password.0.clone()),
-        (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).map_err(ServeError::io(path))?;
-            Some(text.trim_end_matches(['\r', '\n']).to_owned())
-        }
+        (None, Some(path)) => Some(read_secret(path)?),
         (None, None) => None,
     };
     let password = given.clone().map_or_else(new_password, Ok)?;

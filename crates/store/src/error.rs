@@ -28,6 +28,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The object store in which segments are kept.
+    #[error("{place}: {reason}")]
+    Objects {
+        /// Which one, or which object.
+        place: String,
+        /// What it says, or what is wrong.
+        reason: String,
+    },
     /// Another process has the folder open.
     #[error("{0}: another eqlipse has this data folder open")]
     Locked(PathBuf),

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use eqlipse_batch::EventBatch;
 use eqlipse_engine::{Collector, Coverage, MatchList, Matcher};
-use eqlipse_events::{Discovery, Identity, Progress, ReadOptions, Segment, SegmentEvent, Source, write_segment};
+use eqlipse_events::{Discovery, Identity, Progress, ReadOptions, SegmentEvent, Source, write_segment};
 use jiff::Timestamp;
 use walkdir::WalkDir;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::StoreError;
+use crate::catalogue::Versions;
 use crate::chunk::{Chunk, Listed, join_lists};
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span};
@@ -135,20 +136,23 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
         written.iter().for_each(|entry| remove_files(&segments_folder(inner).join(&entry.path)));
         return Err(error);
     }
-    let folder = segments_folder(inner);
-    let segments =
-        written.into_iter().map(|entry| Arc::new(Part::segment(SegmentPart::new(&folder, entry, inner.cache.clone()))));
-    let segments: Vec<Arc<Part>> = segments.collect();
+    let segments: Vec<Arc<Part>> = written.into_iter().map(|entry| Arc::new(new_segment(inner, entry))).collect();
     inner.change(|parts| {
         parts.retain(|part| !taken.iter().any(|old| Arc::ptr_eq(part, old)));
         let behind = parts.iter().take_while(|part| part.as_segment().is_some()).count();
         parts.splice(behind..behind, segments);
     });
+    inner.files.wake();
     inner.log.forget_below(end)
 }
 
-fn segments_folder(inner: &Inner) -> PathBuf {
-    inner.folder.join("segments")
+fn segments_folder(inner: &Inner) -> &Path {
+    inner.files.folder()
+}
+
+/// A segment that was written here just now.
+fn new_segment(inner: &Inner, entry: SegmentEntry) -> Part {
+    Part::segment(SegmentPart::new(inner.files.clone(), entry, Versions::default(), inner.cache.clone()))
 }
 
 fn remove_files(parquet: &Path) {
@@ -330,7 +334,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         remove_files(&segments_folder(inner).join(&entry.path));
         return Err(error);
     }
-    let part = Arc::new(Part::segment(SegmentPart::new(&segments_folder(inner), entry, inner.cache.clone())));
+    let part = Arc::new(new_segment(inner, entry));
     inner.change(|parts| {
         let is_gone =
             |part: &Arc<Part>| part.as_segment().is_some_and(|segment| gone.contains(&segment.entry.path.as_str()));
@@ -339,6 +343,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         parts.insert(place.min(parts.len()), part);
     });
     segments.iter().for_each(|segment| segment.doom(&inner.readers));
+    inner.files.wake();
     Ok(())
 }
 
@@ -350,7 +355,7 @@ fn read_back(segment: &SegmentPart, rows: &Rows) -> Result<Vec<ReadBack>, StoreE
     eqlipse_events::reserve(&mut schema);
     read_segment(segment, &schema.build(), &mut |batch| metas.extend_from_slice(batch.rows()))?;
     metas.sort_by_key(|meta| meta.order.arrival.position);
-    let mut file = Segment::open(&segment.path).map_err(|error| failed(error.to_string()))?;
+    let mut file = segment.open_documents()?;
     let events = metas.into_iter().zip(&rows.sequences).zip(0..).map(|((mut meta, sequence), row)| {
         let mut text = Vec::new();
         file.write_hit(row, &mut text).map_err(|error| failed(error.to_string()))?;
@@ -372,6 +377,7 @@ fn read_segment(
     take: &mut (dyn FnMut(&EventBatch) + Send),
 ) -> Result<(), StoreError> {
     let failed = |reason: String| StoreError::Segment { path: segment.path.clone(), reason };
+    let _held = segment.hold()?;
     let source = Source {
         path: Some(segment.path.clone()),
         name: segment.entry.path.clone(),
@@ -379,6 +385,7 @@ fn read_segment(
         explicit: true,
         folders: Vec::new(),
         memory: None,
+        fetch: None,
     };
     let inputs = Discovery { sources: vec![source], ..Discovery::default() };
     let options = ReadOptions { jobs: std::num::NonZeroUsize::MIN, ..ReadOptions::default() };
@@ -470,7 +477,7 @@ pub(crate) fn match_again(
     for part in snapshot.parts.iter().filter(|part| part.ingested.last.is_some_and(|last| last >= since)) {
         let matched = match &part.kind {
             PartKind::Recent(chunk) => match_chunk(chunk, added, generation),
-            PartKind::Segment(segment) => match_segment(segment, added),
+            PartKind::Segment(segment) => match_segment(inner, segment, added),
         };
         problem = matched.err().or(problem);
     }
@@ -500,7 +507,7 @@ fn match_chunk(chunk: &Chunk, added: &Arc<StoreRules>, generation: u64) -> Resul
     Ok(())
 }
 
-fn match_segment(segment: &SegmentPart, added: &Arc<StoreRules>) -> Result<(), StoreError> {
+fn match_segment(inner: &Inner, segment: &SegmentPart, added: &Arc<StoreRules>) -> Result<(), StoreError> {
     let rows = segment.rows()?;
     if !lacks(rows.lists.iter(), added) {
         return Ok(());
@@ -521,5 +528,5 @@ fn match_segment(segment: &SegmentPart, added: &Arc<StoreRules>) -> Result<(), S
         event.order.arrival = eqlipse_batch::Arrival { source: 0, position: sequence };
         event.handle = row;
     }
-    segment.add_list(list)
+    segment.add_list(list, &inner.catalogue)
 }

@@ -17,10 +17,12 @@
 mod catalogue;
 mod chunk;
 mod error;
+mod files;
 mod flush;
 mod ids;
 mod log;
 mod matching;
+mod objects;
 mod part;
 mod readers;
 mod record;
@@ -29,11 +31,13 @@ mod segment;
 mod snapshot;
 mod store;
 mod tickets;
+mod upload;
 mod view;
 
 pub use error::{IngestError, Refused, StoreError};
 pub use matching::StoreRules;
-pub use part::{Arrivals, Part, PartReader, TimeRange};
+pub use objects::{ObjectPlace, S3Options, SegmentPlace};
+pub use part::{Arrivals, Part, PartReader, SegmentFile, TimeRange};
 pub use snapshot::{Snapshot, StreamSize};
-pub use store::{CheckReport, NewDocument, RecoveryReport, Store, StoreOptions, StoreStats, Stored};
+pub use store::{CheckReport, NewDocument, ObjectStats, RecoveryReport, Store, StoreOptions, StoreStats, Stored};
 pub use view::StoreView;

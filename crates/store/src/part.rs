@@ -1,12 +1,16 @@
 //! What rules and queries look at as one: a recent chunk or a segment.
 
+use std::any::Any;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use eqlipse_engine::MatchList;
-use eqlipse_events::{Segment, Window};
+use eqlipse_events::{Fetch, Segment, Window};
 
 use crate::StoreError;
 use crate::chunk::Chunk;
+use crate::files::Held;
 use crate::segment::{Rows, SegmentPart};
 
 /// The span of some times, in nanoseconds since the Unix epoch; `None` where there is none.
@@ -91,6 +95,23 @@ impl PartReader<'_> {
     }
 }
 
+/// A segment's Parquet file, kept where it is.
+#[derive(Debug)]
+pub struct SegmentFile<'p> {
+    /// Where it is.
+    pub path: &'p Path,
+    _held: Held,
+}
+
+impl Fetch for Part {
+    fn fetch(&self) -> io::Result<Box<dyn Any + Send>> {
+        match self.as_segment() {
+            Some(segment) => Ok(Box::new(segment.hold().map_err(io::Error::other)?)),
+            None => Ok(Box::new(())),
+        }
+    }
+}
+
 /// Events with what matched of them.
 #[derive(Debug)]
 pub struct Part {
@@ -104,7 +125,7 @@ pub struct Part {
 #[derive(Debug)]
 pub(crate) enum PartKind {
     Recent(Chunk),
-    Segment(SegmentPart),
+    Segment(Box<SegmentPart>),
 }
 
 impl Part {
@@ -118,7 +139,7 @@ impl Part {
 
     pub(crate) fn segment(segment: SegmentPart) -> Self {
         let (times, ingested) = (segment.entry.times, segment.entry.ingested);
-        Self { kind: PartKind::Segment(segment), times, ingested }
+        Self { kind: PartKind::Segment(Box::new(segment)), times, ingested }
     }
 
     /// The recent chunk that it is.
@@ -205,6 +226,16 @@ impl Part {
             PartKind::Recent(chunk) => Ok(PartReader(ReaderOf::Recent(chunk))),
             PartKind::Segment(segment) => Ok(PartReader(ReaderOf::Segment(segment, segment.open_documents()?))),
         }
+    }
+
+    /// The Parquet file of a segment, which stays where it is until what is returned is dropped; `None` for a recent
+    /// chunk. What is in an object store only is fetched.
+    ///
+    /// # Errors
+    /// If it cannot be had.
+    pub fn file(&self) -> Result<Option<SegmentFile<'_>>, StoreError> {
+        let Some(segment) = self.as_segment() else { return Ok(None) };
+        Ok(Some(SegmentFile { path: &segment.path, _held: segment.hold()? }))
     }
 
     pub(crate) fn meets(&self, range: &TimeRange) -> bool {

@@ -2,16 +2,18 @@
 //! for: sequence numbers, times of arrival, and what matched.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use eqlipse_engine::MatchList;
 use eqlipse_events::{Segment, SegmentError};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::StoreError;
+use crate::catalogue::{Catalogue, Versions};
+use crate::files::{Held, LocalFile, SegmentFiles};
 use crate::part::Span;
 use crate::readers::Readers;
 use crate::record::take_array;
@@ -139,8 +141,12 @@ pub(crate) fn rows_path(parquet: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(crate) struct SegmentPart {
     pub(crate) entry: SegmentEntry,
-    /// The Parquet file.
+    /// Where the Parquet file is while it is [held](Self::hold).
     pub(crate) path: PathBuf,
+    files: Arc<SegmentFiles>,
+    /// The Parquet file, and that of rows.
+    local: Box<[LocalFile; 2]>,
+    versions: Mutex<Versions>,
     cache: Arc<RowsCache>,
     rows: Mutex<Option<Arc<Rows>>>,
     documents: Mutex<Option<OpenSegment>>,
@@ -152,7 +158,10 @@ pub(crate) struct SegmentPart {
 impl Drop for SegmentPart {
     fn drop(&mut self) {
         if let Some(readers) = self.doomed.take() {
-            readers.remove([self.path.clone(), rows_path(&self.path)]);
+            readers.remove(self.local.iter().map(|file| file.path.clone()));
+            if self.versions().has_objects() {
+                self.files.remove_objects(&self.entry.path);
+            }
         }
         self.release_rows();
     }
@@ -189,11 +198,19 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl SegmentPart {
-    pub(crate) fn new(folder: &Path, entry: SegmentEntry, cache: Arc<RowsCache>) -> Self {
-        let path = folder.join(&entry.path);
+    pub(crate) fn new(
+        files: Arc<SegmentFiles>,
+        entry: SegmentEntry,
+        versions: Versions,
+        cache: Arc<RowsCache>,
+    ) -> Self {
+        let local = Box::new(files.of_segment(&entry.path));
         Self {
             entry,
-            path,
+            path: local[0].path.clone(),
+            files,
+            local,
+            versions: Mutex::new(versions),
             cache,
             rows: Mutex::default(),
             documents: Mutex::default(),
@@ -202,15 +219,61 @@ impl SegmentPart {
         }
     }
 
+    /// Where its files are, and those of all others.
+    pub(crate) fn files(&self) -> &Arc<SegmentFiles> {
+        &self.files
+    }
+
+    /// Sees to it that the Parquet file is at its path until what is returned is dropped.
+    pub(crate) fn hold(&self) -> Result<Held, StoreError> {
+        self.files.hold(&self.local[0], |_, checksum| checksum == self.entry.checksum)
+    }
+
+    /// The file of rows, or the Parquet file.
+    pub(crate) fn file(&self, is_rows: bool) -> &LocalFile {
+        &self.local[usize::from(is_rows)]
+    }
+
+    /// How much of it is here.
+    pub(crate) fn local_bytes(&self) -> u64 {
+        self.local.iter().filter_map(LocalFile::bytes).sum()
+    }
+
+    /// What of it is in the object store.
+    pub(crate) fn versions(&self) -> Versions {
+        *lock(&self.versions)
+    }
+
+    pub(crate) fn set_uploaded(&self, version: i64) {
+        lock(&self.versions).uploaded = Some(version);
+    }
+
+    /// All of it is in the object store.
+    pub(crate) fn is_uploaded(&self) -> bool {
+        self.versions().is_uploaded()
+    }
+
+    /// Both files are here, or can be had.
+    pub(crate) fn is_there(&self) -> bool {
+        self.local[0].bytes().is_some() || (self.files.is_remote() && self.versions().has_parquet())
+    }
+
+    /// What stands in the bytes of its file of rows; `None` if they are damaged.
+    pub(crate) fn decode_rows(&self, bytes: &[u8]) -> Option<Rows> {
+        Rows::decode(bytes).filter(|read| read.sequences.len() == self.entry.rows as usize)
+    }
+
     /// The file of rows, read when it is first asked for, and again when it had to go for others.
     pub(crate) fn rows(&self) -> Result<Arc<Rows>, StoreError> {
         let mut rows = lock(&self.rows);
         if let Some(rows) = &*rows {
             return Ok(rows.clone());
         }
-        let path = rows_path(&self.path);
+        let path = self.local[1].path.clone();
+        let held = self.files.hold(&self.local[1], |_, _| true)?;
         let bytes = fs::read(&path).map_err(StoreError::io(&path))?;
-        let read = Rows::decode(&bytes).filter(|read| read.sequences.len() == self.entry.rows as usize);
+        drop(held);
+        let read = self.decode_rows(&bytes);
         let damaged = || StoreError::Segment { path, reason: "its file of rows is damaged".to_owned() };
         let read = Arc::new(read.ok_or_else(damaged)?);
         if self.cache.admit(read.memory()) {
@@ -219,17 +282,29 @@ impl SegmentPart {
         Ok(read)
     }
 
-    /// Adds what was matched later, on disk too.
-    pub(crate) fn add_list(&self, list: MatchList) -> Result<(), StoreError> {
+    /// Adds what was matched later, on disk too. What the object store has is then an older version.
+    pub(crate) fn add_list(&self, list: MatchList, catalogue: &Catalogue) -> Result<(), StoreError> {
         let known = self.rows()?;
         let lists = known.lists.iter().cloned().chain([Arc::new(list)]).collect();
         let (sequences, ingested) = (known.sequences.clone(), known.ingested.clone());
         let rows = Rows { sequences, ingested, own_ids: known.own_ids.clone(), lists };
-        let path = rows_path(&self.path);
-        let bytes = rows.encode().map_err(StoreError::io(&path))?;
-        write_lasting(&path, &bytes)?;
+        let bytes = rows.encode().map_err(StoreError::io(&self.local[1].path))?;
+        self.write_rows(&bytes, catalogue)?;
         self.release_rows();
+        self.files.wake();
         Ok(())
+    }
+
+    fn write_rows(&self, bytes: &[u8], catalogue: &Catalogue) -> Result<(), StoreError> {
+        self.files.write(&self.local[1], bytes, || {
+            if !self.files.is_remote() && !self.versions().has_objects() {
+                return Ok(());
+            }
+            let version = self.versions().rows + 1;
+            catalogue.set_rows(&self.entry.path, version)?;
+            lock(&self.versions).rows = version;
+            Ok(())
+        })
     }
 
     /// Its files are to go as soon as nobody has them any more.
@@ -256,6 +331,7 @@ impl SegmentPart {
 
     /// Its documents, in a file that is opened for the caller alone.
     pub(crate) fn open_documents(&self) -> Result<Segment, StoreError> {
+        let _held = self.hold()?;
         Segment::open(&self.path).map_err(|reason| self.unreadable(&reason))
     }
 
@@ -273,17 +349,54 @@ impl SegmentPart {
         open.0.write_hit(row as usize, out).map_err(|reason| self.unreadable(&reason))
     }
 
-    /// What is wrong with its files.
+    /// What is wrong with its files here. What is not here is fetched.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        let bytes = fs::read(&self.path).map_err(StoreError::io(&self.path))?;
-        if xxh3_128(&bytes) != self.entry.checksum {
-            return Err(StoreError::Segment { path: self.path.clone(), reason: "its checksum is another".to_owned() });
+        let _held = self.hold()?;
+        self.check_parquet()?;
+        let _held = self.files.hold(&self.local[1], |_, _| true)?;
+        self.check_rows()
+    }
+
+    /// What is wrong with those of its files that are here.
+    pub(crate) fn check_here(&self) -> Result<(), StoreError> {
+        if !self.files.is_remote() {
+            return self.check();
         }
-        let path = rows_path(&self.path);
-        let bytes = fs::read(&path).map_err(StoreError::io(&path))?;
-        match Rows::decode(&bytes) {
+        if self.local[0].bytes().is_some() {
+            let _held = self.hold()?;
+            self.check_parquet()?;
+        }
+        if self.local[1].bytes().is_some() {
+            let _held = self.files.hold(&self.local[1], |_, _| true)?;
+            self.check_rows()?;
+        }
+        Ok(())
+    }
+
+    fn check_parquet(&self) -> Result<(), StoreError> {
+        let mut hasher = Xxh3::new();
+        let mut hash = || -> std::io::Result<u128> {
+            let mut file = fs::File::open(&self.path)?;
+            let mut piece = vec![0; 1 << 20];
+            loop {
+                match file.read(&mut piece)? {
+                    0 => return Ok(hasher.digest128()),
+                    length => hasher.update(&piece[..length]),
+                }
+            }
+        };
+        match hash().map_err(StoreError::io(&self.path))? == self.entry.checksum {
+            true => Ok(()),
+            false => Err(StoreError::Segment { path: self.path.clone(), reason: "its checksum is another".to_owned() }),
+        }
+    }
+
+    fn check_rows(&self) -> Result<(), StoreError> {
+        let path = &self.local[1].path;
+        let bytes = fs::read(path).map_err(StoreError::io(path))?;
+        match self.decode_rows(&bytes) {
             Some(_) => Ok(()),
-            None => Err(StoreError::Segment { path, reason: "its file of rows is damaged".to_owned() }),
+            None => Err(StoreError::Segment { path: path.clone(), reason: "its file of rows is damaged".to_owned() }),
         }
     }
 }

@@ -1,13 +1,15 @@
 //! All events at one moment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::sync::Arc;
 
 use eqlipse_events::{Discovery, Source};
 
+use crate::objects::Missing;
 use crate::part::{Part, PartKind, TimeRange};
 use crate::readers::Reading;
+use crate::segment::SegmentPart;
+use crate::upload;
 use crate::{CheckReport, StoreStats};
 
 /// How much there is of a data stream.
@@ -75,10 +77,12 @@ impl Snapshot {
                 PartKind::Segment(segment) => discovery.sources.push(Source {
                     path: Some(segment.path.clone()),
                     name: segment.entry.path.clone(),
-                    bytes: fs::metadata(&segment.path).map_or(0, |metadata| metadata.len()),
+                    bytes: segment.entry.bytes,
                     explicit: true,
                     folders: Vec::new(),
                     memory: None,
+                    // What is in an object store only is fetched when it is looked at.
+                    fetch: Some(part.clone()),
                 }),
                 PartKind::Recent(chunk) => {
                     discovery.add_memory(&format!("recent events from {}", chunk.first), chunk.hits().clone());
@@ -88,15 +92,32 @@ impl Snapshot {
         discovery
     }
 
-    /// Reads every segment and compares it with its checksum.
+    /// Reads every segment and compares it with its checksum, in the object store too.
     pub fn check(&self) -> CheckReport {
-        let segments = self.parts.iter().filter_map(|part| part.as_segment());
         let mut report = CheckReport::default();
-        for segment in segments {
+        let mut is_away = false;
+        for segment in self.segments() {
             report.segments += 1;
-            report.problems.extend(segment.check().err());
+            report.problems.extend(segment.check_here().err());
+            if is_away || !segment.files().is_remote() || !segment.is_uploaded() {
+                continue;
+            }
+            report.objects += 1;
+            match upload::check(segment) {
+                Ok(()) => {}
+                // Nothing more can be said of the others.
+                Err(Missing::Away(error)) => {
+                    report.problems.push(error);
+                    is_away = true;
+                }
+                Err(error) => report.problems.push(error.into()),
+            }
         }
         report
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &SegmentPart> {
+        self.parts.iter().filter_map(|part| part.as_segment())
     }
 
     /// How much there is.
@@ -110,6 +131,11 @@ impl Snapshot {
                     stats.segments += 1;
                     stats.segment_events += u64::from(part.rows());
                     stats.segment_bytes += segment.entry.bytes;
+                    if segment.files().is_remote() {
+                        let objects = stats.objects.get_or_insert_default();
+                        objects.local_bytes += segment.local_bytes();
+                        objects.waiting += u64::from(!segment.is_uploaded());
+                    }
                     streams.insert(segment.entry.index.as_str());
                 }
             }

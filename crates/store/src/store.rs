@@ -1,6 +1,7 @@
 //! The store as its callers see it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,10 +14,12 @@ use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
 use crate::chunk::{Chunk, ChunkBuilder, Listed};
+use crate::files::SegmentFiles;
 use crate::flush;
 use crate::ids::{RecentIds, id_hash};
 use crate::log::{Frame, Log, Recovered};
 use crate::matching::{StoreRules, Workers};
+use crate::objects::{Objects, SegmentPlace};
 use crate::part::{Part, PartKind};
 use crate::readers::Readers;
 use crate::record::Record;
@@ -24,6 +27,7 @@ use crate::replay::Replay;
 use crate::segment::{RowsCache, SegmentPart};
 use crate::snapshot::Snapshot;
 use crate::tickets::Tickets;
+use crate::upload;
 use crate::{IngestError, Refused, StoreError, StoreView};
 
 /// How a store works.
@@ -43,6 +47,8 @@ pub struct StoreOptions {
     pub retention_age: Option<Duration>,
     /// The oldest segments are removed while all together are larger; `None` keeps all.
     pub retention_bytes: Option<u64>,
+    /// Where segments are kept.
+    pub segments: SegmentPlace,
 }
 
 impl Default for StoreOptions {
@@ -55,6 +61,7 @@ impl Default for StoreOptions {
             cache_bytes: 256 << 20,
             retention_age: None,
             retention_bytes: None,
+            segments: SegmentPlace::Own,
         }
     }
 }
@@ -90,6 +97,8 @@ pub struct RecoveryReport {
     pub quarantined: Vec<PathBuf>,
     /// Segments that the catalogue names and that are not there.
     pub missing: Vec<PathBuf>,
+    /// Segments of which it is not known now which ids their events have: such an event could be taken a second time.
+    pub unknown_ids: u64,
 }
 
 /// Numbers for those who watch.
@@ -119,6 +128,19 @@ pub struct StoreStats {
     pub data_streams: u64,
     /// What went wrong in the background last, until it works again.
     pub problem: Option<String>,
+    /// Where segments are kept in an object store.
+    pub objects: Option<ObjectStats>,
+}
+
+/// Numbers about segments that are kept in an object store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectStats {
+    /// Bytes of files that are here: copies, and what is not there yet.
+    pub local_bytes: u64,
+    /// Segments that are not there yet.
+    pub waiting: u64,
+    /// Why the object store cannot be used. What is not there is here.
+    pub problem: Option<String>,
 }
 
 /// What a check of all segments found.
@@ -126,8 +148,12 @@ pub struct StoreStats {
 pub struct CheckReport {
     /// Segments looked at.
     pub segments: u64,
+    /// Those of them that were looked at in the object store.
+    pub objects: u64,
     /// What is wrong with some of them.
     pub problems: Vec<StoreError>,
+    /// Segments' objects in the object store that no segment has: of a catalogue that was older or was lost.
+    pub orphans: Vec<String>,
 }
 
 /// The event store. Clones are the same store.
@@ -142,6 +168,7 @@ pub(crate) struct Inner {
     pub(crate) tickets: Tickets,
     pub(crate) readers: Arc<Readers>,
     pub(crate) cache: Arc<RowsCache>,
+    pub(crate) files: Arc<SegmentFiles>,
     rules: RwLock<(u64, Arc<StoreRules>)>,
     workers: Workers,
     snapshot: RwLock<Arc<Snapshot>>,
@@ -159,9 +186,20 @@ pub(crate) struct Inner {
     problem: Mutex<Option<String>>,
     closing: AtomicBool,
     wake: (Mutex<bool>, Condvar),
-    maintenance: Mutex<Option<JoinHandle<()>>>,
+    maintenance: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps others out of the folder.
     _lock: File,
+}
+
+/// Where the segments' files are, by the settings and what the catalogue says of them.
+fn open_files(folder: &Path, place: &SegmentPlace, catalogue: &Catalogue) -> Result<SegmentFiles, StoreError> {
+    let here = place.folder(folder);
+    fs::create_dir_all(&here).map_err(StoreError::io(&here))?;
+    let versions = catalogue.versions()?;
+    let SegmentPlace::Objects(place) = place else { return SegmentFiles::only_local(here, &versions) };
+    let is_begun = versions.values().any(|version| version.has_parquet());
+    let objects = Objects::new(place.clone())?;
+    Ok(SegmentFiles::remote(here, objects, catalogue.id()?, is_begun, catalogue.removed()?))
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -178,7 +216,7 @@ impl Store {
         options: StoreOptions,
         rules: Arc<StoreRules>,
     ) -> Result<(Self, RecoveryReport), StoreError> {
-        fs::create_dir_all(folder.join("segments")).map_err(StoreError::io(folder))?;
+        fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
         let lock_path = folder.join("lock");
         let lock_file = File::create(&lock_path).map_err(StoreError::io(&lock_path))?;
         if lock_file.try_lock().is_err() {
@@ -195,6 +233,7 @@ impl Store {
         let inner = Inner {
             folder: folder.to_owned(),
             cache: Arc::new(RowsCache::new(options.cache_bytes)),
+            files: Arc::new(open_files(folder, &options.segments, &catalogue)?),
             options,
             catalogue,
             log,
@@ -221,10 +260,15 @@ impl Store {
         inner.open_segments(&mut report)?;
         inner.replay(recovered, &mut report)?;
         let inner = Arc::new(inner);
-        let thread = std::thread::Builder::new().name("eqlipse-store".to_owned());
-        let maintained = inner.clone();
-        let thread = thread.spawn(move || maintained.maintain()).map_err(StoreError::io(folder))?;
-        *lock(&inner.maintenance) = Some(thread);
+        let start = |name: &str, work: fn(&Inner)| {
+            let maintained = inner.clone();
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            thread.spawn(move || work(&maintained)).map_err(StoreError::io(folder))
+        };
+        lock(&inner.maintenance).push(start("eqlipse-store", flush::maintain)?);
+        if inner.files.is_remote() {
+            lock(&inner.maintenance).push(start("eqlipse-upload", upload::maintain)?);
+        }
         Ok((Self(inner), report))
     }
 
@@ -234,7 +278,16 @@ impl Store {
     /// # Errors
     /// If there is no store, or it cannot be read.
     pub fn view(folder: &Path) -> Result<StoreView, StoreError> {
-        crate::view::view(folder)
+        Self::view_at(folder, &SegmentPlace::Own)
+    }
+
+    /// As [`Self::view`], of a store whose segments are kept there. What is in an object store only is fetched to a
+    /// temporary folder.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn view_at(folder: &Path, segments: &SegmentPlace) -> Result<StoreView, StoreError> {
+        crate::view::view(folder, segments)
     }
 
     /// Accepts documents that arrive `now`, in nanoseconds since the Unix epoch. When it returns, those that were taken
@@ -314,15 +367,56 @@ impl Store {
         flush::prune(&self.0, now)
     }
 
-    /// Reads every segment and compares it with its checksum.
+    /// Reads every segment and compares it with its checksum, in the object store too.
     pub fn check(&self) -> CheckReport {
-        self.snapshot().check()
+        let mut report = self.snapshot().check();
+        match self.0.files.objects().map_err(StoreError::from).and_then(|objects| self.orphans(objects)) {
+            Ok(orphans) => report.orphans = orphans,
+            // The check itself says it too.
+            Err(_) if !report.problems.is_empty() => {}
+            Err(error) => report.problems.push(error),
+        }
+        report
+    }
+
+    /// Removes the objects that [`CheckReport::orphans`] names. Returns how many those were.
+    ///
+    /// # Errors
+    /// If the object store does not answer.
+    pub fn remove_orphans(&self) -> Result<u64, StoreError> {
+        let objects = self.0.files.objects()?;
+        let orphans = self.orphans(objects)?;
+        if let Some(objects) = objects {
+            for name in &orphans {
+                objects.remove(name)?;
+            }
+        }
+        Ok(orphans.len() as u64)
+    }
+
+    /// Objects that have the name of a segment's file and that no segment has.
+    fn orphans(&self, objects: Option<&Objects>) -> Result<Vec<String>, StoreError> {
+        let Some(objects) = objects else { return Ok(Vec::new()) };
+        let listed = objects.list()?;
+        // What came while the list was made is in the catalogue, and what goes is known too.
+        let snapshot = self.snapshot();
+        let segments = snapshot.parts.iter().filter_map(|part| part.as_segment());
+        let mut known: HashSet<String> = segments.map(|segment| segment.entry.path.clone()).collect();
+        known.extend(self.0.catalogue.versions()?.into_keys());
+        known.extend(self.0.catalogue.removed()?);
+        let is_orphan = |name: &String| {
+            let parquet = Path::new(name).with_extension("parquet");
+            upload::is_ours(name) && !known.contains(&*parquet.to_string_lossy())
+        };
+        Ok(listed.into_iter().filter(is_orphan).collect())
     }
 
     /// Numbers for those who watch.
     pub fn stats(&self) -> StoreStats {
         let inner = &self.0;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let stats = self.snapshot().stats();
+        let objects = inner.files.is_remote().then(|| stats.objects.clone().unwrap_or_default());
         StoreStats {
             accepted: load(&inner.accepted),
             refused: load(&inner.refused),
@@ -331,7 +425,8 @@ impl Store {
             recent_bytes: inner.recent_bytes.load(Ordering::Relaxed) as u64,
             log_bytes: Log::bytes(&inner.folder.join("log")),
             problem: lock(&inner.problem).clone(),
-            ..self.snapshot().stats()
+            objects: objects.map(|objects| ObjectStats { problem: inner.files.problem(), ..objects }),
+            ..stats
         }
     }
 
@@ -342,10 +437,14 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.0.closing.store(true, Ordering::SeqCst);
         self.0.wake();
-        if let Some(thread) = lock(&self.0.maintenance).take() {
+        self.0.files.wake();
+        for thread in std::mem::take(&mut *lock(&self.0.maintenance)) {
             _ = thread.join();
         }
         let flushed = flush::flush(&self.0);
+        if self.0.files.is_remote() {
+            upload::finish(&self.0);
+        }
         self.0.log.close();
         flushed
     }
@@ -399,7 +498,11 @@ impl Inner {
     }
 
     pub(crate) fn set_problem(&self, problem: Option<String>) {
-        *lock(&self.problem) = problem;
+        let mut known = lock(&self.problem);
+        if let Some(problem) = problem.as_ref().filter(|problem| known.as_ref() != Some(problem)) {
+            tracing::error!(problem, "background work on events fails");
+        }
+        *known = problem;
     }
 
     pub(crate) fn wake(&self) {
@@ -412,10 +515,6 @@ impl Inner {
         let woken = lock(&self.wake.0);
         let waited = self.wake.1.wait_timeout_while(woken, time, |woken| !*woken);
         *waited.map_or_else(|error| error.into_inner().0, |(woken, _)| woken) = false;
-    }
-
-    fn maintain(&self) {
-        flush::maintain(self);
     }
 
     fn room(&self, bytes: usize) -> Result<Room<'_>, IngestError> {
@@ -490,21 +589,22 @@ impl Inner {
     }
 
     fn open_segments(&self, report: &mut RecoveryReport) -> Result<(), StoreError> {
-        let folder = self.folder.join("segments");
+        let mut versions = self.catalogue.versions()?;
         let mut parts = Vec::new();
         let mut next = self.catalogue.flushed_below()?;
         let mut latest = 0;
         for entry in self.catalogue.segments()? {
             next = next.max(entry.last_sequence + 1);
             latest = latest.max(entry.ingested.last.unwrap_or_default());
-            let segment = SegmentPart::new(&folder, entry, self.cache.clone());
-            match segment.path.exists() {
+            let version = versions.remove(&entry.path).unwrap_or_default();
+            let segment = SegmentPart::new(self.files.clone(), entry, version, self.cache.clone());
+            match segment.is_there() {
                 true => parts.push(Arc::new(Part::segment(segment))),
                 false => report.missing.push(segment.path.clone()),
             }
         }
         // Those that somebody still reads wait for the next start: until then, a flush may write files of their names anew.
-        self.readers.alone(|| flush::remove_orphans(&folder, &parts)).transpose()?;
+        self.readers.alone(|| flush::remove_orphans(self.files.folder(), &parts)).transpose()?;
         self.tickets.start_from(next, latest);
         let mut ids = Vec::new();
         for part in parts.iter().rev() {
@@ -513,6 +613,7 @@ impl Inner {
             {
                 // One whose file of rows is damaged is found out when a rule looks at it.
                 let rows = segment.rows();
+                report.unknown_ids += u64::from(rows.is_err());
                 ids.extend(rows.iter().flat_map(|rows| rows.own_ids.iter().rev().copied()));
                 drop(rows);
                 segment.release_rows();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use eqlipse_engine::{CompileOptions, MatchPlan, RuleSetBuilder};
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Read};
+use crate::files::SegmentFiles;
 use crate::log::{self, Frame, Log};
 use crate::matching::{StoreRules, Worker};
+use crate::objects::{Objects, SegmentPlace};
 use crate::part::Part;
 use crate::readers::Reading;
 use crate::replay::Replay;
@@ -33,23 +35,35 @@ impl StoreView {
 
 /// The log is read before the catalogue. What a flush writes to segments meanwhile is then in both, and is taken from the
 /// segments: sequence numbers say which it is. The other way round, it could be in neither.
-pub(crate) fn view(folder: &Path) -> Result<StoreView, StoreError> {
+pub(crate) fn view(folder: &Path, place: &SegmentPlace) -> Result<StoreView, StoreError> {
     let reading = Reading::begin(folder).map_err(StoreError::io(folder))?;
     let (frames, mut damaged) = log::read(&folder.join("log"))?;
-    let (entries, flushed_below) = Catalogue::read(&folder.join("catalogue.sqlite"))?;
+    let mut read = Catalogue::read(&folder.join("catalogue.sqlite"))?;
+    let files = Arc::new(open_files(place.folder(folder), place, &read)?);
     let cache = Arc::new(RowsCache::new(StoreOptions::default().cache_bytes));
     let mut parts = Vec::new();
-    for entry in entries {
-        let segment = SegmentPart::new(&folder.join("segments"), entry, cache.clone());
-        match segment.path.exists() {
+    for entry in read.segments {
+        let versions = read.versions.remove(&entry.path).unwrap_or_default();
+        let segment = SegmentPart::new(files.clone(), entry, versions, cache.clone());
+        match segment.is_there() {
             true => parts.push(Arc::new(Part::segment(segment))),
             false => damaged.push(segment.path.clone()),
         }
     }
-    let recent = frames.into_values().filter(|frame| frame.first >= flushed_below);
+    let recent = frames.into_values().filter(|frame| frame.first >= read.flushed_below);
     parts.extend(chunks(recent)?);
     let snapshot = Arc::new(Snapshot { parts, _reading: Some(Arc::new(reading)) });
     Ok(StoreView { snapshot, damaged, log_bytes: Log::bytes(&folder.join("log")) })
+}
+
+fn open_files(folder: PathBuf, place: &SegmentPlace, read: &Read) -> Result<SegmentFiles, StoreError> {
+    match (place, &read.id) {
+        (SegmentPlace::Objects(place), Some(id)) => {
+            SegmentFiles::of_another(folder, Objects::new(place.clone())?, id.clone())
+        }
+        // Without an id, nothing was ever put into an object store.
+        _ => SegmentFiles::only_local(folder, &read.versions),
+    }
 }
 
 fn chunks(frames: impl Iterator<Item = Frame>) -> Result<Vec<Arc<Part>>, StoreError> {

@@ -25,18 +25,21 @@ fn python() -> PathBuf {
     target.join("serve-clients/venv/bin/python")
 }
 
+/// The Python that has a module; `None`, said on standard error, if there is none.
+pub fn python_with(what: &str, module: &str) -> Option<PathBuf> {
+    let status = Command::new(python()).args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
+    if status.is_ok_and(|status| status.success()) {
+        return Some(python());
+    }
+    missing(what, &format!("{module} for Python"));
+    None
+}
+
 /// Runs one of the programs in `clients/`; what it writes, or `None`, said on standard error, if it cannot run.
 fn run_python(what: &str, module: &str, program: &str, arguments: &[&str]) -> Option<String> {
-    let imports = |module: &str| {
-        let status = Command::new(python()).args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    };
-    if !imports(module) {
-        missing(what, &format!("{module} for Python"));
-        return None;
-    }
+    let python = python_with(what, module)?;
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serve/clients").join(program);
-    let output = Command::new(python()).arg(program).args(arguments).output().expect("Python runs");
+    let output = Command::new(python).arg(program).args(arguments).output().expect("Python runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     Some(text(&output.stdout))

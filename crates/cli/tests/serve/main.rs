@@ -9,5 +9,6 @@ mod folder;
 mod full;
 mod kill;
 mod load;
+mod objects;
 mod seed;
 mod stop;

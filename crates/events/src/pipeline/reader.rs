@@ -128,13 +128,17 @@ impl<'a> Reader<'a> {
         let discovery = self.discovery;
         let source = &discovery.sources[number];
         let leaf = Leaf { name: source.name.clone(), explicit: source.explicit, layers: Vec::new() };
-        let opened: io::Result<Box<dyn Read>> = match (&source.path, &source.memory) {
-            (_, Some(bytes)) => Ok(Box::new(&bytes[..])),
-            (Some(path), None) => File::open(path).map(|file| Box::new(file) as _),
-            (None, None) => Ok(Box::new(io::stdin().lock())),
+        let open = || -> io::Result<(_, Box<dyn Read>)> {
+            let held = source.hold()?;
+            let file: Box<dyn Read> = match (&source.path, &source.memory) {
+                (_, Some(bytes)) => Box::new(&bytes[..]),
+                (Some(path), None) => Box::new(File::open(path)?),
+                (None, None) => Box::new(io::stdin().lock()),
+            };
+            Ok((held, file))
         };
-        let file = match opened {
-            Ok(file) => file,
+        let (_held, file) = match open() {
+            Ok(opened) => opened,
             Err(error) => {
                 self.report(&leaf, "unknown", source.bytes, Status::Unreadable(error.to_string()));
                 return GO_ON;

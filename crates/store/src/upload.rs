@@ -1,0 +1,165 @@
+//! The work beside the flush, where segments are kept in an object store: puts there what is here only, removes what
+//! nobody needs any more, and keeps the copies here within their limit.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::StoreError;
+use crate::catalogue::BEGUN;
+use crate::objects::{Missing, Objects};
+use crate::part::Part;
+use crate::segment::SegmentPart;
+use crate::store::Inner;
+
+/// How often it looks around.
+const PERIOD: Duration = Duration::from_millis(500);
+/// How long it waits at most after something failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long the end of the service may take for it.
+const LAST_ROUND: Duration = Duration::from_secs(20);
+
+/// Runs until the store is closed.
+pub(crate) fn maintain(inner: &Inner) {
+    let mut pause = PERIOD;
+    let mut next = Instant::now();
+    while !inner.is_closing() {
+        inner.files.rest(PERIOD);
+        inner.readers.alone(|| inner.files.shrink(&inner.snapshot().parts));
+        if Instant::now() < next {
+            continue;
+        }
+        let done = round(inner, &|| inner.is_closing());
+        pause = if done.is_ok() { PERIOD } else { (pause * 2).min(LONGEST_PAUSE) };
+        next = Instant::now() + if done.is_ok() { Duration::ZERO } else { pause };
+        inner.files.set_problem(done.err().map(|error| error.to_string()));
+    }
+}
+
+/// Puts there what the end of the service has left, as long as that works. What is left is here, for the next start.
+pub(crate) fn finish(inner: &Inner) {
+    let end = Instant::now() + LAST_ROUND;
+    let done = round(inner, &|| Instant::now() > end);
+    inner.files.set_problem(done.err().map(|error| error.to_string()));
+}
+
+/// Everything that is to be done now, until something fails.
+fn round(inner: &Inner, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
+    let snapshot = inner.snapshot();
+    let waiting: Vec<&Arc<Part>> = snapshot.parts.iter().filter(|part| is_waiting(part)).collect();
+    let gone = inner.files.gone();
+    // Whether the object store can be used is said at the start, and not when it is needed.
+    if waiting.is_empty() && gone.is_empty() && inner.files.is_claimed() {
+        return Ok(());
+    }
+    // It may be there again: whoever reads is told so too.
+    inner.files.try_again();
+    let Some(objects) = inner.files.objects()? else { return Ok(()) };
+    let mut problem = None;
+    for part in waiting {
+        match (part.as_segment(), is_over()) {
+            (Some(segment), false) => match upload(inner, objects, segment) {
+                // One file that cannot be read does not keep the others here.
+                Err(Missing::Local(error)) => problem = Some(error),
+                done => done?,
+            },
+            _ => break,
+        }
+    }
+    // Who begins to read now finds them nowhere.
+    let is_read = inner.readers.alone(|| ()).is_none();
+    for name in gone {
+        if !is_read && !is_over() {
+            let rows = crate::segment::rows_path(name.as_ref());
+            objects.remove(&name)?;
+            objects.remove(&rows.to_string_lossy())?;
+            inner.catalogue.forget_removed(&name)?;
+            inner.files.forget(&name);
+        }
+    }
+    problem.map_or(Ok(()), Err)
+}
+
+fn is_waiting(part: &Part) -> bool {
+    part.as_segment().is_some_and(|segment| !segment.is_uploaded() && !segment.is_damaged())
+}
+
+/// Puts a segment's files there. Its file of rows may become another meanwhile: then it is put there again.
+fn upload(inner: &Inner, objects: &Objects, segment: &SegmentPart) -> Result<(), Missing> {
+    let before = segment.versions();
+    if !before.has_objects() {
+        // Whatever happens now, the objects are removed with the segment.
+        inner.catalogue.set_uploaded(&segment.entry.path, BEGUN).map_err(Missing::Away)?;
+        segment.set_uploaded(BEGUN);
+    }
+    if !before.has_parquet() {
+        objects.put(&segment.path, &segment.file(false).name, |_, checksum| checksum == segment.entry.checksum)?;
+    }
+    // A file of rows has its checksum in itself.
+    objects.put(&segment.file(true).path, &segment.file(true).name, |_, _| true)?;
+    inner.catalogue.set_uploaded(&segment.entry.path, before.rows).map_err(Missing::Away)?;
+    segment.set_uploaded(before.rows);
+    Ok(())
+}
+
+/// What is wrong with a segment's objects.
+pub(crate) fn check(segment: &SegmentPart) -> Result<(), Missing> {
+    let Some(objects) = segment.files().objects()? else { return Ok(()) };
+    let (_, checksum) = objects.read(&segment.file(false).name, |_| Ok(()))?;
+    let damaged = |is_rows: bool, reason: &str| {
+        let path = segment.file(is_rows).path.clone();
+        Missing::Gone(StoreError::Segment { path, reason: reason.to_owned() })
+    };
+    if checksum != segment.entry.checksum {
+        return Err(damaged(false, "its checksum is another, in the object store"));
+    }
+    let mut bytes = Vec::new();
+    objects.read(&segment.file(true).name, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    match segment.decode_rows(&bytes) {
+        Some(_) => Ok(()),
+        None => Err(damaged(true, "its file of rows is damaged, in the object store")),
+    }
+}
+
+/// Whether an object is one of those that [`upload`] makes.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    let [_, day, file] = parts[..] else { return false };
+    let is_like = |text: &str, pattern: &str| {
+        text.len() == pattern.len()
+            && text.bytes().zip(pattern.bytes()).all(|(byte, like)| match like {
+                b'0' => byte.is_ascii_digit(),
+                other => byte == other,
+            })
+    };
+    let Some((stem, "parquet" | "rows")) = file.rsplit_once('.') else { return false };
+    let Some((first, rows)) = stem.split_once('-') else { return false };
+    let is_number = |text: &str, least: usize| text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_like(day, "0000-00-00") && is_number(first, 16) && is_number(rows, 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_segments_are_ours() {
+        for ours in
+            ["logs-a/2026-03-01/0000000000000007-00000003.parquet", "x/2026-03-01/0000000000000007-00000003.rows"]
+        {
+            assert!(is_ours(ours), "{ours}");
+        }
+        for other in [
+            "eqlipse-store",
+            "logs-a/2026-03-01/0000000000000007-00000003.parquet.bak",
+            "logs-a/2026-03-01/7-3.parquet",
+            "logs-a/today/0000000000000007-00000003.parquet",
+            "a/logs-a/2026-03-01/0000000000000007-00000003.parquet",
+            "logs-a/2026-03-01/0000000000000007.parquet",
+        ] {
+            assert!(!is_ours(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,686 @@
+//! Segments in an object store: one in memory, which fails, hangs and lies on demand.
+
+use std::fmt;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use eqlipse_engine::{CompileOptions, CorrelateOptions, MatchPlan, RuleIndex, RuleSetBuilder, Scope, correlate_lists};
+use eqlipse_store::{
+    NewDocument, ObjectPlace, RecoveryReport, SegmentPlace, Snapshot, Store, StoreOptions, StoreRules, TimeRange,
+};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+const SECOND: i64 = 1_000_000_000;
+const EVENTS: &str = "process where process.name == \"a\"";
+const SEQUENCE: &str =
+    "sequence by process.pid [process where process.name == \"a\"] [process where process.name == \"b\"]";
+
+/// What goes wrong.
+#[derive(Debug, Default)]
+struct Faults {
+    puts_fail: AtomicBool,
+    gets_fail: AtomicBool,
+    hangs: AtomicBool,
+    gets_lie: AtomicBool,
+    /// Every call, by its name and object.
+    calls: Mutex<Vec<String>>,
+}
+
+/// An object store in memory with faults.
+#[derive(Clone, Debug, Default)]
+struct Faulty {
+    inner: Arc<InMemory>,
+    faults: Arc<Faults>,
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Faulty")
+    }
+}
+
+impl Faulty {
+    async fn call(&self, name: &str, at: &ObjectPath, fails: &AtomicBool) -> Result<()> {
+        self.faults.calls.lock().unwrap().push(format!("{name} {at}"));
+        while self.faults.hangs.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        match fails.load(Ordering::SeqCst) {
+            true => Err(Error::Generic { store: "Faulty", source: format!("{name} fails").into() }),
+            false => Ok(()),
+        }
+    }
+
+    fn set(&self, fault: impl Fn(&Faults) -> &AtomicBool, is_on: bool) {
+        fault(&self.faults).store(is_on, Ordering::SeqCst);
+    }
+
+    /// All objects below the prefix, by name.
+    fn objects(&self) -> Vec<String> {
+        let mut names: Vec<String> = block(async {
+            let listed = self.inner.list(None).map(|object| object.unwrap().location.to_string());
+            listed.collect::<Vec<String>>().await
+        });
+        names.sort();
+        names
+    }
+
+    fn segments(&self) -> Vec<String> {
+        self.objects().into_iter().filter(|name| name.ends_with(".parquet")).collect()
+    }
+}
+
+fn block<T>(call: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(call)
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, at: &ObjectPath, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.call("put", at, &self.faults.puts_fail).await?;
+        self.inner.put_opts(at, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        at: &ObjectPath,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.call("put", at, &self.faults.puts_fail).await?;
+        self.inner.put_multipart_opts(at, options).await
+    }
+
+    async fn get_opts(&self, at: &ObjectPath, options: GetOptions) -> Result<GetResult> {
+        self.call(if options.head { "head" } else { "get" }, at, &self.faults.gets_fail).await?;
+        let lies = self.faults.gets_lie.load(Ordering::SeqCst) && !options.head;
+        let mut got = self.inner.get_opts(at, options).await?;
+        if lies && !at.as_ref().ends_with("eqlipse-store") {
+            let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
+            let mut bytes = got.bytes().await?.to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x20;
+            let payload = object_store::GetResultPayload::Stream(
+                futures_util::stream::once(async move { Ok(bytes.into()) }).boxed(),
+            );
+            got = GetResult { payload, meta, range, attributes };
+        }
+        Ok(got)
+    }
+
+    fn delete_stream(&self, at: BoxStream<'static, Result<ObjectPath>>) -> BoxStream<'static, Result<ObjectPath>> {
+        let this = self.clone();
+        at.then(move |at| {
+            let this = this.clone();
+            async move {
+                let at = at?;
+                this.call("delete", &at, &this.faults.puts_fail).await?;
+                this.inner.delete(&at).await?;
+                Ok(at)
+            }
+        })
+        .boxed()
+    }
+
+    fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+fn rules(queries: &[&str]) -> Arc<StoreRules> {
+    let mut builder = RuleSetBuilder::new(CompileOptions::default());
+    eqlipse_events::reserve(builder.schema_mut());
+    for query in queries {
+        builder.add(&eqlipse_eql::parse(query).unwrap(), &Scope::default()).unwrap();
+    }
+    let fingerprint = |query: &&str| query.bytes().fold(7u128, |hash, byte| hash.wrapping_mul(257) + u128::from(byte));
+    let fingerprints = queries.iter().map(fingerprint).collect();
+    Arc::new(StoreRules { plan: Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints })
+}
+
+/// A data folder and its object store.
+struct Bench {
+    folder: tempfile::TempDir,
+    objects: Faulty,
+    options: StoreOptions,
+    cache_bytes: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let options = StoreOptions { flush_age: Duration::from_secs(3600), ..StoreOptions::default() };
+        Self { folder: tempfile::tempdir().unwrap(), objects: Faulty::default(), options, cache_bytes: u64::MAX }
+    }
+
+    fn place(&self, prefix: &str) -> SegmentPlace {
+        let mut place = ObjectPlace::new(Arc::new(self.objects.clone()), prefix, "mem://events").unwrap();
+        place.cache_bytes = self.cache_bytes;
+        place.patience = Duration::from_millis(500);
+        SegmentPlace::Objects(place)
+    }
+
+    fn open(&self, rules: &Arc<StoreRules>) -> (Store, RecoveryReport) {
+        let options = StoreOptions { segments: self.place("one/service"), ..self.options.clone() };
+        Store::open(self.folder.path(), options, rules.clone()).unwrap()
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    /// Removes the copies, as somebody does who needs room.
+    fn forget_copies(&self) {
+        fs::remove_dir_all(self.path("segments")).unwrap();
+    }
+}
+
+fn event(index: &str, number: i64, name: &str) -> NewDocument {
+    let time = jiff::Timestamp::from_second(number).unwrap();
+    let document = format!(
+        "{{\"@timestamp\":\"{time}\",\"event\":{{\"category\":\"process\"}},\"process\":{{\"name\":\"{name}\",\"pid\":{}}}}}",
+        number / 2
+    );
+    NewDocument { index: index.to_owned(), id: Some(format!("{index}-{number}")), document }
+}
+
+/// Events 0, 1, 2 … of which each even one is an "a", in two data streams.
+fn fill(store: &Store, numbers: Range<i64>) {
+    let documents = numbers.map(|number| {
+        let index = if number % 4 < 2 { "logs-a-x" } else { "logs-b-x" };
+        event(index, number, if number % 2 == 0 { "a" } else { "b" })
+    });
+    let stored = store.ingest(documents.collect(), 100 * SECOND).unwrap();
+    assert!(stored.iter().all(std::result::Result::is_ok), "{stored:?}");
+}
+
+fn evens(numbers: Range<i64>) -> Vec<i64> {
+    numbers.filter(|number| number % 2 == 0).collect()
+}
+
+/// What each rule finds in a snapshot: the seconds of the events.
+fn found(snapshot: &Snapshot, rules: &Arc<StoreRules>) -> Vec<Vec<i64>> {
+    let parts: Vec<_> = snapshot.parts(&TimeRange::default()).cloned().collect();
+    let lists: Vec<_> = parts.iter().flat_map(|part| part.lists().unwrap()).collect();
+    let lists: Vec<_> = lists.iter().map(|list| &**list).collect();
+    let which: Vec<RuleIndex> = (0..rules.fingerprints.len() as u32).map(RuleIndex).collect();
+    let keep = |_: usize, _: u32, event: &eqlipse_engine::correlate::MatchedEvent| Some(event.handle);
+    let options = CorrelateOptions::default();
+    let found = correlate_lists(rules.plan.rules(), &rules.fingerprints, &which, &lists, keep, &options);
+    let mut times = vec![Vec::new(); which.len()];
+    for detection in &found.detections {
+        let events = detection.events.iter().flatten();
+        let seconds = events.map(|event| found.matched.events()[*event as usize].order.time.unwrap() / SECOND);
+        times[detection.rule.0 as usize].extend(seconds);
+    }
+    times.iter_mut().for_each(|times| times.sort_unstable());
+    times
+}
+
+/// All documents, as a search has them: through the inputs of a hunt.
+fn documents(snapshot: &Snapshot) -> usize {
+    let range = TimeRange::default();
+    snapshot.parts(&range).map(|part| (0..part.rows()).filter(|row| part.hit(*row).is_ok()).count()).sum()
+}
+
+/// What a hunt over the store reads: how many events, and what it could not read.
+fn hunted(snapshot: &Snapshot) -> (u64, Vec<String>) {
+    let inputs = snapshot.discovery(&TimeRange::default(), |_| true);
+    let mut schema = eqlipse_batch::Schema::builder();
+    eqlipse_events::reserve(&mut schema);
+    let events = std::sync::atomic::AtomicU64::new(0);
+    let options = eqlipse_events::ReadOptions::default();
+    let report = eqlipse_events::read(&inputs, &schema.build(), &options, &Default::default(), |_| {
+        |batch: &eqlipse_batch::EventBatch| _ = events.fetch_add(batch.rows().len() as u64, Ordering::Relaxed)
+    });
+    let problems = report.unwrap().problems.iter().map(ToString::to_string).collect();
+    (events.into_inner(), problems)
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[track_caller]
+fn wait_for_uploads(store: &Store) {
+    wait_until("segments are not put into the object store", || store.stats().objects.unwrap().waiting == 0);
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.path().display().to_string()),
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_only_there_is_read_as_if_it_were_here() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..8);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    let named = bench.objects.objects();
+    assert_eq!(named.len(), 5, "{named:?}");
+    assert!(named.iter().all(|name| name.starts_with("one/service/")), "{named:?}");
+    let there = found(&store.snapshot(), &rules);
+    assert_eq!(there, [evens(0..8), (0..8).collect()]);
+    store.close().unwrap();
+    drop(store);
+
+    bench.forget_copies();
+    let (store, report) = bench.open(&rules);
+    assert_eq!((report.missing.len(), report.unknown_ids), (0, 0));
+    // An id that was taken is known.
+    let again = store.ingest(vec![event("logs-a-x", 0, "a")], 101 * SECOND).unwrap();
+    assert!(again[0].is_err());
+    let snapshot = store.snapshot();
+    assert!(
+        files(&bench.path("segments")).iter().all(|path| path.ends_with(".rows")),
+        "only what is needed is fetched"
+    );
+    assert_eq!(found(&snapshot, &rules), there);
+    assert_eq!(hunted(&snapshot), (8, vec![]));
+    assert_eq!(documents(&snapshot), 8);
+    assert_eq!(files(&bench.path("segments")).len(), 4);
+    let report = store.check();
+    assert!(report.problems.is_empty() && report.orphans.is_empty(), "{report:?}");
+    assert_eq!((report.segments, report.objects), (2, 2));
+}
+
+#[test]
+fn copies_go_beyond_their_limit_and_what_is_read_stays() {
+    let mut bench = Bench::new();
+    bench.cache_bytes = 0;
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..8);
+    store.flush().unwrap();
+    let is_empty = || files(&bench.path("segments")).is_empty();
+    wait_until("copies beyond the limit stay", is_empty);
+    let snapshot = store.snapshot();
+    let range = TimeRange::default();
+    let part = snapshot.parts(&range).next().unwrap();
+    let held = part.file().unwrap().unwrap();
+    let path = held.path.to_owned();
+    // Others come and go meanwhile.
+    for _ in 0..20 {
+        assert_eq!(hunted(&snapshot), (8, vec![]));
+        assert_eq!(documents(&snapshot), 8);
+        assert_eq!(found(&snapshot, &rules), [evens(0..8)]);
+    }
+    assert!(path.exists());
+    drop(held);
+    wait_until("copies beyond the limit stay", is_empty);
+    assert_eq!(store.stats().objects.unwrap().local_bytes, 0);
+}
+
+#[test]
+fn while_it_is_away_everything_goes_on_here() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    bench.objects.set(|faults| &faults.puts_fail, true);
+    bench.objects.set(|faults| &faults.gets_fail, true);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..8);
+    store.flush().unwrap();
+    fill(&store, 8..12);
+    wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some());
+    let stats = store.stats();
+    // Events are kept as ever.
+    assert_eq!((stats.problem, stats.segments, stats.recent_events), (None, 2, 4));
+    let objects = stats.objects.unwrap();
+    assert_eq!(objects.waiting, 2);
+    assert!(objects.problem.unwrap().contains("fails"));
+    assert_eq!(found(&store.snapshot(), &rules), [evens(0..12)]);
+    store.close().unwrap();
+    drop(store);
+    // The next start is none the worse.
+    let (store, report) = bench.open(&rules);
+    assert_eq!((report.missing.len(), report.replayed), (0, 0));
+    assert_eq!(found(&store.snapshot(), &rules), [evens(0..12)]);
+    assert!(bench.objects.objects().is_empty());
+    bench.objects.set(|faults| &faults.puts_fail, false);
+    bench.objects.set(|faults| &faults.gets_fail, false);
+    wait_for_uploads(&store);
+    wait_until("the problem stays", || store.stats().objects.unwrap().problem.is_none());
+    assert_eq!(bench.objects.segments().len(), 4);
+    store.close().unwrap();
+    drop(store);
+    bench.forget_copies();
+    let (store, _) = bench.open(&rules);
+    assert_eq!(found(&store.snapshot(), &rules), [evens(0..12)]);
+}
+
+#[test]
+fn one_that_hangs_holds_nothing_up() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..4);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    bench.objects.set(|faults| &faults.hangs, true);
+    fill(&store, 4..8);
+    store.flush().unwrap();
+    assert_eq!(found(&store.snapshot(), &rules), [evens(0..8)]);
+    wait_until("the problem is not said", || {
+        store.stats().objects.unwrap().problem.is_some_and(|problem| problem.contains("no answer within 500ms"))
+    });
+    bench.objects.set(|faults| &faults.hangs, false);
+    wait_for_uploads(&store);
+    store.close().unwrap();
+    drop(store);
+    bench.forget_copies();
+    // Who reads what is only there waits for one answer, and not for one a segment.
+    bench.objects.set(|faults| &faults.hangs, true);
+    let (store, report) = bench.open(&rules);
+    assert_eq!((report.missing.len(), report.unknown_ids), (0, 4));
+    let (events, problems) = hunted(&store.snapshot());
+    assert_eq!((events, problems.len()), (0, 4), "{problems:?}");
+    assert!(problems[0].contains("no answer within"), "{problems:?}");
+    bench.objects.set(|faults| &faults.hangs, false);
+    wait_until("it cannot be read again", || hunted(&store.snapshot()) == (8, vec![]));
+}
+
+#[test]
+fn wrong_bytes_are_not_believed() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..4);
+    store.close().unwrap();
+    drop(store);
+    let (store, _) = bench.open(&rules);
+    for path in files(&bench.path("segments")).iter().filter(|path| path.ends_with(".parquet")) {
+        fs::remove_file(path).unwrap();
+    }
+    bench.objects.set(|faults| &faults.gets_lie, true);
+    let (events, problems) = hunted(&store.snapshot());
+    assert_eq!((events, problems.len()), (0, 2));
+    assert!(problems[0].contains("checksum") && problems[0].contains("object store"), "{problems:?}");
+    assert!(files(&bench.path("segments")).iter().all(|path| path.ends_with(".rows")), "nothing of it is kept");
+    let report = store.check();
+    assert!(report.problems.iter().any(|problem| problem.to_string().contains("checksum")), "{report:?}");
+    bench.objects.set(|faults| &faults.gets_lie, false);
+    assert_eq!(hunted(&store.snapshot()), (4, vec![]));
+    assert!(store.check().problems.is_empty());
+}
+
+#[test]
+fn what_is_matched_later_is_there_too() {
+    let bench = Bench::new();
+    let first = rules(&[EVENTS]);
+    let (store, _) = bench.open(&first);
+    fill(&store, 0..8);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    let both = rules(&[EVENTS, SEQUENCE]);
+    bench.objects.set(|faults| &faults.puts_fail, true);
+    store.set_rules(both.clone(), &rules(&[SEQUENCE]), 0).unwrap();
+    // What is not there yet does not go from here.
+    assert_eq!(store.stats().objects.unwrap().waiting, 2);
+    assert_eq!(found(&store.snapshot(), &both), [evens(0..8), (0..8).collect()]);
+    bench.objects.set(|faults| &faults.puts_fail, false);
+    wait_for_uploads(&store);
+    store.close().unwrap();
+    drop(store);
+    bench.forget_copies();
+    let (store, _) = bench.open(&both);
+    assert_eq!(found(&store.snapshot(), &both), [evens(0..8), (0..8).collect()]);
+}
+
+#[test]
+fn objects_go_with_the_last_reader() {
+    let mut bench = Bench::new();
+    bench.options.retention_age = Some(Duration::from_secs(1_000));
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    store.ingest(vec![event("logs-a-x", 0, "a")], now).unwrap();
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    let snapshot = store.snapshot();
+    bench.forget_copies();
+    assert_eq!(store.prune(now + 2_000 * SECOND).unwrap(), 1);
+    assert_eq!(store.stats().segments, 0);
+    // A reader from before still has it, though it is there only.
+    assert_eq!(hunted(&snapshot), (1, vec![]));
+    assert_eq!(bench.objects.segments().len(), 1);
+    bench.objects.set(|faults| &faults.puts_fail, true);
+    drop(snapshot);
+    wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some());
+    store.close().unwrap();
+    drop(store);
+    assert_eq!(bench.objects.segments().len(), 1);
+    bench.objects.set(|faults| &faults.puts_fail, false);
+    // What could not be removed then is removed after the next start.
+    let (_store, _) = bench.open(&rules);
+    wait_until("objects stay", || bench.objects.objects() == ["one/service/eqlipse-store"]);
+}
+
+#[test]
+fn small_segments_are_put_together_there_too() {
+    let mut bench = Bench::new();
+    bench.options.flush_age = Duration::ZERO;
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    let (store, _) = bench.open(&rules);
+    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    for number in 0..20 {
+        store.ingest(vec![event("logs-a-x", number, if number % 2 == 0 { "a" } else { "b" })], now).unwrap();
+        store.flush().unwrap();
+    }
+    // The background puts segments together when there is something to write.
+    store.ingest(vec![event("logs-a-x", 20, "a")], now).unwrap();
+    wait_until("segments stay apart", || {
+        let stats = store.stats();
+        stats.segments <= 8
+            && stats.objects.unwrap().waiting == 0
+            && bench.objects.segments().len() as u64 == stats.segments
+    });
+    store.close().unwrap();
+    drop(store);
+    bench.forget_copies();
+    let (store, _) = bench.open(&rules);
+    assert_eq!(found(&store.snapshot(), &rules), [evens(0..21), (0..20).collect()]);
+    let report = store.check();
+    assert!(report.problems.is_empty() && report.orphans.is_empty(), "{report:?}");
+}
+
+#[test]
+fn a_process_that_is_killed_while_it_sends_goes_on() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..4);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    bench.objects.faults.calls.lock().unwrap().clear();
+    fill(&store, 4..8);
+    bench.objects.set(|faults| &faults.hangs, true);
+    store.flush().unwrap();
+    wait_until("nothing is sent", || {
+        bench.objects.faults.calls.lock().unwrap().iter().any(|call| call.starts_with("put"))
+    });
+    // A killed process: its folder as it is now, and half of its objects.
+    let copy = Bench { objects: bench.objects.clone(), ..Bench::new() };
+    copy_folder(bench.folder.path(), copy.folder.path());
+    bench.objects.set(|faults| &faults.hangs, false);
+    wait_for_uploads(&store);
+    let half = bench.objects.segments().remove(3);
+    block(bench.objects.inner.delete(&ObjectPath::parse(half).unwrap())).unwrap();
+    let (again, report) = copy.open(&rules);
+    assert_eq!(report.missing.len(), 0);
+    wait_for_uploads(&again);
+    assert_eq!(found(&again.snapshot(), &rules), [evens(0..8)]);
+    assert!(again.check().problems.is_empty());
+    assert_eq!(bench.objects.segments().len(), 4);
+}
+
+#[test]
+fn another_process_sees_what_is_only_there() {
+    let mut bench = Bench::new();
+    bench.cache_bytes = 0;
+    bench.options.retention_age = Some(Duration::from_secs(1_000));
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    store.ingest(vec![event("logs-a-x", 0, "a"), event("logs-b-x", 1, "b")], now).unwrap();
+    store.flush().unwrap();
+    store.ingest(vec![event("logs-a-x", 2, "a")], now).unwrap();
+    let is_empty = || files(&bench.path("segments")).is_empty();
+    wait_until("copies beyond the limit stay", is_empty);
+    let Err(error) = Store::view(bench.folder.path()) else { panic!("it opens") };
+    assert!(error.to_string().contains("object store"), "{error}");
+    let view = Store::view_at(bench.folder.path(), &bench.place("one/service")).unwrap();
+    assert_eq!(view.damaged, Vec::<PathBuf>::new());
+    assert_eq!((documents(&view.snapshot), hunted(&view.snapshot)), (3, (3, vec![])));
+    assert!(view.snapshot.check().problems.is_empty());
+    assert!(is_empty(), "nothing is fetched into the folder of another");
+    // What it sees stays there while it looks.
+    assert_eq!(store.prune(now + 2_000 * SECOND).unwrap(), 2);
+    let again = Store::view_at(bench.folder.path(), &bench.place("one/service")).unwrap();
+    assert_eq!(documents(&again.snapshot), 1);
+    assert_eq!(documents(&view.snapshot), 3);
+    assert_eq!(bench.objects.segments().len(), 2);
+    drop((view, again));
+    wait_until("objects stay", || bench.objects.segments().is_empty());
+}
+
+#[test]
+fn objects_of_others_are_left_alone() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let put = |name: &str| block(bench.objects.inner.put(&ObjectPath::parse(name).unwrap(), "x".into())).unwrap();
+    let foreign = ["one/other/logs-a-x/1970-01-01/0000000000000000-00000002.parquet", "one/service/notes.txt"];
+    foreign.iter().for_each(|name| _ = put(name));
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..4);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    // Of a catalogue that was put back.
+    let orphan = "logs-a-x/1970-01-01/0000000000000700-00000002.parquet";
+    put(&format!("one/service/{orphan}"));
+    assert_eq!(store.check().orphans, [orphan]);
+    let before = bench.objects.objects().len();
+    assert_eq!(store.remove_orphans().unwrap(), 1);
+    assert!(store.check().orphans.is_empty());
+    assert_eq!(bench.objects.objects().len(), before - 1);
+    assert!(foreign.iter().all(|name| bench.objects.objects().contains(&(*name).to_owned())));
+    store.close().unwrap();
+
+    // Another store does not take the prefix.
+    let other = Bench { objects: bench.objects.clone(), ..Bench::new() };
+    let before = bench.objects.objects();
+    let (other, _) = other.open(&rules);
+    fill(&other, 0..4);
+    other.flush().unwrap();
+    wait_until("the problem is not said", || {
+        other.stats().objects.unwrap().problem.is_some_and(|problem| problem.contains("another store's"))
+    });
+    assert_eq!(bench.objects.objects(), before);
+    assert!(other.remove_orphans().is_err());
+}
+
+#[test]
+fn a_store_is_not_opened_without_its_objects() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    // Segments that were kept here are put there.
+    let (store, _) = Store::open(bench.folder.path(), bench.options.clone(), rules.clone()).unwrap();
+    fill(&store, 0..4);
+    store.close().unwrap();
+    drop(store);
+    let (store, _) = bench.open(&rules);
+    wait_for_uploads(&store);
+    store.close().unwrap();
+    drop(store);
+    // As long as all is here too, they can be kept here again.
+    let (store, _) = Store::open(bench.folder.path(), bench.options.clone(), rules.clone()).unwrap();
+    assert_eq!(found(&store.snapshot(), &rules), [evens(0..4)]);
+    store.close().unwrap();
+    drop(store);
+    bench.forget_copies();
+    let Err(error) = Store::open(bench.folder.path(), bench.options.clone(), rules.clone()) else { panic!("it opens") };
+    assert!(error.to_string().contains("object store"), "{error}");
+    // A wrong prefix is noticed too.
+    let options = StoreOptions { segments: bench.place("elsewhere"), ..bench.options.clone() };
+    let (store, _) = Store::open(bench.folder.path(), options, rules.clone()).unwrap();
+    wait_until("the problem is not said", || {
+        store.stats().objects.unwrap().problem.is_some_and(|problem| problem.contains("not here"))
+    });
+    assert!(bench.objects.objects().iter().all(|name| !name.starts_with("elsewhere")));
+}
+
+#[test]
+fn large_files_go_in_parts() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    let mut chance = 7u64;
+    let mut text = || {
+        let next = |_| {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b' ' + 1 + ((chance >> 40) % 90) as u8)
+        };
+        (0..1 << 20).map(next).filter(|letter| !"\"\\".contains(*letter)).collect::<String>()
+    };
+    for number in 0..24 {
+        let document = format!(
+            "{{\"event\":{{\"category\":\"process\"}},\"process\":{{\"name\":\"a\",\"pid\":{number}}},\"message\":\"{}\"}}",
+            text()
+        );
+        let new = NewDocument { index: "logs-a-x".to_owned(), id: None, document };
+        assert!(store.ingest(vec![new], SECOND).unwrap()[0].is_ok());
+    }
+    store.flush().unwrap();
+    assert!(store.stats().segment_bytes > 16 << 20, "{:?}", store.stats());
+    wait_for_uploads(&store);
+    store.close().unwrap();
+    drop(store);
+    bench.forget_copies();
+    let (store, _) = bench.open(&rules);
+    assert_eq!(hunted(&store.snapshot()), (24, vec![]));
+    assert!(store.check().problems.is_empty());
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => {
+                fs::create_dir_all(&target).unwrap();
+                copy_folder(&entry.path(), &target);
+            }
+            false => _ = fs::copy(entry.path(), target).unwrap(),
+        }
+    }
+}
