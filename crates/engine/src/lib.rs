@@ -19,6 +19,7 @@ pub mod text;
 
 pub use compile::{CompileError, CompileOptions, RuleIndex, RuleSet, RuleSetBuilder, Scope, StageId};
 pub use correlate::{
-    Collector, CorrelateOptions, Correlated, Detection, MatchList, Matched, correlate, correlate_lists,
+    Collector, CorrelateOptions, Correlated, Detection, KnownRules, ListQuery, ListView, ListedRules, MatchList,
+    Matched, correlate, needs_all,
 };
 pub use matching::{Coverage, FieldNeed, Lack, MatchPlan, Matcher, Needs, PlanStats, Purpose};

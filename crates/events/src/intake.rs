@@ -153,20 +153,27 @@ pub fn clean_document(document: &str) -> String {
     String::from_utf8_lossy(&clean).into_owned()
 }
 
-/// The document with `event.ingested` set to `time`, in place of any that it has, and `@timestamp` too if it has none;
-/// `None` if it is no JSON object.
-pub fn stamp_arrival(document: &str, time: &str) -> Option<String> {
+/// Writes the document to `stamped` with `event.ingested` set to `time`, in place of any that it has, and `@timestamp` too
+/// if it has none; `false` if it is no JSON object, whatever was written then.
+pub fn stamp_arrival(document: &str, time: &str, stamped: &mut String) -> bool {
+    stamped.clear();
+    stamped.reserve(document.len() + 2 * time.len() + 64);
+    stamp(document, time, stamped).is_some()
+}
+
+fn stamp(document: &str, time: &str, stamped: &mut String) -> Option<()> {
     let stamp = Stamp::find(document.as_bytes(), time)?;
-    let mut stamped = String::with_capacity(document.len() + stamp.text.len() + time.len() + 20);
     stamped.push_str(document.get(..stamp.first)?);
     if !stamp.has_timestamp {
         // `event` stands behind it in any case.
-        stamped.push_str(&format!("\"@timestamp\":\"{time}\","));
+        stamped.push_str("\"@timestamp\":\"");
+        stamped.push_str(time);
+        stamped.push_str("\",");
     }
     stamped.push_str(document.get(stamp.first..stamp.place.start)?);
     stamped.push_str(&stamp.text);
     stamped.push_str(document.get(stamp.place.end..)?);
-    Some(stamped)
+    Some(())
 }
 
 /// Where `event.ingested` goes.
@@ -318,6 +325,11 @@ mod tests {
 
     use super::*;
 
+    fn stamped(document: &str) -> Option<String> {
+        let mut stamped = "left from the one before".to_owned();
+        stamp_arrival(document, "T", &mut stamped).then_some(stamped)
+    }
+
     #[test]
     fn arrival_is_set_once() {
         let cases = [
@@ -338,11 +350,11 @@ mod tests {
                 r#"{"@timestamp":"T","event":{"ingested":"T"},"event":"odd","n":-1.5e3}"#,
             ),
         ];
-        for (document, stamped) in cases {
-            assert_eq!(stamp_arrival(document, "T").as_deref(), Some(stamped), "{document}");
+        for (document, expected) in cases {
+            assert_eq!(stamped(document).as_deref(), Some(expected), "{document}");
         }
         for odd in ["", "[]", "1", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":\"\\", "{a:1}", "{\"a\":1 \"b\":2}"] {
-            assert_eq!(stamp_arrival(odd, "T"), None, "{odd}");
+            assert_eq!(stamped(odd), None, "{odd}");
         }
     }
 
@@ -366,7 +378,7 @@ mod tests {
         #[test]
         fn nothing_else_is_changed(document in values(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
-            let stamped = stamp_arrival(&text.unwrap(), "T");
+            let stamped = stamped(&text.unwrap());
             let Value::Object(mut before) = document else {
                 prop_assert_eq!(stamped, None);
                 return Ok(());
@@ -390,7 +402,7 @@ mod tests {
 
         #[test]
         fn any_text_will_do(text in "[{}\\[\\]\",:\\\\a-c0 ]{0,40}") {
-            stamp_arrival(&text, "T");
+            stamped(&text);
         }
     }
 

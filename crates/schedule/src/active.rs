@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use eqlipse_control::StoredRule;
 use eqlipse_engine::compile::Plan;
-use eqlipse_engine::{MatchPlan, RuleIndex};
+use eqlipse_engine::{MatchPlan, RuleIndex, needs_all};
 use eqlipse_hunt::RuleBook;
 use eqlipse_rules::{LoadedRule, Origin, Rule, RuleLoad};
 use eqlipse_store::StoreRules;
@@ -34,6 +34,10 @@ pub struct ActiveRule {
     pub basis: TimeBasis,
     /// How far before its window events matter, in nanoseconds: an event that must not be there may lie before it.
     pub lookback: i64,
+    /// Each of its findings is one event.
+    pub is_of_single_events: bool,
+    /// More must be looked at than what is new; see [`needs_all`].
+    pub needs_all: bool,
 }
 
 impl ActiveRule {
@@ -90,7 +94,7 @@ impl ActiveRules {
         let rules: Vec<ActiveRule> =
             book.rules().iter().zip(0..).map(|(rule, index)| active(rule, index, plan)).collect();
         let fingerprints = rules.iter().map(|rule| rule.fingerprint).collect();
-        Self { rules, compiled: Arc::new(StoreRules { plan: plan.clone(), fingerprints }), failed }
+        Self { rules, compiled: Arc::new(StoreRules::new(plan.clone(), fingerprints)), failed }
     }
 
     /// The rule with this id.
@@ -116,5 +120,7 @@ fn active(rule: &Arc<Rule>, index: u32, plan: &MatchPlan) -> ActiveRule {
         interval,
         basis,
         lookback,
+        is_of_single_events: matches!(plan.rules().plans()[index as usize].plan, Plan::Event(_)),
+        needs_all: needs_all(plan.rules(), RuleIndex(index)),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eqlipse_batch::OrderKey;
 use eqlipse_engine::correlate::{Detection, KeyPart, MatchedEvent};
-use eqlipse_engine::{CorrelateOptions, MatchList, RuleIndex, correlate_lists};
+use eqlipse_engine::{CorrelateOptions, ListQuery, ListView, MatchList, RuleIndex};
 use eqlipse_events::Window;
 use eqlipse_store::{Arrivals, Part, Snapshot, StoreError, TimeRange};
 use thiserror::Error;
@@ -39,6 +39,8 @@ pub struct FoundEvent {
     pub row: u32,
     /// Its place in time; [`OrderKey::arrival`] has its sequence number.
     pub order: OrderKey,
+    /// What it has in common with copies of itself, if there may be some.
+    pub identity: Option<u128>,
 }
 
 /// What a rule found.
@@ -85,55 +87,99 @@ impl Evaluated {
     }
 }
 
-/// Runs rules of one basis over a window, and over what came `late`.
+/// What rules are run over.
+#[derive(Clone, Copy, Debug)]
+pub struct Task {
+    /// The window.
+    pub window: RuleWindow,
+    /// What came late.
+    pub late: Option<Late>,
+    /// Where the rules were run over windows up to that end, and left nothing out: only findings with an event that is new
+    /// since then are asked for.
+    pub since: Option<i64>,
+}
+
+/// The parts that are looked at, with their lists.
+#[derive(Default)]
+struct Parts {
+    parts: Vec<Arc<Part>>,
+    /// By list: the number of its part.
+    part_of: Vec<u32>,
+    lists: Vec<Arc<MatchList>>,
+    has_news: Vec<bool>,
+    lacking: HashSet<RuleIndex>,
+    unreadable: Vec<StoreError>,
+}
+
+impl Parts {
+    fn find(which: &[&ActiveRule], scope: &Scope, snapshot: &Snapshot) -> Self {
+        // Of what is not new, rules of single events need nothing.
+        let needs_old = scope.since.is_none() || which.iter().any(|rule| !rule.is_of_single_events);
+        let mut found = Self::default();
+        for part in snapshot.parts(&scope.range()) {
+            let has_news = scope.may_be_new(part.last_time(), part.last_arrival());
+            if !has_news && !needs_old {
+                continue;
+            }
+            // One damaged file must not end the detection of what is in all others.
+            let known = match part.lists() {
+                Ok(known) => known,
+                Err(error) => {
+                    found.unreadable.push(error);
+                    continue;
+                }
+            };
+            let fingerprints: HashSet<u128> = known.iter().flat_map(|list| list.fingerprints()).collect();
+            let lacking = which.iter().filter(|rule| !fingerprints.contains(&rule.fingerprint));
+            found.lacking.extend(lacking.map(|rule| rule.index));
+            found.part_of.resize(found.part_of.len() + known.len(), found.parts.len() as u32);
+            found.has_news.resize(found.has_news.len() + known.len(), has_news);
+            found.lists.extend(known);
+            found.parts.push(part.clone());
+        }
+        found
+    }
+}
+
+/// Runs rules of one basis over a window, and over what came late.
 ///
 /// # Errors
 /// If the store cannot be read.
 pub fn evaluate(
     active: &ActiveRules,
     which: &[&ActiveRule],
-    window: RuleWindow,
-    late: Option<Late>,
+    task: Task,
     snapshot: &Snapshot,
 ) -> Result<Evaluated, EvaluateError> {
     let Some(first) = which.first() else { return Ok(Evaluated::default()) };
     let lookback = which.iter().map(|rule| rule.lookback).max().unwrap_or(0);
-    let scope = Scope { basis: first.basis, window, lookback, late };
+    let Task { window, late, since } = task;
+    let scope = Scope { basis: first.basis, window, lookback, late, since };
     let seen = scope.seen();
-    let mut parts: Vec<Arc<Part>> = Vec::new();
-    let mut lists: Vec<(u32, Arc<MatchList>)> = Vec::new();
-    let mut lacking: HashSet<RuleIndex> = HashSet::new();
-    let mut unreadable = Vec::new();
-    for part in snapshot.parts(&scope.range()) {
-        // One damaged file must not end the detection of what is in all others.
-        let known = match part.lists() {
-            Ok(known) => known,
-            Err(error) => {
-                unreadable.push(error);
-                continue;
-            }
-        };
-        let has = |rule: &ActiveRule| known.iter().any(|list| list.has(rule.fingerprint));
-        lacking.extend(which.iter().filter(|rule| !has(rule)).map(|rule| rule.index));
-        lists.extend(known.into_iter().map(|list| (parts.len() as u32, list)));
-        parts.push(part.clone());
-    }
+    let Parts { parts, part_of, lists, has_news, lacking, unreadable } = Parts::find(which, &scope, snapshot);
     let arrivals: Vec<Arrivals<'_>> = parts.iter().map(|part| part.arrivals()).collect::<Result<_, _>>()?;
+    let arrival = |list: usize, event: &MatchedEvent| arrivals[part_of[list] as usize].of(event.handle as u32);
     let keep = |list: usize, _: u32, event: &MatchedEvent| {
-        let part = lists[list].0;
-        let row = event.handle as u32;
-        let arrival = arrivals[part as usize].of(row);
-        scope.is_in(&seen, event.order.time, arrival).then_some(u64::from(part) << 32 | u64::from(row))
+        let (part, row) = (part_of[list], event.handle as u32);
+        scope.is_in(&seen, event.order.time, arrival(list, event)).then_some(u64::from(part) << 32 | u64::from(row))
     };
-    let indices: Vec<RuleIndex> =
-        which.iter().map(|rule| rule.index).filter(|index| !lacking.contains(index)).collect();
-    let (rules, fingerprints) = (active.compiled.plan.rules(), &active.compiled.fingerprints);
-    let options = CorrelateOptions { end: Some(window.to), ..CorrelateOptions::default() };
-    let views: Vec<&MatchList> = lists.iter().map(|(_, list)| &**list).collect();
-    let found = correlate_lists(rules, fingerprints, &indices, &views, keep, &options);
+    let is_new = |list: usize, event: &MatchedEvent| {
+        scope.may_be_new(event.order.time, Some(arrival(list, event))) && keep(list, 0, event).is_some()
+    };
+    let views: Vec<ListView<'_>> =
+        lists.iter().zip(has_news).map(|(list, has_news)| ListView { list, has_news }).collect();
+    let asked: Vec<RuleIndex> = which.iter().map(|rule| rule.index).filter(|index| !lacking.contains(index)).collect();
+    let query = ListQuery {
+        rules: active.compiled.plan.rules(),
+        fingerprints: &active.compiled.fingerprints,
+        which: &asked,
+        lists: &views,
+        options: &CorrelateOptions { end: Some(window.to), ..CorrelateOptions::default() },
+    };
+    let found = if since.is_some() { query.news(keep, is_new) } else { query.all(keep) };
     let event = |event: u32| {
-        let MatchedEvent { order, handle, .. } = found.matched.events()[event as usize];
-        FoundEvent { part: (handle >> 32) as u32, row: handle as u32, order }
+        let MatchedEvent { order, handle, identity } = found.matched.events()[event as usize];
+        FoundEvent { part: (handle >> 32) as u32, row: handle as u32, order, identity }
     };
     let findings = found.detections.iter().map(|Detection { rule, events, key, .. }| Finding {
         rule: *rule,
@@ -167,6 +213,7 @@ struct Scope {
     /// How far before the window events are looked at that may not be in a finding.
     lookback: i64,
     late: Option<Late>,
+    since: Option<i64>,
 }
 
 impl Scope {
@@ -193,6 +240,13 @@ impl Scope {
             TimeBasis::Ingested => TimeRange { ingested: window, ..TimeRange::default() },
             TimeBasis::Timestamp => TimeRange { timestamp: window, ..TimeRange::default() },
         }
+    }
+
+    /// Whether an event of this time and arrival was not there, or not in a window yet, when the rules were last run.
+    fn may_be_new(&self, time: Option<i64>, arrival: Option<i64>) -> bool {
+        let Some(since) = self.since else { return true };
+        arrival.is_some_and(|arrival| arrival > since)
+            || self.basis == TimeBasis::Timestamp && time.is_some_and(|time| time > since)
     }
 
     fn is_in(&self, window: &RuleWindow, time: Option<i64>, arrival: i64) -> bool {

@@ -15,7 +15,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::active::{ActiveRule, ActiveRules};
-use crate::evaluate::{EvaluateError, Evaluated, Finding, Late, LateEvents, TimeBasis, evaluate, late_events};
+use crate::evaluate::{EvaluateError, Evaluated, Finding, Late, LateEvents, Task, TimeBasis, evaluate, late_events};
 use crate::execute::{Builder, Preview, new_alerts};
 use crate::window::{RuleWindow, due_ends};
 
@@ -126,14 +126,38 @@ struct RuleState {
     fingerprint: Option<u128>,
     /// The last execution left something out: it was capped, or it failed.
     left_some: bool,
-    /// Findings of recent windows: their events' sequence numbers, and the end of the last window that had them.
-    seen: HashMap<Vec<Option<u64>>, i64>,
+    /// Findings of recent windows, and the end of the last window that had them.
+    seen: HashMap<SeenFinding, i64>,
+}
+
+/// What tells a finding from others of its rule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum SeenFinding {
+    /// The sequence numbers of its events.
+    Events(Vec<Option<u64>>),
+    /// What its only event has in common with copies of itself: where it lies in no window with a copy any more.
+    Copies(u128),
+}
+
+impl SeenFinding {
+    fn of(finding: &Finding) -> impl Iterator<Item = Self> {
+        let copies = match finding.events[..] {
+            [Some(event)] => event.identity.map(Self::Copies),
+            _ => None,
+        };
+        [Self::Events(finding.sequences())].into_iter().chain(copies)
+    }
 }
 
 impl RuleState {
     /// Whether there may be something in its window though nothing new matched.
     fn must_look_again(&self, rule: &ActiveRule) -> bool {
         self.left_some || self.fingerprint != Some(rule.fingerprint)
+    }
+
+    /// Since when only what is new can be in a finding that is not known; `None` if anything can.
+    fn since(&self, rule: &ActiveRule) -> Option<i64> {
+        self.last.filter(|_| !rule.needs_all && !self.must_look_again(rule))
     }
 }
 
@@ -145,14 +169,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 struct Made {
     alerts: Vec<NewAlert>,
-    /// Findings that are known once that is done: rule, sequence numbers, end of the window.
-    fresh: Vec<(String, Vec<Option<u64>>, i64)>,
+    /// Findings that are known once that is done: rule, finding, end of the window.
+    fresh: Vec<(String, SeenFinding, i64)>,
 }
 
 impl Made {
+    fn note(&mut self, rule: &ActiveRule, finding: &Finding, end: i64) {
+        self.fresh.extend(SeenFinding::of(finding).map(|seen| (rule.id().to_owned(), seen, end)));
+    }
+
     fn remember(self, state: &mut State) {
-        for (rule, sequences, end) in self.fresh {
-            state.rules.entry(rule).or_default().seen.insert(sequences, end);
+        for (rule, finding, end) in self.fresh {
+            state.rules.entry(rule).or_default().seen.insert(finding, end);
         }
     }
 }
@@ -373,7 +401,7 @@ impl Scheduler {
         let Some(since) =
             rules.iter().map(|rule| state.rules.get(rule.id()).and_then(|known| known.last)).min().flatten()
         else {
-            return self.execute_all(state, active, rules, due, &late, started, snapshot);
+            return self.execute_all(state, active, rules, due, None, &late, started, snapshot);
         };
         // A rule none of whose stages has a new row can find nothing new.
         let news = rules_with_news(snapshot, since);
@@ -392,7 +420,17 @@ impl Scheduler {
         self.control.commit_execution(&written, &[])?;
         idle.iter().for_each(|rule| note_end(state, rule, due.end));
         self.note(&written, started, due.end);
-        Ok(written.len() + self.execute_all(state, active, &busy, due, &late, started, snapshot)?)
+        // Rules that were last run at the same time, and need the same parts, are run together.
+        let mut groups: BTreeMap<(Option<i64>, bool), Vec<&ActiveRule>> = BTreeMap::new();
+        for rule in busy {
+            let since = state.rules.get(rule.id()).and_then(|known| known.since(rule));
+            groups.entry((since, rule.is_of_single_events)).or_default().push(rule);
+        }
+        let mut executions = written.len();
+        for ((since, _), rules) in groups {
+            executions += self.execute_all(state, active, &rules, due, since, &late, started, snapshot)?;
+        }
+        Ok(executions)
     }
 
     fn late(&self, due: Due, snapshot: &Snapshot) -> Result<LateEvents, ScheduleError> {
@@ -408,18 +446,21 @@ impl Scheduler {
         active: &ActiveRules,
         rules: &[&ActiveRule],
         due: Due,
+        since: Option<i64>,
         late: &LateEvents,
         started: i64,
         snapshot: &Snapshot,
     ) -> Result<usize, ScheduleError> {
         let reach = due.since.zip(late.oldest).map(|(since, oldest)| Late { since, oldest });
-        let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(active, rules, due.window, reach, snapshot)));
+        let task = Task { window: due.window, late: reach, since };
+        let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(active, rules, task, snapshot)));
         let found = match evaluated {
             Ok(Ok(found)) => found,
             failed if rules.len() > 1 => {
                 // Each by itself, so that one cannot take the others down.
                 tracing::warn!(?failed, "rules that failed together run one by one");
-                let alone = |rule: &&ActiveRule| self.execute_all(state, active, &[rule], due, late, started, snapshot);
+                let alone =
+                    |rule: &&ActiveRule| self.execute_all(state, active, &[rule], due, since, late, started, snapshot);
                 return rules.iter().map(alone).sum();
             }
             Ok(Err(error)) => return self.fail(state, rules, due, started, &error.to_string()),
@@ -431,6 +472,7 @@ impl Scheduler {
             if found.not_matched.contains(&rule.index) {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = "some events of this window could not be matched with the rule".to_owned();
+                state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
             } else if let Err(error) = self.collect(state, active, rule, &found, &mut execution, &mut made) {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = error.to_string();
@@ -531,14 +573,14 @@ impl Scheduler {
         execution: &mut Execution,
         made: &mut Made,
     ) -> Result<(), ScheduleError> {
-        let Made { alerts, fresh } = made;
         let known = state.rules.entry(rule.id().to_owned()).or_default();
         let findings: Vec<&Finding> = found.findings.iter().filter(|finding| finding.rule == rule.index).collect();
         execution.matches = findings.len() as u64;
-        let (old, new): (Vec<&Finding>, Vec<&Finding>) =
-            findings.into_iter().partition(|finding| known.seen.contains_key(&finding.sequences()));
+        let (old, new): (Vec<&Finding>, Vec<&Finding>) = findings
+            .into_iter()
+            .partition(|finding| SeenFinding::of(finding).any(|seen| known.seen.contains_key(&seen)));
         // Only once they are written is it certain that nobody needs to look at them again.
-        fresh.extend(old.iter().map(|finding| (rule.id().to_owned(), finding.sequences(), execution.to)));
+        old.iter().for_each(|finding| made.note(rule, finding, execution.to));
         execution.known_alerts = old.len() as u64;
         let most = u64::from(rule.rule.max_signals);
         let mut builder = Builder::new(active, &execution.uuid, execution.started, false);
@@ -567,13 +609,13 @@ impl Scheduler {
                     continue;
                 }
                 left -= 1;
-                fresh.push((rule.id().to_owned(), finding.sequences(), execution.to));
+                made.note(rule, finding, execution.to);
                 if is_known {
                     execution.known_alerts += 1;
                 } else {
                     execution.new_alerts += 1;
                     ids.insert(alert.id.clone());
-                    alerts.extend(new_alerts(alert, rule, execution.started));
+                    made.alerts.extend(new_alerts(alert, rule, execution.started));
                 }
             }
         }
@@ -631,7 +673,7 @@ impl Scheduler {
         let uuid = Uuid::new_v4().to_string();
         let mut builder = Builder::new(&active, &uuid, self.clock.now(), true);
         for window in windows {
-            let found = evaluate(&active, &[&rule], window, None, &snapshot)?.whole()?;
+            let found = evaluate(&active, &[&rule], Task { window, late: None, since: None }, &snapshot)?.whole()?;
             preview.add(&mut builder, &found, rule.rule.max_signals)?;
         }
         Ok(preview)
@@ -656,7 +698,7 @@ impl Scheduler {
         for end in due_ends(Some(last), rule.interval, end) {
             let window = RuleWindow::of(&rule.rule, end);
             let due = Due { end, basis: TimeBasis::Timestamp, window, since: None };
-            let found = evaluate(&active, &[&rule], window, None, &snapshot)?.whole()?;
+            let found = evaluate(&active, &[&rule], Task { window, late: None, since: None }, &snapshot)?.whole()?;
             let mut execution = self.execution(&rule, due, &LateEvents::default(), self.clock.now());
             execution.kind = WindowKind::Backfill;
             let mut made = Made::default();

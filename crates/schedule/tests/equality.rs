@@ -43,13 +43,17 @@ struct Hit {
 }
 
 /// The events of inputs in an order of chance, each with an id of its own.
-fn documents(inputs: &Discovery) -> Vec<NewDocument> {
+fn documents(inputs: &Discovery) -> Vec<NewDocument<'static>> {
     let mut documents = Vec::new();
     let options = ReadOptions::default();
     convert_hits(inputs, &options, &Progress::default(), &mut |hit| {
         let Hit { index, source } = serde_json::from_slice(hit)?;
         let index = index.unwrap_or_else(|| "logs-endpoint.events.process-default".to_owned());
-        documents.push(NewDocument { index, id: Some(documents.len().to_string()), document: source.get().to_owned() });
+        documents.push(NewDocument {
+            index: index.into(),
+            id: Some(documents.len().to_string().into()),
+            document: source.get().to_owned().into(),
+        });
         Ok(())
     })
     .unwrap();
@@ -73,7 +77,7 @@ fn rules(path: &Path) -> Vec<LoadedRule> {
     loaded
 }
 
-fn hunted(rules: Vec<LoadedRule>, documents: &[NewDocument], folder: &Path) -> Found {
+fn hunted(rules: Vec<LoadedRule>, documents: &[NewDocument<'static>], folder: &Path) -> Found {
     let path = folder.join("events.ndjson");
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
     for NewDocument { index, id, document } in documents {
@@ -91,7 +95,7 @@ fn hunted(rules: Vec<LoadedRule>, documents: &[NewDocument], folder: &Path) -> F
     found.collect()
 }
 
-fn served(rules: &[LoadedRule], documents: &[NewDocument], folder: &Path) -> Found {
+fn served(rules: &[LoadedRule], documents: &[NewDocument<'static>], folder: &Path) -> Found {
     let control = Control::open(&folder.join("control.sqlite")).unwrap();
     assert_eq!(control.install(rules, true, "test", START).unwrap().failed, []);
     let active = Scheduler::enabled_rules(&control).unwrap();
@@ -105,7 +109,7 @@ fn served(rules: &[LoadedRule], documents: &[NewDocument], folder: &Path) -> Fou
     let mut rest = documents;
     while !rest.is_empty() {
         let (taken, left) = rest.split_at(rest.len().min(random.range(1, 2_000) as usize));
-        assert!(store.ingest(taken.to_vec(), clock.now()).unwrap().iter().all(Result::is_ok));
+        assert!(store.ingest(taken, clock.now()).unwrap().iter().all(Result::is_ok));
         rest = left;
         clock.0.fetch_add(1, Ordering::SeqCst);
         if random.range(0, 4) == 0 {

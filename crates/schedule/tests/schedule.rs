@@ -55,9 +55,9 @@ impl Service {
         self
     }
 
-    fn send(&self, documents: Vec<NewDocument>) {
+    fn send(&self, documents: Vec<NewDocument<'static>>) {
         let now = self.clock.now();
-        assert!(self.store.ingest(documents, now).unwrap().iter().all(Result::is_ok));
+        assert!(self.store.ingest(&documents, now).unwrap().iter().all(Result::is_ok));
     }
 
     /// The alerts of a rule: the ids of their events.
@@ -97,12 +97,16 @@ fn rule(rule_id: &str, query: &str, extra: Value) -> Map<String, Value> {
     std::mem::take(rule)
 }
 
-fn event(id: usize, time: i64, name: &str, pid: u32) -> NewDocument {
+fn event(id: usize, time: i64, name: &str, pid: u32) -> NewDocument<'static> {
     let time = jiff::Timestamp::from_nanosecond(i128::from(time)).unwrap();
     let document = json!({
         "@timestamp": time.to_string(), "event": { "category": "process" }, "process": { "name": name, "pid": pid },
     });
-    NewDocument { index: "logs-x-default".to_owned(), id: Some(id.to_string()), document: document.to_string() }
+    NewDocument {
+        index: "logs-x-default".into(),
+        id: Some(id.to_string().into()),
+        document: document.to_string().into(),
+    }
 }
 
 const ANY: &str = "process where process.name == \"a\"";

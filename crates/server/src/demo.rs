@@ -27,9 +27,10 @@ pub(crate) fn start(app: &App) -> std::io::Result<JoinHandle<()>> {
         let mut fleet = Stream::new(seed, HOSTS).with_attacks(ATTACK_EVERY);
         while !app.stopping.load(Ordering::Relaxed) {
             let now = crate::now();
-            let documents = (0..EVENTS).map(|_| document(&fleet.at((now / 1_000_000) as u64))).collect();
+            let documents: Vec<NewDocument<'_>> =
+                (0..EVENTS).map(|_| document(&fleet.at((now / 1_000_000) as u64))).collect();
             // What is turned away for a moment is not missed here.
-            if let Err(error) = app.store.ingest(documents, now) {
+            if let Err(error) = app.store.ingest(&documents, now) {
                 tracing::warn!(%error, "simulated events were not taken");
             }
             thread::sleep(PERIOD);
@@ -37,7 +38,7 @@ pub(crate) fn start(app: &App) -> std::io::Result<JoinHandle<()>> {
     })
 }
 
-fn document(event: &Value) -> NewDocument {
+fn document(event: &Value) -> NewDocument<'static> {
     let dataset = event["data_stream"]["dataset"].as_str().unwrap_or("generic");
-    NewDocument { index: format!("logs-{dataset}-demo"), id: None, document: event.to_string() }
+    NewDocument { index: format!("logs-{dataset}-demo").into(), id: None, document: event.to_string().into() }
 }

@@ -42,6 +42,9 @@ pub(crate) struct ChunkEvent {
     pub(crate) own_id: Option<u64>,
 }
 
+/// What an event takes beside its document: index, id, and what is stamped on it.
+const EVENT_BYTES: usize = 160;
+
 /// Puts events together.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkBuilder {
@@ -50,6 +53,11 @@ pub(crate) struct ChunkBuilder {
 }
 
 impl ChunkBuilder {
+    /// With room for so many events, whose documents are about so long together.
+    pub(crate) fn with_room(events: usize, bytes: usize) -> Self {
+        Self { texts: String::with_capacity(bytes + events * EVENT_BYTES), events: Vec::with_capacity(events) }
+    }
+
     pub(crate) fn add(&mut self, index: &str, id: &str, document: &str, meta: RowMeta, own_id: Option<u64>) {
         let [index, id, document] = [index, id, document].map(|text| {
             let start = self.texts.len() as u32;
@@ -70,7 +78,10 @@ impl ChunkBuilder {
     }
 
     pub(crate) fn finish(mut self, first: u64, arrivals: Vec<(u32, i64)>, lists: Vec<Listed>) -> Chunk {
-        self.texts.shrink_to_fit();
+        // Giving little back costs more than it brings.
+        if self.texts.capacity() > self.texts.len() / 4 * 5 {
+            self.texts.shrink_to_fit();
+        }
         let (lists, hits) = (RwLock::new(lists), OnceLock::new());
         Chunk { first, arrivals, texts: self.texts, events: self.events, lists, hits }
     }
@@ -102,7 +113,7 @@ impl Chunk {
     pub(crate) fn memory(&self) -> usize {
         let hits = self.hits.get().map_or(0, |hits| hits.len());
         let lists = self.lists().iter().map(|listed| listed.list.memory()).sum::<usize>();
-        self.texts.len() + self.events.len() * size_of::<ChunkEvent>() + lists + hits
+        self.texts.capacity() + self.events.capacity() * size_of::<ChunkEvent>() + lists + hits
     }
 
     /// What was matched so far.
@@ -136,7 +147,10 @@ impl Chunk {
 
     /// One chunk of several that follow each other and have lists of the same [generations](Self::generations).
     pub(crate) fn join(chunks: &[&Chunk]) -> Chunk {
-        let mut joined = ChunkBuilder::default();
+        let (events, bytes) = chunks
+            .iter()
+            .fold((0, 0), |(events, bytes), chunk| (events + chunk.events.len(), bytes + chunk.texts.len()));
+        let mut joined = ChunkBuilder { texts: String::with_capacity(bytes), events: Vec::with_capacity(events) };
         let (mut arrivals, mut starts) = (Vec::new(), Vec::new());
         for chunk in chunks {
             let start = joined.events.len() as u32;
@@ -148,19 +162,27 @@ impl Chunk {
                 }
             }
         }
-        let lists = join_lists(chunks, |chunk, row| Some(starts[chunk] + row));
+        let lists = split_lists(chunks, 1, |chunk, row| (0, starts[chunk] + row)).pop().unwrap_or_default();
         joined.finish(chunks.first().map_or(0, |chunk| chunk.first), arrivals, lists)
     }
 }
 
-/// The lists of several chunks of the same generations, joined. `handle` is given the number of a chunk and a row in it.
-pub(crate) fn join_lists(chunks: &[&Chunk], handle: impl Fn(usize, u64) -> Option<u64>) -> Vec<Listed> {
+/// The lists of several chunks of the same generations, put together into so many parts. `place` is given the number of a
+/// chunk and a row in it, and says in which part it is, and as which row.
+pub(crate) fn split_lists(
+    chunks: &[&Chunk],
+    parts: usize,
+    place: impl Fn(usize, u64) -> (u32, u64),
+) -> Vec<Vec<Listed>> {
     let all: Vec<Vec<Listed>> = chunks.iter().map(|chunk| chunk.lists()).collect();
-    let generations = all.first().map(|lists| lists.iter().map(|listed| listed.generation).collect::<Vec<_>>());
-    let joined = generations.into_iter().flatten().enumerate().map(|(place, generation)| {
-        let lists: Vec<&MatchList> = all.iter().map(|lists| &*lists[place].list).collect();
-        let list = MatchList::join(&lists, |chunk, _, event| handle(chunk, event.handle));
-        Listed { generation, list: Arc::new(list) }
-    });
-    joined.collect()
+    let mut of_parts: Vec<Vec<Listed>> = vec![Vec::new(); parts];
+    let generations = all.first().into_iter().flatten().map(|listed| listed.generation);
+    for (number, generation) in generations.enumerate() {
+        let lists: Vec<&MatchList> = all.iter().map(|lists| &*lists[number].list).collect();
+        let split = MatchList::split(&lists, parts, |chunk, _, event| Some(place(chunk, event.handle)));
+        for (list, of_part) in split.into_iter().zip(&mut of_parts) {
+            of_part.push(Listed { generation, list: Arc::new(list) });
+        }
+    }
+    of_parts
 }

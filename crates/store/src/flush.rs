@@ -1,7 +1,7 @@
 //! The background work: recent chunks into segments, small segments into larger ones, old ones away, and new rules over
 //! what is there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eqlipse_batch::EventBatch;
-use eqlipse_engine::{Collector, Coverage, MatchList, Matcher};
+use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, Matcher};
 use eqlipse_events::{Discovery, Identity, Progress, ReadOptions, SegmentEvent, Source, write_segment};
 use jiff::Timestamp;
 use walkdir::WalkDir;
@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::StoreError;
 use crate::catalogue::Versions;
-use crate::chunk::{Chunk, Listed, join_lists};
+use crate::chunk::{Chunk, Listed, split_lists};
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span};
 use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
@@ -160,31 +160,48 @@ fn remove_files(parquet: &Path) {
     _ = fs::remove_file(rows_path(parquet));
 }
 
+/// The events of a segment to be written.
+struct SegmentRows<'c> {
+    index: &'c str,
+    /// By row: chunk, and row there.
+    places: Vec<(usize, u32)>,
+}
+
+/// Parts the events of chunks by data stream. Returns the parts too by chunk and row: which one, and as which row.
+fn part_by_stream<'c>(chunks: &[&'c Chunk]) -> (Vec<SegmentRows<'c>>, Vec<Vec<(u32, u64)>>) {
+    let mut parts: Vec<SegmentRows<'c>> = Vec::new();
+    let mut part_of: HashMap<&str, u32> = HashMap::new();
+    let places = chunks.iter().enumerate().map(|(number, chunk)| {
+        let place = |row: u32| {
+            let index = chunk.event(row).map_or("", |event| event.index);
+            let part = part_of.entry(index).or_insert(u32::MAX);
+            if parts.get(*part as usize).is_none_or(|part| part.places.len() == MAX_SEGMENT_ROWS) {
+                *part = parts.len() as u32;
+                parts.push(SegmentRows { index, places: Vec::new() });
+            }
+            let places = &mut parts[*part as usize].places;
+            places.push((number, row));
+            (*part, places.len() as u64 - 1)
+        };
+        (0..chunk.events.len() as u32).map(place).collect()
+    });
+    let places = places.collect();
+    (parts, places)
+}
+
 /// Writes the events of chunks with lists of the same generations, a segment for each data stream.
 fn write_chunks(inner: &Inner, chunks: &[&Chunk], written: &mut Vec<SegmentEntry>) -> Result<(), StoreError> {
-    // By data stream: the events, by chunk and row.
-    let mut streams: BTreeMap<&str, Vec<(usize, u32)>> = BTreeMap::new();
-    for (number, chunk) in chunks.iter().enumerate() {
-        for row in 0..chunk.events.len() as u32 {
-            if let Some(event) = chunk.event(row) {
-                streams.entry(event.index).or_default().push((number, row));
-            }
-        }
-    }
-    for (index, places) in streams {
-        for places in places.chunks(MAX_SEGMENT_ROWS) {
-            let rows_of: BTreeMap<(usize, u32), u64> = places.iter().copied().zip(0..).collect();
-            let handle = |chunk: usize, row: u64| rows_of.get(&(chunk, row as u32)).copied();
-            let lists: Vec<Listed> = join_lists(chunks, handle);
-            let rows = Rows {
-                sequences: Vec::with_capacity(places.len()),
-                ingested: places.iter().map(|(chunk, row)| chunks[*chunk].ingested(*row)).collect(),
-                own_ids: places.iter().filter_map(|(chunk, row)| chunks[*chunk].events[*row as usize].own_id).collect(),
-                lists: lists.into_iter().map(|listed| listed.list).collect(),
-            };
-            let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
-            written.push(write_one(inner, index, events, rows)?);
-        }
+    let (parts, place_of) = part_by_stream(chunks);
+    let lists = split_lists(chunks, parts.len(), |chunk, row| place_of[chunk][row as usize]);
+    for (SegmentRows { index, places }, lists) in parts.iter().zip(lists) {
+        let rows = Rows {
+            sequences: Vec::with_capacity(places.len()),
+            ingested: places.iter().map(|(chunk, row)| chunks[*chunk].ingested(*row)).collect(),
+            own_ids: places.iter().filter_map(|(chunk, row)| chunks[*chunk].events[*row as usize].own_id).collect(),
+            lists: lists.into_iter().map(|listed| listed.list).collect(),
+        };
+        let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
+        written.push(write_one(inner, index, events, rows)?);
     }
     Ok(())
 }
@@ -299,7 +316,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     let sound = |segment: &&SegmentPart| segment.check().and_then(|()| segment.rows());
     let all = segments.iter().map(|segment| sound(segment).inspect_err(|_| segment.set_damaged()));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
-    let lists = |rows: &Rows| rows.lists.iter().map(|list| list.fingerprints().collect()).collect::<Vec<Vec<u128>>>();
+    let lists = |rows: &Rows| rows.lists.iter().map(|list| list.rules().clone()).collect::<Vec<ListedRules>>();
     // What was matched with other rules is not joined: it ages out.
     if all.iter().any(|rows| lists(rows) != lists(&all[0])) {
         return Ok(());
@@ -521,12 +538,13 @@ fn match_segment(inner: &Inner, segment: &SegmentPart, added: &Arc<StoreRules>) 
             collector.add(batch, stage, rows, |row| batch.rows()[row as usize].order.arrival.position);
         });
     })?;
-    let mut list = collector.into_list(rules, &added.fingerprints).map_err(StoreError::io(&segment.path))?;
-    for event in list.events_mut() {
+    let mut list = collector.into_list(rules, &added.listed).map_err(StoreError::io(&segment.path))?;
+    list.replace_events(|mut event| {
         let row = event.order.arrival.position;
         let sequence = rows.sequences.get(row as usize).copied().unwrap_or_default();
         event.order.arrival = eqlipse_batch::Arrival { source: 0, position: sequence };
         event.handle = row;
-    }
+        event
+    });
     segment.add_list(list, &inner.catalogue)
 }

@@ -9,11 +9,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 use crate::StoreError;
 use crate::record::{Record, take_array};
@@ -51,22 +54,6 @@ impl Frame {
         bytes.is_empty().then_some(records)
     }
 
-    /// The frame as it is written.
-    pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {
-        let packed = zstd::bulk::compress(&self.records, COMPRESSION_LEVEL)?;
-        let mut bytes = Vec::with_capacity(PREFIX + HEADER + packed.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend(((HEADER + packed.len()) as u32).to_le_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend(self.first.to_le_bytes());
-        bytes.extend(self.ingested.to_le_bytes());
-        bytes.extend(self.count.to_le_bytes());
-        bytes.extend(packed);
-        let checksum = crc32fast::hash(&bytes[PREFIX..]);
-        bytes[8..PREFIX].copy_from_slice(&checksum.to_le_bytes());
-        Ok(bytes)
-    }
-
     /// The frame at the beginning of these bytes, and its length; `None` if none is there whole and sound.
     fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
         let rest = &mut &bytes[..];
@@ -86,6 +73,41 @@ impl Frame {
         let records = zstd::stream::decode_all(*body).ok().filter(|records| records.len() <= MAX_FRAME_BYTES)?;
         Some((Self { first, ingested, count, records }, PREFIX + length))
     }
+}
+
+/// Packs records, keeping its memory from one frame to the next.
+pub(crate) struct Packer(Compressor<'static>);
+
+impl Packer {
+    pub(crate) fn new() -> io::Result<Self> {
+        Compressor::new(COMPRESSION_LEVEL).map(Self)
+    }
+}
+
+/// A frame as it is written. Its members are those of [`Frame`].
+pub(crate) fn encode_frame(
+    packer: &mut Packer,
+    first: u64,
+    ingested: i64,
+    count: u32,
+    records: &[u8],
+) -> io::Result<Vec<u8>> {
+    let start = PREFIX + HEADER;
+    let mut bytes = Vec::with_capacity(start + compress_bound(records.len()));
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend([0; 8]);
+    bytes.extend(first.to_le_bytes());
+    bytes.extend(ingested.to_le_bytes());
+    bytes.extend(count.to_le_bytes());
+    let mut packed = Cursor::new(bytes);
+    packed.set_position(start as u64);
+    packer.0.compress_to_buffer(records, &mut packed)?;
+    let mut bytes = packed.into_inner();
+    let length = (bytes.len() - PREFIX) as u32;
+    bytes[4..8].copy_from_slice(&length.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[PREFIX..]);
+    bytes[8..PREFIX].copy_from_slice(&checksum.to_le_bytes());
+    Ok(bytes)
 }
 
 /// What was found in a log at the start.
@@ -361,6 +383,11 @@ mod tests {
 
     use super::*;
 
+    fn encoded(first: u64) -> Vec<u8> {
+        let Frame { first, ingested, count, records } = frame(first);
+        encode_frame(&mut Packer::new().unwrap(), first, ingested, count, &records).unwrap()
+    }
+
     fn frame(first: u64) -> Frame {
         let mut records = Vec::new();
         for id in ["a", "b"] {
@@ -381,14 +408,14 @@ mod tests {
         let (log, recovered) = Log::open(&at, &quarantine).unwrap();
         assert!(recovered.frames.is_empty());
         for first in [0, 2, 4] {
-            log.append(frame(first).encode().unwrap(), first + 1).unwrap();
+            log.append(encoded(first), first + 1).unwrap();
         }
         log.close();
         assert!(log.append(Vec::new(), 0).is_err());
         let path = at.join("000000000000.log");
         let mut bytes = fs::read(&path).unwrap();
         let whole = bytes.len();
-        bytes.extend_from_slice(&frame(6).encode().unwrap()[..20]);
+        bytes.extend_from_slice(&encoded(6)[..20]);
         fs::write(&path, &bytes).unwrap();
         let (log, recovered) = Log::open(&at, &quarantine).unwrap();
         assert_eq!((firsts(&recovered), recovered.cut, recovered.quarantined.len()), (vec![0, 2, 4], 20, 0));
@@ -404,14 +431,14 @@ mod tests {
     fn damage_in_the_middle_costs_its_frame_only() {
         let folder = tempfile::tempdir().unwrap();
         let quarantine = folder.path().join("quarantine");
-        let frames: Vec<Vec<u8>> = [0, 2, 4].map(|first| frame(first).encode().unwrap()).into();
+        let frames: Vec<Vec<u8>> = [0, 2, 4].map(|first| encoded(first)).into();
         let mut bytes = frames.concat();
         bytes[frames[0].len() + 30] ^= 1;
         fs::write(folder.path().join("000000000007.log"), bytes).unwrap();
         let (log, recovered) = Log::open(folder.path(), &quarantine).unwrap();
         assert_eq!((firsts(&recovered), recovered.cut), (vec![0, 4], 0));
         assert_eq!(recovered.quarantined, [quarantine.join("000000000007.log")]);
-        log.append(frame(6).encode().unwrap(), 7).unwrap();
+        log.append(encoded(6), 7).unwrap();
         assert!(folder.path().join("000000000008.log").exists());
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eqlipse_batch::Arrival;
-use eqlipse_engine::{Collector, Coverage, MatchList, MatchPlan, Matcher};
+use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, MatchPlan, Matcher};
 use eqlipse_events::{Admitted, Identity, IncomingEvent, Intake, IntakeError};
 
 use crate::StoreError;
+use crate::log::{Packer, encode_frame};
 
 /// Rules that were compiled together.
 #[derive(Clone)]
@@ -15,6 +16,16 @@ pub struct StoreRules {
     pub plan: Arc<MatchPlan>,
     /// By rule: a number that is another whenever the rule would match otherwise.
     pub fingerprints: Vec<u128>,
+    /// The same, as lists know them.
+    pub(crate) listed: ListedRules,
+}
+
+impl StoreRules {
+    /// Rules, and by rule a number that is another whenever the rule would match otherwise.
+    pub fn new(plan: Arc<MatchPlan>, fingerprints: Vec<u128>) -> Self {
+        let listed = ListedRules::new(plan.rules(), &fingerprints);
+        Self { plan, fingerprints, listed }
+    }
 }
 
 /// Decodes and matches, keeping its memory from one request to the next.
@@ -23,6 +34,38 @@ pub(crate) struct Worker {
     intake: Intake,
     matcher: Matcher,
     coverage: Coverage,
+    pub(crate) scratch: Scratch,
+}
+
+/// Memory for what an event becomes on its way into the log.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// The document with its time of arrival.
+    pub(crate) stamped: String,
+    /// The [records](crate::record) of the request so far.
+    pub(crate) records: Vec<u8>,
+    packer: Option<Packer>,
+}
+
+/// Memory that a request may leave behind for the next.
+const MAX_SCRATCH: usize = 8 << 20;
+
+impl Scratch {
+    /// The frame with the records.
+    pub(crate) fn frame(&mut self, first: u64, ingested: i64, count: u32) -> std::io::Result<Vec<u8>> {
+        let packer = match &mut self.packer {
+            Some(packer) => packer,
+            none => none.insert(Packer::new()?),
+        };
+        let frame = encode_frame(packer, first, ingested, count, &self.records);
+        if self.records.capacity() > MAX_SCRATCH {
+            self.records = Vec::new();
+        }
+        if self.stamped.capacity() > MAX_SCRATCH {
+            self.stamped = String::new();
+        }
+        frame
+    }
 }
 
 impl Worker {
@@ -30,7 +73,7 @@ impl Worker {
         let set = rules.plan.rules();
         let intake = Intake::new(set.schema()).map_err(|error| StoreError::Rules(error.to_string()))?;
         let (matcher, coverage) = (Matcher::new(rules.plan.clone()), Coverage::new(set));
-        Ok(Self { rules: rules.clone(), intake, matcher, coverage })
+        Ok(Self { rules: rules.clone(), intake, matcher, coverage, scratch: Scratch::default() })
     }
 
     /// Adds an event; its row is the number of those before it.
@@ -48,13 +91,13 @@ impl Worker {
 
     /// What matches of the events since the last time, by row.
     pub(crate) fn matches(&mut self) -> Result<MatchList, StoreError> {
-        let Self { rules, intake, matcher, coverage } = self;
+        let Self { rules, intake, matcher, coverage, .. } = self;
         let set = rules.plan.rules();
         let mut collector = Collector::new(set.clone());
         let batch = intake.batch();
         collector.start(batch);
         matcher.run(batch, coverage, |stage, rows| collector.add(batch, stage, rows, u64::from));
-        let list = collector.into_list(set, &rules.fingerprints);
+        let list = collector.into_list(set, &rules.listed);
         intake.clear();
         list.map_err(StoreError::io("matched rows"))
     }

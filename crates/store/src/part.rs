@@ -190,6 +190,11 @@ impl Part {
         self.ingested.last
     }
 
+    /// The latest `@timestamp` of its events.
+    pub fn last_time(&self) -> Option<i64> {
+        self.times.last
+    }
+
     /// What was matched so far, with rows as handles. A rule that no list [has](MatchList::has) was not looked for yet.
     ///
     /// # Errors

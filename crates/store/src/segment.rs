@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use eqlipse_engine::MatchList;
+use eqlipse_engine::{KnownRules, MatchList};
 use eqlipse_events::{Segment, SegmentError};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -95,7 +95,7 @@ impl Rows {
     }
 
     /// What stands in a file's bytes; `None` if they are damaged.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8], known: &KnownRules) -> Option<Self> {
         let bytes = &mut &bytes[..];
         if take_array(bytes)? != *MAGIC {
             return None;
@@ -125,7 +125,7 @@ impl Rows {
         while !rest.is_empty() {
             let length = usize::try_from(u64::from_le_bytes(take_array(rest)?)).ok()?;
             let (list, behind) = rest.split_at_checked(length)?;
-            lists.push(Arc::new(MatchList::decode(list)?));
+            lists.push(Arc::new(MatchList::decode(list, known)?));
             *rest = behind;
         }
         Some(Self { sequences, ingested, own_ids, lists })
@@ -260,7 +260,7 @@ impl SegmentPart {
 
     /// What stands in the bytes of its file of rows; `None` if they are damaged.
     pub(crate) fn decode_rows(&self, bytes: &[u8]) -> Option<Rows> {
-        Rows::decode(bytes).filter(|read| read.sequences.len() == self.entry.rows as usize)
+        Rows::decode(bytes, &self.cache.rules).filter(|read| read.sequences.len() == self.entry.rows as usize)
     }
 
     /// The file of rows, read when it is first asked for, and again when it had to go for others.
@@ -406,11 +406,13 @@ impl SegmentPart {
 pub(crate) struct RowsCache {
     limit: usize,
     used: Mutex<usize>,
+    /// The rules of the lists in them.
+    rules: KnownRules,
 }
 
 impl RowsCache {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, used: Mutex::default() }
+        Self { limit, used: Mutex::default(), rules: KnownRules::default() }
     }
 
     /// Whether there is room for so many bytes, which then count.
@@ -444,14 +446,14 @@ mod tests {
             own_ids: vec![u64::MAX],
             lists: vec![Arc::default(), Arc::default()],
         };
-        let bytes = rows.encode().unwrap();
-        let read = Rows::decode(&bytes).unwrap();
+        let (bytes, known) = (rows.encode().unwrap(), KnownRules::default());
+        let read = Rows::decode(&bytes, &known).unwrap();
         assert_eq!((&read.sequences, &read.ingested, &read.own_ids), (&rows.sequences, &rows.ingested, &rows.own_ids));
         assert_eq!(read.lists.len(), 2);
         for place in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[place] ^= 0x10;
-            if let Some(read) = Rows::decode(&damaged) {
+            if let Some(read) = Rows::decode(&damaged, &known) {
                 // Zstd has bits of no meaning.
                 assert_eq!(read.sequences, rows.sequences);
             }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use eqlipse_events::{Identity, clean_document, stamp_arrival};
+use eqlipse_events::{Admitted, Identity, clean_document, stamp_arrival};
 use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
@@ -17,7 +17,7 @@ use crate::chunk::{Chunk, ChunkBuilder, Listed};
 use crate::files::SegmentFiles;
 use crate::flush;
 use crate::ids::{RecentIds, id_hash};
-use crate::log::{Frame, Log, Recovered};
+use crate::log::{Log, Recovered};
 use crate::matching::{StoreRules, Workers};
 use crate::objects::{Objects, SegmentPlace};
 use crate::part::{Part, PartKind};
@@ -68,13 +68,13 @@ impl Default for StoreOptions {
 
 /// A document on its way in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewDocument {
+pub struct NewDocument<'d> {
     /// Index or data stream.
-    pub index: String,
+    pub index: Cow<'d, str>,
     /// The id that its sender gives it.
-    pub id: Option<String>,
+    pub id: Option<Cow<'d, str>>,
     /// A JSON object.
-    pub document: String,
+    pub document: Cow<'d, str>,
 }
 
 /// An event that is on disk.
@@ -295,8 +295,8 @@ impl Store {
     ///
     /// # Errors
     /// If none was taken; the request can then be made again.
-    pub fn ingest(&self, documents: Vec<NewDocument>, now: i64) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
-        let taken = self.0.ingest(&documents, now);
+    pub fn ingest(&self, documents: &[NewDocument<'_>], now: i64) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
+        let taken = self.0.ingest(documents, now);
         match &taken {
             Ok(results) => {
                 let accepted = results.iter().filter(|result| result.is_ok()).count() as u64;
@@ -530,18 +530,20 @@ impl Inner {
         Ok(room)
     }
 
-    fn ingest(&self, documents: &[NewDocument], now: i64) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
+    fn ingest(&self, documents: &[NewDocument<'_>], now: i64) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
         if self.is_closing() {
             return Err(IngestError::Closed);
         }
-        let _room = self.room(documents.iter().map(|new| new.document.len()).sum())?;
+        let bytes = documents.iter().map(|new| new.document.len()).sum();
+        let _room = self.room(bytes)?;
         let (generation, rules) = self.rules();
         let ticket = self.tickets.open(documents.len() as u64, now);
         let failed = |error: StoreError| IngestError::Log(error.to_string());
         let mut worker = self.workers.take(&rules).map_err(failed)?;
         let time = time_text(ticket.ingested);
-        let mut intake =
-            Intake { inner: self, chunk: ChunkBuilder::default(), records: Vec::new(), own_ids: Vec::new() };
+        worker.scratch.records.clear();
+        let chunk = ChunkBuilder::with_room(documents.len(), bytes);
+        let mut intake = Intake { inner: self, chunk, own_ids: Vec::new() };
         let mut next = ticket.first;
         let results: Vec<Result<Stored, Refused>> = documents
             .iter()
@@ -552,15 +554,14 @@ impl Inner {
             })
             .collect();
         let matched = worker.matches().map_err(failed)?;
-        self.workers.give_back(worker);
-        let Intake { chunk, records, own_ids, .. } = intake;
+        let Intake { chunk, own_ids, .. } = intake;
         let count = (next - ticket.first) as u32;
         if count == 0 {
+            self.workers.give_back(worker);
             return Ok(results);
         }
-        let frame = Frame { first: ticket.first, ingested: ticket.ingested, count, records };
-        let written = frame.encode().map_err(|error| error.to_string());
-        drop(frame);
+        let written = worker.scratch.frame(ticket.first, ticket.ingested, count).map_err(|error| error.to_string());
+        self.workers.give_back(worker);
         if let Err(error) = written.and_then(|bytes| self.log.append(bytes, next - 1)) {
             let mut ids = lock(&self.ids);
             own_ids.into_iter().for_each(|id| ids.remove(id));
@@ -648,14 +649,13 @@ impl Inner {
 struct Intake<'a> {
     inner: &'a Inner,
     chunk: ChunkBuilder,
-    records: Vec<u8>,
     own_ids: Vec<u64>,
 }
 
 impl Intake<'_> {
     fn add(
         &mut self,
-        new: &NewDocument,
+        new: &NewDocument<'_>,
         time: &str,
         sequence: u64,
         worker: &mut crate::matching::Worker,
@@ -665,7 +665,7 @@ impl Intake<'_> {
             return Err(Refused::TooLarge { bytes: new.document.len(), limit });
         }
         if !is_index_name(&new.index) {
-            return Err(Refused::IndexName(new.index.clone()));
+            return Err(Refused::IndexName(new.index.to_string()));
         }
         let own = new.id.as_deref();
         let hash = own.map(|id| id_hash(&new.index, id));
@@ -675,27 +675,44 @@ impl Intake<'_> {
             return Err(Refused::Conflict { id: id.to_owned() });
         }
         // What is no object is refused with the reader's words.
-        let stamped = stamp_arrival(&new.document, time).map_or(Cow::Borrowed(&*new.document), Cow::Owned);
-        let admitted = match worker.add(&stamped, &new.index, own, Identity::Of(&new.document), sequence) {
-            Ok(admitted) => admitted,
+        let mut stamped = std::mem::take(&mut worker.scratch.stamped);
+        let is_stamped = stamp_arrival(&new.document, time, &mut stamped);
+        let text = if is_stamped { &*stamped } else { &*new.document };
+        let stored = match worker.add(text, &new.index, own, Identity::Of(&new.document), sequence) {
+            Ok(admitted) => {
+                self.own_ids.extend(hash);
+                Ok(self.keep(new, text, admitted, hash, &mut worker.scratch.records))
+            }
             Err(error) => {
                 hash.into_iter().for_each(|hash| lock(&self.inner.ids).remove(hash));
-                return Err(Refused::NotAnEvent(error.to_string()));
+                Err(Refused::NotAnEvent(error.to_string()))
             }
         };
-        self.own_ids.extend(hash);
-        let document = if admitted.needs_cleaning { Cow::Owned(clean_document(&stamped)) } else { stamped };
-        let id = new.id.clone().unwrap_or_else(new_id);
+        worker.scratch.stamped = stamped;
+        Ok(Stored { id: stored?, sequence })
+    }
+
+    /// Adds an event to the chunk and to the records for the log. Returns its id.
+    fn keep(
+        &mut self,
+        new: &NewDocument<'_>,
+        text: &str,
+        admitted: Admitted,
+        hash: Option<u64>,
+        records: &mut Vec<u8>,
+    ) -> String {
+        let document = if admitted.needs_cleaning { Cow::Owned(clean_document(text)) } else { Cow::Borrowed(text) };
+        let id = new.id.as_deref().map_or_else(new_id, str::to_owned);
         self.chunk.add(&new.index, &id, &document, admitted.meta, hash);
         Record {
             index: Cow::Borrowed(&new.index),
             id: Cow::Borrowed(&id),
-            is_own_id: own.is_some(),
+            is_own_id: new.id.is_some(),
             identity: admitted.meta.identity,
             document,
         }
-        .write(&mut self.records);
-        Ok(Stored { id, sequence })
+        .write(records);
+        id
     }
 }
 

@@ -80,5 +80,5 @@ fn chunks(frames: impl Iterator<Item = Frame>) -> Result<Vec<Arc<Part>>, StoreEr
 fn no_rules() -> Arc<StoreRules> {
     let mut builder = RuleSetBuilder::new(CompileOptions::default());
     eqlipse_events::reserve(builder.schema_mut());
-    Arc::new(StoreRules { plan: Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints: Vec::new() })
+    Arc::new(StoreRules::new(Arc::new(MatchPlan::new(Arc::new(builder.build()))), Vec::new()))
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use eqlipse_engine::{CompileOptions, CorrelateOptions, MatchPlan, RuleIndex, RuleSetBuilder, Scope, correlate_lists};
+use eqlipse_engine::{
+    CompileOptions, CorrelateOptions, ListQuery, ListView, MatchPlan, RuleIndex, RuleSetBuilder, Scope,
+};
 use eqlipse_store::{
     NewDocument, ObjectPlace, RecoveryReport, SegmentPlace, Snapshot, Store, StoreOptions, StoreRules, TimeRange,
 };
@@ -154,7 +156,7 @@ fn rules(queries: &[&str]) -> Arc<StoreRules> {
     }
     let fingerprint = |query: &&str| query.bytes().fold(7u128, |hash, byte| hash.wrapping_mul(257) + u128::from(byte));
     let fingerprints = queries.iter().map(fingerprint).collect();
-    Arc::new(StoreRules { plan: Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints })
+    Arc::new(StoreRules::new(Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints))
 }
 
 /// A data folder and its object store.
@@ -193,13 +195,17 @@ impl Bench {
     }
 }
 
-fn event(index: &str, number: i64, name: &str) -> NewDocument {
+fn event(index: &str, number: i64, name: &str) -> NewDocument<'static> {
     let time = jiff::Timestamp::from_second(number).unwrap();
     let document = format!(
         "{{\"@timestamp\":\"{time}\",\"event\":{{\"category\":\"process\"}},\"process\":{{\"name\":\"{name}\",\"pid\":{}}}}}",
         number / 2
     );
-    NewDocument { index: index.to_owned(), id: Some(format!("{index}-{number}")), document }
+    NewDocument {
+        index: index.to_owned().into(),
+        id: Some(format!("{index}-{number}").into()),
+        document: document.into(),
+    }
 }
 
 /// Events 0, 1, 2 … of which each even one is an "a", in two data streams.
@@ -208,7 +214,7 @@ fn fill(store: &Store, numbers: Range<i64>) {
         let index = if number % 4 < 2 { "logs-a-x" } else { "logs-b-x" };
         event(index, number, if number % 2 == 0 { "a" } else { "b" })
     });
-    let stored = store.ingest(documents.collect(), 100 * SECOND).unwrap();
+    let stored = store.ingest(&documents.collect::<Vec<_>>(), 100 * SECOND).unwrap();
     assert!(stored.iter().all(std::result::Result::is_ok), "{stored:?}");
 }
 
@@ -220,11 +226,12 @@ fn evens(numbers: Range<i64>) -> Vec<i64> {
 fn found(snapshot: &Snapshot, rules: &Arc<StoreRules>) -> Vec<Vec<i64>> {
     let parts: Vec<_> = snapshot.parts(&TimeRange::default()).cloned().collect();
     let lists: Vec<_> = parts.iter().flat_map(|part| part.lists().unwrap()).collect();
-    let lists: Vec<_> = lists.iter().map(|list| &**list).collect();
+    let lists: Vec<_> = lists.iter().map(|list| ListView { list, has_news: false }).collect();
     let which: Vec<RuleIndex> = (0..rules.fingerprints.len() as u32).map(RuleIndex).collect();
     let keep = |_: usize, _: u32, event: &eqlipse_engine::correlate::MatchedEvent| Some(event.handle);
-    let options = CorrelateOptions::default();
-    let found = correlate_lists(rules.plan.rules(), &rules.fingerprints, &which, &lists, keep, &options);
+    let (fingerprints, options) = (&rules.fingerprints, &CorrelateOptions::default());
+    let query = ListQuery { rules: rules.plan.rules(), fingerprints, which: &which, lists: &lists, options };
+    let found = query.all(keep);
     let mut times = vec![Vec::new(); which.len()];
     for detection in &found.detections {
         let events = detection.events.iter().flatten();
@@ -300,7 +307,7 @@ fn what_is_only_there_is_read_as_if_it_were_here() {
     let (store, report) = bench.open(&rules);
     assert_eq!((report.missing.len(), report.unknown_ids), (0, 0));
     // An id that was taken is known.
-    let again = store.ingest(vec![event("logs-a-x", 0, "a")], 101 * SECOND).unwrap();
+    let again = store.ingest(&[event("logs-a-x", 0, "a")], 101 * SECOND).unwrap();
     assert!(again[0].is_err());
     let snapshot = store.snapshot();
     assert!(
@@ -465,7 +472,7 @@ fn objects_go_with_the_last_reader() {
     let rules = rules(&[EVENTS]);
     let (store, _) = bench.open(&rules);
     let now = jiff::Timestamp::now().as_nanosecond() as i64;
-    store.ingest(vec![event("logs-a-x", 0, "a")], now).unwrap();
+    store.ingest(&[event("logs-a-x", 0, "a")], now).unwrap();
     store.flush().unwrap();
     wait_for_uploads(&store);
     let snapshot = store.snapshot();
@@ -495,11 +502,11 @@ fn small_segments_are_put_together_there_too() {
     let (store, _) = bench.open(&rules);
     let now = jiff::Timestamp::now().as_nanosecond() as i64;
     for number in 0..20 {
-        store.ingest(vec![event("logs-a-x", number, if number % 2 == 0 { "a" } else { "b" })], now).unwrap();
+        store.ingest(&[event("logs-a-x", number, if number % 2 == 0 { "a" } else { "b" })], now).unwrap();
         store.flush().unwrap();
     }
     // The background puts segments together when there is something to write.
-    store.ingest(vec![event("logs-a-x", 20, "a")], now).unwrap();
+    store.ingest(&[event("logs-a-x", 20, "a")], now).unwrap();
     wait_until("segments stay apart", || {
         let stats = store.stats();
         stats.segments <= 8
@@ -553,9 +560,9 @@ fn another_process_sees_what_is_only_there() {
     let rules = rules(&[EVENTS]);
     let (store, _) = bench.open(&rules);
     let now = jiff::Timestamp::now().as_nanosecond() as i64;
-    store.ingest(vec![event("logs-a-x", 0, "a"), event("logs-b-x", 1, "b")], now).unwrap();
+    store.ingest(&[event("logs-a-x", 0, "a"), event("logs-b-x", 1, "b")], now).unwrap();
     store.flush().unwrap();
-    store.ingest(vec![event("logs-a-x", 2, "a")], now).unwrap();
+    store.ingest(&[event("logs-a-x", 2, "a")], now).unwrap();
     let is_empty = || files(&bench.path("segments")).is_empty();
     wait_until("copies beyond the limit stay", is_empty);
     let Err(error) = Store::view(bench.folder.path()) else { panic!("it opens") };
@@ -658,8 +665,8 @@ fn large_files_go_in_parts() {
             "{{\"event\":{{\"category\":\"process\"}},\"process\":{{\"name\":\"a\",\"pid\":{number}}},\"message\":\"{}\"}}",
             text()
         );
-        let new = NewDocument { index: "logs-a-x".to_owned(), id: None, document };
-        assert!(store.ingest(vec![new], SECOND).unwrap()[0].is_ok());
+        let new = NewDocument { index: "logs-a-x".into(), id: None, document: document.into() };
+        assert!(store.ingest(&[new], SECOND).unwrap()[0].is_ok());
     }
     store.flush().unwrap();
     assert!(store.stats().segment_bytes > 16 << 20, "{:?}", store.stats());

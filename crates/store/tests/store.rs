@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eqlipse_engine::{CompileOptions, CorrelateOptions, MatchPlan, RuleIndex, RuleSetBuilder, Scope, correlate_lists};
+use eqlipse_engine::{
+    CompileOptions, CorrelateOptions, ListQuery, ListView, MatchPlan, RuleIndex, RuleSetBuilder, Scope,
+};
 use eqlipse_store::{IngestError, NewDocument, Refused, Snapshot, Store, StoreOptions, StoreRules, TimeRange};
 
 const SECOND: i64 = 1_000_000_000;
@@ -21,7 +23,7 @@ fn rules(queries: &[&str]) -> Arc<StoreRules> {
     }
     let fingerprint = |query: &&str| query.bytes().fold(7u128, |hash, byte| hash.wrapping_mul(257) + u128::from(byte));
     let fingerprints = queries.iter().map(fingerprint).collect();
-    Arc::new(StoreRules { plan: Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints })
+    Arc::new(StoreRules::new(Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints))
 }
 
 fn open(folder: &Path, rules: &Arc<StoreRules>) -> (Store, eqlipse_store::RecoveryReport) {
@@ -29,24 +31,25 @@ fn open(folder: &Path, rules: &Arc<StoreRules>) -> (Store, eqlipse_store::Recove
     Store::open(folder, options, rules.clone()).unwrap()
 }
 
-fn event(index: &str, number: i64, name: &str) -> NewDocument {
+fn event(index: &str, number: i64, name: &str) -> NewDocument<'static> {
     let time = jiff::Timestamp::from_second(number).unwrap();
     let document = format!(
         "{{\"@timestamp\":\"{time}\",\"event\":{{\"category\":\"process\"}},\"process\":{{\"name\":\"{name}\",\"pid\":{}}}}}",
         number / 2
     );
-    NewDocument { index: index.to_owned(), id: None, document }
+    NewDocument { index: index.to_owned().into(), id: None, document: document.into() }
 }
 
 /// What each rule finds in a snapshot: the seconds of the events.
 fn found(snapshot: &Snapshot, rules: &Arc<StoreRules>) -> Vec<Vec<i64>> {
     let parts: Vec<_> = snapshot.parts(&TimeRange::default()).cloned().collect();
     let lists: Vec<_> = parts.iter().flat_map(|part| part.lists().unwrap()).collect();
-    let lists: Vec<_> = lists.iter().map(|list| &**list).collect();
+    let lists: Vec<_> = lists.iter().map(|list| ListView { list, has_news: false }).collect();
     let set = rules.plan.rules();
     let which: Vec<RuleIndex> = (0..rules.fingerprints.len() as u32).map(RuleIndex).collect();
     let keep = |_: usize, _: u32, event: &eqlipse_engine::correlate::MatchedEvent| Some(event.handle);
-    let found = correlate_lists(set, &rules.fingerprints, &which, &lists, keep, &CorrelateOptions::default());
+    let (fingerprints, options) = (&rules.fingerprints, &CorrelateOptions::default());
+    let found = ListQuery { rules: set, fingerprints, which: &which, lists: &lists, options }.all(keep);
     let mut times = vec![Vec::new(); which.len()];
     for detection in &found.detections {
         let events = detection.events.iter().flatten();
@@ -71,8 +74,8 @@ fn events_are_matched_once_and_found_in_every_form() {
     assert_eq!(report.replayed, 0);
     let expected = vec![vec![0, 2, 4], vec![0, 1, 4, 5]];
     for (index, numbers) in [("logs-a-x", vec![(0, "a"), (5, "b")]), ("logs-b-x", vec![(1, "b"), (2, "a"), (4, "a")])] {
-        let documents = numbers.into_iter().map(|(number, name)| event(index, number, name)).collect();
-        let stored = store.ingest(documents, 100 * SECOND).unwrap();
+        let documents: Vec<_> = numbers.into_iter().map(|(number, name)| event(index, number, name)).collect();
+        let stored = store.ingest(&documents, 100 * SECOND).unwrap();
         assert!(stored.iter().all(Result::is_ok));
     }
     let before = store.snapshot();
@@ -100,7 +103,7 @@ fn events_are_matched_once_and_found_in_every_form() {
     assert_eq!(sorted(&after), sorted(&before));
     // The old snapshot is as it was.
     assert_eq!(found(&before, &rules), expected);
-    store.ingest(vec![event("logs-a-x", 6, "a"), event("logs-a-x", 7, "b")], 101 * SECOND).unwrap();
+    store.ingest(&[event("logs-a-x", 6, "a"), event("logs-a-x", 7, "b")], 101 * SECOND).unwrap();
     store.close().unwrap();
     drop((store, before, after));
     let (store, report) = open(folder.path(), &rules);
@@ -114,11 +117,11 @@ fn documents_are_refused_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path(), &rules(&[EVENTS]));
     let new = |index: &str, id: Option<&str>, document: &str| NewDocument {
-        index: index.to_owned(),
-        id: id.map(str::to_owned),
-        document: document.to_owned(),
+        index: index.to_owned().into(),
+        id: id.map(|id| id.to_owned().into()),
+        document: document.to_owned().into(),
     };
-    let documents = vec![
+    let documents = [
         new("logs-x", Some("1"), "{\"a\":1}"),
         new("logs-x", Some("1"), "{\"a\":2}"),
         new("logs-y", Some("1"), "{\n\"a\":3}"),
@@ -127,7 +130,7 @@ fn documents_are_refused_one_by_one() {
         new("../x", None, "{}"),
         new("..", None, "{}"),
     ];
-    let results = store.ingest(documents, 0).unwrap();
+    let results = store.ingest(&documents, 0).unwrap();
     assert!(matches!(
         &results[..],
         [
@@ -141,10 +144,10 @@ fn documents_are_refused_one_by_one() {
         ]
     ));
     store.close().unwrap();
-    assert!(matches!(store.ingest(vec![new("x", None, "{}")], 0), Err(IngestError::Closed)));
+    assert!(matches!(store.ingest(&[new("x", None, "{}")], 0), Err(IngestError::Closed)));
     drop(store);
     let (store, _) = open(folder.path(), &rules(&[EVENTS]));
-    let again = store.ingest(vec![new("logs-x", Some("2"), "{}"), new("logs-x", Some("3"), "{}")], 0).unwrap();
+    let again = store.ingest(&[new("logs-x", Some("2"), "{}"), new("logs-x", Some("3"), "{}")], 0).unwrap();
     assert!(matches!(&again[..], [Err(Refused::Conflict { .. }), Ok(_)]));
     // Another process must wait.
     assert!(Store::open(folder.path(), StoreOptions::default(), rules(&[EVENTS])).is_err());
@@ -159,12 +162,12 @@ fn documents_of(store: &Store) -> Vec<String> {
 fn new_rules_see_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path(), &rules(&[EVENTS]));
-    store.ingest(vec![event("logs-a", 0, "a")], SECOND).unwrap();
+    store.ingest(&[event("logs-a", 0, "a")], SECOND).unwrap();
     store.flush().unwrap();
-    store.ingest(vec![event("logs-a", 1, "b"), event("logs-b", 2, "a")], 2 * SECOND).unwrap();
+    store.ingest(&[event("logs-a", 1, "b"), event("logs-b", 2, "a")], 2 * SECOND).unwrap();
     let both = rules(&[SEQUENCE, EVENTS]);
     store.set_rules(both.clone(), &rules(&[SEQUENCE]), 0).unwrap();
-    store.ingest(vec![event("logs-a", 3, "b")], 2 * SECOND).unwrap();
+    store.ingest(&[event("logs-a", 3, "b")], 2 * SECOND).unwrap();
     let expected = [vec![0, 1, 2, 3], vec![0, 2]];
     assert_eq!(found(&store.snapshot(), &both), expected);
     store.flush().unwrap();
@@ -187,11 +190,11 @@ fn small_segments_are_put_together_and_old_ones_go() {
     let (store, _) = Store::open(folder.path(), options, rules.clone()).unwrap();
     let now = jiff::Timestamp::now().as_nanosecond() as i64;
     for number in 0..20 {
-        store.ingest(vec![event("logs-a", number, if number % 2 == 0 { "a" } else { "b" })], now).unwrap();
+        store.ingest(&[event("logs-a", number, if number % 2 == 0 { "a" } else { "b" })], now).unwrap();
         store.flush().unwrap();
     }
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    store.ingest(vec![event("logs-a", 20, "a")], now).unwrap();
+    store.ingest(&[event("logs-a", 20, "a")], now).unwrap();
     while store.stats().segments > 8 && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -219,7 +222,7 @@ fn damage_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let rules = rules(&[EVENTS]);
     let (store, _) = open(folder.path(), &rules);
-    store.ingest(vec![event("logs-a", 0, "a"), event("logs-b", 0, "a")], 0).unwrap();
+    store.ingest(&[event("logs-a", 0, "a"), event("logs-b", 0, "a")], 0).unwrap();
     store.close().unwrap();
     drop(store);
     let parquet = files(&folder.path().join("segments")).into_iter().find(|path| path.ends_with(".parquet")).unwrap();
@@ -250,8 +253,8 @@ fn requests_share_syncs_and_none_is_lost() {
             let store = &store;
             scope.spawn(move || {
                 for number in 0..50 {
-                    let events = vec![event("logs-a", thread * 50 + number, "a")];
-                    assert!(store.ingest(events, now + number).unwrap()[0].is_ok());
+                    let events = [event("logs-a", thread * 50 + number, "a")];
+                    assert!(store.ingest(&events, now + number).unwrap()[0].is_ok());
                 }
             });
         }

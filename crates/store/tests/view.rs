@@ -15,7 +15,7 @@ const WRITERS: usize = 2;
 fn no_rules() -> Arc<StoreRules> {
     let mut builder = RuleSetBuilder::new(CompileOptions::default());
     eqlipse_events::reserve(builder.schema_mut());
-    Arc::new(StoreRules { plan: Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints: Vec::new() })
+    Arc::new(StoreRules::new(Arc::new(MatchPlan::new(Arc::new(builder.build()))), Vec::new()))
 }
 
 /// Events of long ago would be written to segments at once.
@@ -58,14 +58,14 @@ fn write(store: &Store, writer: usize, counts: &Counts, is_over: &AtomicBool) {
         let size = 1 + number % 7;
         let known = counts.acknowledged();
         let document = |number: u64| NewDocument {
-            index: format!("logs-{}", number % 2),
+            index: format!("logs-{}", number % 2).into(),
             id: None,
-            document: serde_json::json!({ "writer": writer, "number": number, "known": known }).to_string(),
+            document: serde_json::json!({ "writer": writer, "number": number, "known": known }).to_string().into(),
         };
-        let documents = (number..number + size).map(document).collect();
+        let documents: Vec<NewDocument<'_>> = (number..number + size).map(document).collect();
         number += size;
         counts.sent[writer].store(number, Ordering::SeqCst);
-        assert!(store.ingest(documents, now()).unwrap().iter().all(Result::is_ok));
+        assert!(store.ingest(&documents, now()).unwrap().iter().all(Result::is_ok));
         counts.acknowledged[writer].store(number, Ordering::SeqCst);
         if number % 3 == 0 {
             store.flush().unwrap();
@@ -161,15 +161,15 @@ fn a_view_changes_nothing_and_keeps_nobody_out() {
     let folder = tempfile::tempdir().unwrap();
     assert!(Store::view(folder.path()).is_err());
     let new = |number: u64| NewDocument {
-        index: "logs-x".to_owned(),
-        id: Some(number.to_string()),
-        document: format!("{{\"@timestamp\":\"2026-03-01T12:00:00Z\",\"number\":{number}}}"),
+        index: "logs-x".into(),
+        id: Some(number.to_string().into()),
+        document: format!("{{\"@timestamp\":\"2026-03-01T12:00:00Z\",\"number\":{number}}}").into(),
     };
     let options = StoreOptions { flush_age: Duration::from_secs(3600), ..StoreOptions::default() };
     let store = open(folder.path(), options.clone());
-    store.ingest(vec![new(1), new(2)], now()).unwrap();
+    store.ingest(&[new(1), new(2)], now()).unwrap();
     store.flush().unwrap();
-    store.ingest(vec![new(3)], now()).unwrap();
+    store.ingest(&[new(3)], now()).unwrap();
     let before = files(folder.path());
     let view = Store::view(folder.path()).unwrap();
     let stats = view.stats();
@@ -208,11 +208,11 @@ fn a_view_changes_nothing_and_keeps_nobody_out() {
 fn damage_is_named_by_a_view() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), StoreOptions { flush_age: Duration::from_secs(3600), ..StoreOptions::default() });
-    let new = |index: &str| NewDocument { index: index.to_owned(), id: None, document: "{}".to_owned() };
-    store.ingest(vec![new("logs-a"), new("logs-b")], now()).unwrap();
+    let new = |index: &str| NewDocument { index: index.to_owned().into(), id: None, document: "{}".into() };
+    store.ingest(&[new("logs-a"), new("logs-b")], now()).unwrap();
     store.flush().unwrap();
     for _ in 0..3 {
-        store.ingest(vec![new("logs-c")], now()).unwrap();
+        store.ingest(&[new("logs-c")], now()).unwrap();
     }
     let log = fs::read_dir(folder.path().join("log")).unwrap().flatten().map(|entry| entry.path()).max().unwrap();
     let mut bytes = fs::read(&log).unwrap();

@@ -175,6 +175,10 @@ fn array<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
     (array, rest)
 }
 
+fn hash(key: &[u8]) -> u32 {
+    FixedState::with_seed(0).hash_one(key) as u32
+}
+
 impl KeyTable {
     /// About how many bytes of memory it takes.
     pub(super) fn memory(&self) -> usize {
@@ -198,16 +202,25 @@ impl KeyTable {
     }
 
     pub(super) fn intern(&mut self, key: &[u8]) -> KeyId {
-        let hash = FixedState::with_seed(0).hash_one(key) as u32;
-        let is_key = |id: &Id| id.hash == hash && self.bytes_of(KeyId(id.number)) == key;
-        if let Some(id) = self.ids.find(Id::spread(hash), is_key) {
-            return KeyId(id.number);
+        let hash = hash(key);
+        if let Some(known) = self.find_hashed(key, hash) {
+            return known;
         }
         let id = Id { number: self.ends.len() as u32, hash };
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len() as u64);
         self.ids.insert_unique(Id::spread(hash), id, |id| Id::spread(id.hash));
         KeyId(id.number)
+    }
+
+    /// The key with these bytes, if it is there.
+    pub(super) fn find(&self, key: &[u8]) -> Option<KeyId> {
+        self.find_hashed(key, hash(key))
+    }
+
+    fn find_hashed(&self, key: &[u8], hash: u32) -> Option<KeyId> {
+        let is_key = |id: &Id| id.hash == hash && self.bytes_of(KeyId(id.number)) == key;
+        self.ids.find(Id::spread(hash), is_key).map(|id| KeyId(id.number))
     }
 
     /// Takes over a key of another table.

@@ -4,167 +4,278 @@
 //! then correlation alone, over the rows in its window. Rules come and go in the meantime, so that a list knows its
 //! rules by fingerprint and not by number.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use foldhash::fast::RandomState;
+use eqlipse_batch::{Arrival, OrderKey};
 
-use super::find::Part;
+use super::Collector;
 use super::kept::{Kept, MatchedEvent, OwnOrder, StageRow};
-use super::key::KeyId;
+use super::key::{KeyId, KeyTable};
 use super::spill::{put_bytes, put_event, put_u32, take, take_event};
-use super::{Collector, CorrelateOptions, Correlated};
 use crate::compile::{RuleIndex, RuleSet};
 
 /// What a list begins with once it is bytes.
 const MAGIC: &[u8; 8] = b"eqlist01";
 
-/// What rules matched of some events.
-#[derive(Debug, Default)]
-pub struct MatchList {
-    rules: Vec<ListedRule>,
-    kept: Kept,
-}
+/// The rules that lists were made with. Lists of the same rules share them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedRules(pub(super) Arc<[ListedRule]>);
 
 /// A rule that was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct ListedRule {
-    fingerprint: u128,
+pub(super) struct ListedRule {
+    pub(super) fingerprint: u128,
     /// Where the rows of its stages are, stage by stage.
-    selections: Vec<u32>,
+    pub(super) selections: Box<[u32]>,
+}
+
+impl ListedRules {
+    /// The rules of a set. `fingerprints` has one number for each rule, which must be another whenever the rule would match
+    /// otherwise. Rules with pipes that read fields are left out.
+    pub fn new(rules: &RuleSet, fingerprints: &[u128]) -> Self {
+        let listed = rules.plans().iter().zip(0..).map(|(plan, rule)| ListedRule {
+            fingerprint: fingerprints[rule as usize],
+            selections: match plan.pipes.carried.is_empty() {
+                true => selections_of(rules, RuleIndex(rule)),
+                false => Box::default(),
+            },
+        });
+        Self(listed.collect())
+    }
+}
+
+/// The rules of lists that were decoded, so that lists of the same rules share them again.
+#[derive(Debug, Default)]
+pub struct KnownRules(Mutex<Vec<Weak<[ListedRule]>>>);
+
+impl KnownRules {
+    fn share(&self, rules: Vec<ListedRule>) -> ListedRules {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.strong_count() > 0);
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|known| **known == *rules) {
+            return ListedRules(same);
+        }
+        let rules: Arc<[ListedRule]> = rules.into();
+        known.push(Arc::downgrade(&rules));
+        ListedRules(rules)
+    }
 }
 
 /// The stages of a rule stand together, in the order in which its query names them.
-fn selections_of(rules: &RuleSet, rule: RuleIndex) -> Vec<u32> {
+pub(super) fn selections_of(rules: &RuleSet, rule: RuleIndex) -> Box<[u32]> {
     let first = rules.stages().partition_point(|stage| stage.rule.0 < rule.0);
     let stages = rules.stages()[first..].iter().take_while(|stage| stage.rule == rule);
     stages.zip(first as u32..).map(|(_, stage)| rules.selections.of(crate::StageId(stage)).0).collect()
 }
 
+/// What rules matched of some events.
+#[derive(Debug, Default)]
+pub struct MatchList {
+    pub(super) rules: ListedRules,
+    pub(super) events: Vec<ListedEvent>,
+    /// The rows of all selections, one selection after the other.
+    rows: Vec<StageRow>,
+    /// By selection: where its rows end.
+    ends: Vec<u32>,
+    pub(super) keys: KeyTable,
+    pub(super) own_orders: Vec<OwnOrder>,
+}
+
+/// A [`MatchedEvent`] in little more than half of its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListedEvent {
+    time: i64,
+    tiebreaker: i64,
+    position: u64,
+    handle: u64,
+    identity: [u64; 2],
+    source: u32,
+    has: Has,
+}
+
+/// What an event has.
+#[derive(Clone, Copy, Debug)]
+struct Has {
+    time: bool,
+    tiebreaker: bool,
+    identity: bool,
+}
+
+impl From<MatchedEvent> for ListedEvent {
+    fn from(MatchedEvent { order, identity, handle }: MatchedEvent) -> Self {
+        let OrderKey { time, tiebreaker, arrival } = order;
+        let bits = identity.unwrap_or_default();
+        Self {
+            time: time.unwrap_or_default(),
+            tiebreaker: tiebreaker.unwrap_or_default(),
+            position: arrival.position,
+            handle,
+            identity: [bits as u64, (bits >> 64) as u64],
+            source: arrival.source,
+            has: Has { time: time.is_some(), tiebreaker: tiebreaker.is_some(), identity: identity.is_some() },
+        }
+    }
+}
+
+impl ListedEvent {
+    pub(super) fn event(&self) -> MatchedEvent {
+        let [low, high] = self.identity.map(u128::from);
+        let order = OrderKey {
+            time: self.has.time.then_some(self.time),
+            tiebreaker: self.has.tiebreaker.then_some(self.tiebreaker),
+            arrival: Arrival { source: self.source, position: self.position },
+        };
+        MatchedEvent { order, identity: self.has.identity.then_some(high << 64 | low), handle: self.handle }
+    }
+}
+
 impl Collector {
-    /// What was collected, to be kept. `fingerprints` has one number for each rule, which must be another whenever
-    /// the rule would match otherwise. Rules with pipes that read fields are left out.
+    /// What was collected, to be kept, of rules that were listed of the collector's own.
     ///
     /// # Errors
     /// If rows could not be written to a temporary file, or read from it.
-    pub fn into_list(self, rules: &Arc<RuleSet>, fingerprints: &[u128]) -> io::Result<MatchList> {
-        let (mut kept, spill) = self.finish()?;
-        let mut lists = Vec::new();
+    pub fn into_list(self, rules: &RuleSet, listed: &ListedRules) -> io::Result<MatchList> {
+        let (kept, spill) = self.finish()?;
+        let mut lists = vec![MatchList::of(kept, listed)];
         if let Some(spill) = spill {
-            for kept in spill.read_all(rules)? {
-                lists.push(MatchList { rules: Vec::new(), kept });
-            }
+            lists.extend(spill.read_all(rules)?.into_iter().map(|kept| MatchList::of(kept, listed)));
         }
-        kept.carried = Vec::new();
-        let listed = rules.plans().iter().zip(0..).map(|(plan, rule)| ListedRule {
-            fingerprint: fingerprints[rule as usize],
-            selections: if plan.pipes.carried.is_empty() { selections_of(rules, RuleIndex(rule)) } else { Vec::new() },
-        });
-        let listed: Vec<ListedRule> = listed.collect();
-        lists.push(MatchList { rules: listed.clone(), kept });
         if lists.len() == 1 {
             return Ok(lists.remove(0));
         }
-        lists.iter_mut().for_each(|list| list.rules = listed.clone());
         Ok(MatchList::join(&lists.iter().collect::<Vec<_>>(), |_, _, event| Some(event.handle)))
     }
 }
 
 impl MatchList {
+    fn of(kept: Kept, listed: &ListedRules) -> Self {
+        let Kept { events, rows, keys, own_orders, carried: _ } = kept;
+        let ends = rows.iter().scan(0, |end, rows| {
+            *end += rows.len() as u32;
+            Some(*end)
+        });
+        Self {
+            rules: listed.clone(),
+            ends: ends.collect(),
+            events: events.into_iter().map(ListedEvent::from).collect(),
+            rows: rows.concat(),
+            keys,
+            own_orders,
+        }
+    }
+
     /// Whether these rules were looked for.
     pub fn has(&self, fingerprint: u128) -> bool {
-        self.rules.iter().any(|rule| rule.fingerprint == fingerprint && !rule.selections.is_empty())
+        self.rules.0.iter().any(|rule| rule.fingerprint == fingerprint && !rule.selections.is_empty())
     }
 
     /// The fingerprints of the rules that were looked for.
     pub fn fingerprints(&self) -> impl Iterator<Item = u128> {
-        self.rules.iter().map(|rule| rule.fingerprint)
+        self.rules.0.iter().map(|rule| rule.fingerprint)
+    }
+
+    /// The rules that were looked for.
+    pub fn rules(&self) -> &ListedRules {
+        &self.rules
     }
 
     /// The fingerprints of the rules that have a row in some stage.
     pub fn rules_with_rows(&self) -> impl Iterator<Item = u128> {
-        let has_row = |rule: &&ListedRule| {
-            rule.selections.iter().any(|selection| !self.kept.rows[*selection as usize].is_empty())
-        };
-        self.rules.iter().filter(has_row).map(|rule| rule.fingerprint)
+        let has_row = |rule: &&ListedRule| rule.selections.iter().any(|selection| !self.rows_of(*selection).is_empty());
+        self.rules.0.iter().filter(has_row).map(|rule| rule.fingerprint)
     }
 
     /// The events that some stage matched.
-    pub fn events(&self) -> &[MatchedEvent] {
-        &self.kept.events
+    pub fn events(&self) -> impl Iterator<Item = MatchedEvent> {
+        self.events.iter().map(ListedEvent::event)
     }
 
-    /// The same, to be given other places and handles.
-    pub fn events_mut(&mut self) -> &mut [MatchedEvent] {
-        &mut self.kept.events
+    /// Gives all events other places and handles.
+    pub fn replace_events(&mut self, mut replace: impl FnMut(MatchedEvent) -> MatchedEvent) {
+        self.events.iter_mut().for_each(|event| *event = replace(event.event()).into());
+    }
+
+    /// The rows of a selection.
+    pub(super) fn rows_of(&self, selection: u32) -> &[StageRow] {
+        let end = |selection: u32| self.ends[selection as usize] as usize;
+        &self.rows[selection.checked_sub(1).map_or(0, end)..end(selection)]
     }
 
     /// About how many bytes of memory it takes.
     pub fn memory(&self) -> usize {
-        let rows = self.kept.rows.iter().map(Vec::len).sum::<usize>() * size_of::<StageRow>();
-        self.kept.bytes(0) + rows + self.kept.rows.len() * size_of::<Vec<StageRow>>() + self.rules.len() * 64
+        self.events.len() * size_of::<ListedEvent>()
+            + self.rows.len() * size_of::<StageRow>()
+            + self.ends.len() * size_of::<u32>()
+            + self.keys.memory()
     }
 
     /// One list of several, all of which must have been made with the same rules. `handle` is given the number of the
     /// list and that of an event in it, and gives the event the handle it is to have, or leaves it out.
     pub fn join(lists: &[&MatchList], mut handle: impl FnMut(usize, u32, &MatchedEvent) -> Option<u64>) -> MatchList {
-        let Some(first) = lists.first() else { return MatchList::default() };
-        debug_assert!(lists.iter().all(|list| list.rules == first.rules));
-        let mut kept = Kept::new(first.kept.rows.len());
-        for (number, list) in lists.iter().enumerate() {
-            let mut taking = Taking::new(&list.kept, |place, event| handle(number, place, event));
-            for (selection, rows) in list.kept.rows.iter().enumerate() {
-                taking.rows(rows, &mut kept, selection);
-            }
-            taking.own_orders(&mut kept, Some);
-        }
-        MatchList { rules: first.rules.clone(), kept }
+        let place = |list: usize, number: u32, event: &MatchedEvent| Some((0, handle(list, number, event)?));
+        Self::split(lists, 1, place).pop().unwrap_or_default()
     }
 
-    /// The rows of some rules, as a collector would have them.
-    fn part(
-        &self,
-        rules: &RuleSet,
-        wanted: &HashMap<u128, RuleIndex, RandomState>,
-        keep: impl FnMut(u32, &MatchedEvent) -> Option<u64>,
-    ) -> Kept {
-        let mut kept = Kept::new(rules.selections.all.len());
-        let mut is_filled = vec![false; kept.rows.len()];
-        let mut taking = Taking::new(&self.kept, keep);
-        let found = |rule: &ListedRule| wanted.get(&rule.fingerprint).copied();
-        for (rule, index) in self.rules.iter().filter_map(|rule| Some((rule, found(rule)?))) {
-            for (from, to) in rule.selections.iter().zip(selections_of(rules, index)) {
-                if !std::mem::replace(&mut is_filled[to as usize], true) {
-                    taking.rows(&self.kept.rows[*from as usize], &mut kept, to as usize);
+    /// As [`Self::join`], into so many lists: `place` says too in which one an event goes.
+    pub fn split(
+        lists: &[&MatchList],
+        parts: usize,
+        mut place: impl FnMut(usize, u32, &MatchedEvent) -> Option<(u32, u64)>,
+    ) -> Vec<MatchList> {
+        let Some(first) = lists.first() else { return (0..parts).map(|_| MatchList::default()).collect() };
+        debug_assert!(lists.iter().all(|list| list.rules == first.rules));
+        let mut all: Vec<Kept> = (0..parts).map(|_| Kept::new(first.ends.len())).collect();
+        for (number, list) in lists.iter().enumerate() {
+            let events = list.events.iter().zip(0..).map(|(event, at)| {
+                let event = event.event();
+                let (part, handle) = place(number, at, &event)?;
+                let events = &mut all[part as usize].events;
+                events.push(MatchedEvent { handle, ..event });
+                Some((part, events.len() as u32 - 1))
+            });
+            let events: Vec<Option<(u32, u32)>> = events.collect();
+            let mut keys: Vec<Vec<Option<KeyId>>> = vec![Vec::new(); parts];
+            for selection in 0..list.ends.len() as u32 {
+                for row in list.rows_of(selection) {
+                    let Some((part, event)) = events[row.event as usize] else { continue };
+                    let (to, keys) = (&mut all[part as usize], &mut keys[part as usize]);
+                    keys.resize(list.keys.len(), None);
+                    let key = &mut keys[row.key.0 as usize];
+                    let key = *key.get_or_insert_with(|| to.keys.intern_from(&list.keys, row.key));
+                    to.rows[selection as usize].push(StageRow { event, key });
+                }
+            }
+            for own in &list.own_orders {
+                if let Some((part, event)) = events[own.event as usize] {
+                    all[part as usize].own_orders.push(OwnOrder { event, ..own.clone() });
                 }
             }
         }
-        taking.own_orders(&mut kept, |rule| found(&self.rules[rule.0 as usize]));
-        kept
+        all.into_iter().map(|kept| MatchList::of(kept, &first.rules)).collect()
     }
 
     /// Appends the list as bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let Kept { events, rows, keys, own_orders, carried: _ } = &self.kept;
         out.extend_from_slice(MAGIC);
-        put_u32(self.rules.len() as u32, out);
-        for rule in &self.rules {
+        put_u32(self.rules.0.len() as u32, out);
+        for rule in &*self.rules.0 {
             out.extend(rule.fingerprint.to_le_bytes());
             put_u32(rule.selections.len() as u32, out);
             rule.selections.iter().for_each(|selection| put_u32(*selection, out));
         }
-        put_u32(events.len() as u32, out);
-        events.iter().for_each(|event| put_event(event, out));
-        put_u32(keys.len() as u32, out);
-        (0..keys.len() as u32).for_each(|key| put_bytes(keys.bytes_of(KeyId(key)), out));
-        put_u32(rows.len() as u32, out);
-        for rows in rows {
+        put_u32(self.events.len() as u32, out);
+        self.events().for_each(|event| put_event(&event, out));
+        put_u32(self.keys.len() as u32, out);
+        (0..self.keys.len() as u32).for_each(|key| put_bytes(self.keys.bytes_of(KeyId(key)), out));
+        put_u32(self.ends.len() as u32, out);
+        for selection in 0..self.ends.len() as u32 {
+            let rows = self.rows_of(selection);
             put_u32(rows.len() as u32, out);
             rows.iter().for_each(|row| [row.event, row.key.0].iter().for_each(|number| put_u32(*number, out)));
         }
-        put_u32(own_orders.len() as u32, out);
-        for OwnOrder { rule, event, time, tiebreaker } in own_orders {
+        put_u32(self.own_orders.len() as u32, out);
+        for OwnOrder { rule, event, time, tiebreaker } in &self.own_orders {
             put_u32(rule.0, out);
             put_u32(*event, out);
             out.extend([u8::from(time.is_some()), u8::from(tiebreaker.is_some())]);
@@ -174,53 +285,60 @@ impl MatchList {
     }
 
     /// A list out of bytes, which may be damaged: `None` if they are no list.
-    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+    pub fn decode(mut bytes: &[u8], known: &KnownRules) -> Option<Self> {
         let bytes = &mut bytes;
         if take(bytes)? != *MAGIC {
             return None;
         }
         let mut list = MatchList::default();
+        let mut rules = Vec::new();
         for _ in 0..take_u32(bytes)? {
             let fingerprint = u128::from_le_bytes(take(bytes)?);
             let count = take_u32(bytes)?;
             let selections = (0..count).map(|_| take_u32(bytes)).collect::<Option<_>>()?;
-            list.rules.push(ListedRule { fingerprint, selections });
+            rules.push(ListedRule { fingerprint, selections });
         }
         for _ in 0..take_u32(bytes)? {
-            list.kept.events.push(take_event(bytes)?);
+            list.events.push(take_event(bytes)?.into());
         }
         for number in 0..take_u32(bytes)? {
             // A key that stands there twice would shift all that follow.
-            if list.kept.keys.intern(take_bytes(bytes)?).0 != number {
+            if list.keys.intern(take_bytes(bytes)?).0 != number {
                 return None;
             }
         }
         for _ in 0..take_u32(bytes)? {
-            let count = take_u32(bytes)?;
-            list.kept.rows.push((0..count).map(|_| list.take_row(bytes)).collect::<Option<_>>()?);
+            for _ in 0..take_u32(bytes)? {
+                let row = list.take_row(bytes)?;
+                list.rows.push(row);
+            }
+            list.ends.push(u32::try_from(list.rows.len()).ok()?);
         }
         for _ in 0..take_u32(bytes)? {
             let own = take_own_order(bytes)?;
-            list.kept.own_orders.push(own);
+            list.own_orders.push(own);
         }
-        (bytes.is_empty() && list.is_sound()).then_some(list)
+        let is_sound = bytes.is_empty() && list.is_sound(&rules);
+        is_sound.then(|| {
+            list.rules = known.share(rules);
+            list
+        })
     }
 
     fn take_row(&self, bytes: &mut &[u8]) -> Option<StageRow> {
         let (event, key) = (take_u32(bytes)?, take_u32(bytes)?);
-        let is_sound = (event as usize) < self.kept.events.len() && (key as usize) < self.kept.keys.len();
+        let is_sound = (event as usize) < self.events.len() && (key as usize) < self.keys.len();
         is_sound.then_some(StageRow { event, key: KeyId(key) })
     }
 
     /// Whether what points to something points to what is there.
-    fn is_sound(&self) -> bool {
-        let mut selections = self.rules.iter().flat_map(|rule| &rule.selections);
-        selections.all(|selection| (*selection as usize) < self.kept.rows.len())
+    fn is_sound(&self, rules: &[ListedRule]) -> bool {
+        let mut selections = rules.iter().flat_map(|rule| &rule.selections);
+        selections.all(|selection| (*selection as usize) < self.ends.len())
             && self
-                .kept
                 .own_orders
                 .iter()
-                .all(|own| (own.rule.0 as usize) < self.rules.len() && (own.event as usize) < self.kept.events.len())
+                .all(|own| (own.rule.0 as usize) < rules.len() && (own.event as usize) < self.events.len())
     }
 }
 
@@ -244,11 +362,12 @@ fn take_own_order(bytes: &mut &[u8]) -> Option<OwnOrder> {
     Some(OwnOrder { rule, event, time, tiebreaker })
 }
 
-/// Takes rows over from what one list keeps, with new numbers for events and keys.
-struct Taking<'a, F> {
-    from: &'a Kept,
+/// Takes rows of one list over into what a correlation looks at, with new numbers for events and keys.
+pub(super) struct Taking<'a, F> {
+    from: &'a MatchList,
     /// The handle that an event is to have, if it is to be taken.
     handle: F,
+    /// By event; empty until the first row is taken.
     events: Vec<Place>,
     keys: Vec<Option<KeyId>>,
 }
@@ -262,11 +381,11 @@ enum Place {
 }
 
 impl<'a, F: FnMut(u32, &MatchedEvent) -> Option<u64>> Taking<'a, F> {
-    fn new(from: &'a Kept, handle: F) -> Self {
-        Self { from, handle, events: vec![Place::Unasked; from.events.len()], keys: vec![None; from.keys.len()] }
+    pub(super) fn new(from: &'a MatchList, handle: F) -> Self {
+        Self { from, handle, events: Vec::new(), keys: Vec::new() }
     }
 
-    fn rows(&mut self, rows: &[StageRow], to: &mut Kept, selection: usize) {
+    pub(super) fn rows<'r>(&mut self, rows: impl IntoIterator<Item = &'r StageRow>, to: &mut Kept, selection: usize) {
         for row in rows {
             let Some(event) = self.event(row.event, to) else { continue };
             let key = &mut self.keys[row.key.0 as usize];
@@ -276,9 +395,14 @@ impl<'a, F: FnMut(u32, &MatchedEvent) -> Option<u64>> Taking<'a, F> {
     }
 
     fn event(&mut self, number: u32, to: &mut Kept) -> Option<u32> {
-        if let Place::Unasked = self.events[number as usize] {
-            let event = self.from.events[number as usize];
-            self.events[number as usize] = match (self.handle)(number, &event) {
+        if self.events.is_empty() {
+            self.events = vec![Place::Unasked; self.from.events.len()];
+            self.keys = vec![None; self.from.keys.len()];
+        }
+        let place = &mut self.events[number as usize];
+        if let Place::Unasked = place {
+            let event = self.from.events[number as usize].event();
+            *place = match (self.handle)(number, &event) {
                 None => Place::LeftOut,
                 Some(handle) => {
                     to.events.push(MatchedEvent { handle, ..event });
@@ -286,34 +410,18 @@ impl<'a, F: FnMut(u32, &MatchedEvent) -> Option<u64>> Taking<'a, F> {
                 }
             };
         }
-        match self.events[number as usize] {
-            Place::Taken(number) => Some(number),
+        match place {
+            Place::Taken(number) => Some(*number),
             _ => None,
         }
     }
 
-    fn own_orders(&mut self, to: &mut Kept, rule: impl Fn(RuleIndex) -> Option<RuleIndex>) {
+    pub(super) fn own_orders(&mut self, to: &mut Kept, rule: impl Fn(RuleIndex) -> Option<RuleIndex>) {
         for own in &self.from.own_orders {
-            let (Some(rule), Place::Taken(event)) = (rule(own.rule), self.events[own.event as usize]) else { continue };
-            to.own_orders.push(OwnOrder { rule, event, ..own.clone() });
+            let Some(Place::Taken(event)) = self.events.get(own.event as usize) else { continue };
+            if let Some(rule) = rule(own.rule) {
+                to.own_orders.push(OwnOrder { rule, event: *event, ..own.clone() });
+            }
         }
     }
-}
-
-/// Runs the plans of some rules over the rows of lists. `keep` is given the number of a list and that of an event in it,
-/// and gives the event the handle it is to have in what is found, or leaves it out. A rule finds nothing in a list that
-/// [does not have](MatchList::has) it.
-pub fn correlate_lists(
-    rules: &Arc<RuleSet>,
-    fingerprints: &[u128],
-    which: &[RuleIndex],
-    lists: &[&MatchList],
-    keep: impl Fn(usize, u32, &MatchedEvent) -> Option<u64>,
-    options: &CorrelateOptions,
-) -> Correlated {
-    let wanted = which.iter().map(|rule| (fingerprints[rule.0 as usize], *rule)).collect();
-    let parts = lists.iter().enumerate();
-    let parts = parts.map(|(number, list)| list.part(rules, &wanted, |place, event| keep(number, place, event)));
-    let is_asked = |rule| which.contains(&rule);
-    Part::find(rules, parts.collect(), is_asked, options).pipe(rules, is_asked)
 }

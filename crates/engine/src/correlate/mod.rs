@@ -10,6 +10,7 @@ mod find;
 mod kept;
 mod key;
 mod list;
+mod lists;
 mod matched;
 mod needed;
 mod pipes;
@@ -26,7 +27,8 @@ pub use collector::Collector;
 pub use find::{Correlated, correlate};
 pub use kept::{MatchedEvent, StageRow};
 pub use key::{KeyId, KeyPart, KeyTable};
-pub use list::{MatchList, correlate_lists};
+pub use list::{KnownRules, ListedRules, MatchList};
+pub use lists::{ListQuery, ListView, needs_all};
 pub use matched::Matched;
 
 /// What correlation must know beside the rows.

@@ -50,6 +50,11 @@ impl RuleSelections {
         self.required.iter().all(|selection| has_rows(*selection))
     }
 
+    /// Those of the steps that must be there.
+    pub(super) fn required(&self) -> &[SelectionId] {
+        &self.required
+    }
+
     pub(super) fn all(&self) -> &[SelectionId] {
         &self.all
     }

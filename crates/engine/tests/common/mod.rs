@@ -6,7 +6,8 @@ use eqlipse_batch::{Arrival, BatchBuilder, OrderKey, PathNode, RawValue, RowMeta
 use eqlipse_ecs::FieldType;
 use eqlipse_engine::compile::{CompileOptions, FieldTypes, ProcessEvents, Scope};
 use eqlipse_engine::correlate::{
-    Collector, CorrelateOptions, Correlated, KeyPart, MatchList, correlate, correlate_lists,
+    Collector, CorrelateOptions, Correlated, KeyPart, KnownRules, ListQuery, ListView, ListedRules, MatchList,
+    MatchedEvent, correlate,
 };
 use eqlipse_engine::script::Scalar;
 use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleIndex, RuleSet, RuleSetBuilder};
@@ -121,22 +122,55 @@ pub fn run(
 /// Takes everything out of the collectors, into bytes and back.
 fn correlate_as_lists(rules: &Arc<RuleSet>, collectors: Vec<Collector>, options: &CorrelateOptions) -> Correlated {
     let fingerprints: Vec<u128> = (0..rules.plans().len() as u128).map(|rule| rule << 64 | 7).collect();
+    let (listed, known) = (ListedRules::new(rules, &fingerprints), KnownRules::default());
     let lists = collectors.into_iter().map(|collector| {
-        let list = collector.into_list(rules, &fingerprints).unwrap();
+        let list = collector.into_list(rules, &listed).unwrap();
         assert!(fingerprints.iter().all(|fingerprint| list.has(*fingerprint)));
         let mut bytes = Vec::new();
         list.encode(&mut bytes);
         for end in [0, bytes.len() / 2, bytes.len() - 1] {
-            assert!(MatchList::decode(&bytes[..end]).is_none());
+            assert!(MatchList::decode(&bytes[..end], &known).is_none());
         }
-        MatchList::decode(&bytes).unwrap()
+        MatchList::decode(&bytes, &known).unwrap()
     });
     let lists: Vec<MatchList> = lists.collect();
     let lists: Vec<&MatchList> = lists.iter().collect();
     let which: Vec<RuleIndex> = (0..rules.plans().len() as u32).map(RuleIndex).collect();
     let joined = MatchList::join(&lists, |_, _, event| Some(event.handle));
     let lists = if lists.len().is_multiple_of(2) { vec![&joined] } else { lists };
-    correlate_lists(rules, &fingerprints, &which, &lists, |_, _, event| Some(event.handle), options)
+    let lists: Vec<ListView<'_>> = lists.into_iter().map(|list| ListView { list, has_news: false }).collect();
+    let query = ListQuery { rules, fingerprints: &fingerprints, which: &which, lists: &lists, options };
+    assert_news(&query);
+    query.all(|_, _, event| Some(event.handle))
+}
+
+/// Whichever list is the new one: what is found with its events is what is found in all with them.
+fn assert_news(query: &ListQuery<'_>) {
+    let which: Vec<RuleIndex> =
+        query.which.iter().copied().filter(|rule| !eqlipse_engine::needs_all(query.rules, *rule)).collect();
+    for new in 0..query.lists.len() {
+        let lists = query.lists.iter().enumerate();
+        let lists: Vec<ListView<'_>> =
+            lists.map(|(number, view)| ListView { has_news: number == new, ..*view }).collect();
+        let query = ListQuery { which: &which, lists: &lists, ..*query };
+        let keep = |list: usize, _: u32, event: &MatchedEvent| Some(event.handle << 1 | u64::from(list == new));
+        let with_new = |found: &Correlated| {
+            let found = found.detections.iter().map(|detection| {
+                let events = detection
+                    .events
+                    .iter()
+                    .map(|event| event.map(|event| found.matched.events()[event as usize].handle));
+                let key = detection.key.map(|key| found.matched.keys().parts(key));
+                (detection.rule, events.collect::<Vec<_>>(), format!("{key:?}"))
+            });
+            let mut found: Vec<_> =
+                found.filter(|(_, events, _)| events.iter().flatten().any(|handle| handle & 1 == 1)).collect();
+            found.sort();
+            found
+        };
+        let (all, news) = (query.all(keep), query.news(keep, |list, _| list == new));
+        assert_eq!(with_new(&news), with_new(&all));
+    }
 }
 
 fn order_key(

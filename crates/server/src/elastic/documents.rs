@@ -1,5 +1,6 @@
 //! Documents on their way in: `_bulk`, `_doc`, `_create`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use axum::Router;
@@ -176,7 +177,7 @@ pub(crate) fn take(app: &App, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Fa
         }
     }
     let count = documents.len() as u64;
-    let stored = if documents.is_empty() { Ok(Vec::new()) } else { app.store.ingest(documents, now) };
+    let stored = if documents.is_empty() { Ok(Vec::new()) } else { app.store.ingest(&documents, now) };
     let stored = stored.map_err(|error| {
         let failure = Failure::from(error);
         let is_overloaded = matches!(failure, Failure::Overloaded { .. });
@@ -191,7 +192,7 @@ pub(crate) fn take(app: &App, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Fa
     Ok(outcomes)
 }
 
-fn new_document(action: &Action<'_>) -> Result<NewDocument, ItemError> {
+fn new_document<'a>(action: &'a Action<'_>) -> Result<NewDocument<'a>, ItemError> {
     if matches!(action.operation, Operation::Update | Operation::Delete) {
         return Err(ItemError::illegal(APPEND_ONLY));
     }
@@ -201,12 +202,9 @@ fn new_document(action: &Action<'_>) -> Result<NewDocument, ItemError> {
     if action.id.as_ref().is_some_and(|id| id.len() > MAX_ID_BYTES) {
         return Err(ItemError::illegal(format!("id is too long, must be no longer than {MAX_ID_BYTES} bytes")));
     }
-    let document = match std::str::from_utf8(action.document) {
-        Ok(text) => text.to_owned(),
-        // Shippers send what programs wrote; one bad byte must not hide an event.
-        Err(_) => String::from_utf8_lossy(action.document).into_owned(),
-    };
-    Ok(NewDocument { index: action.index.clone().into_owned(), id: action.id.clone(), document })
+    // Shippers send what programs wrote; one bad byte must not hide an event.
+    let document = String::from_utf8_lossy(action.document);
+    Ok(NewDocument { index: Cow::Borrowed(&action.index), id: action.id.as_deref().map(Cow::Borrowed), document })
 }
 
 /// Elasticsearch's limit.
