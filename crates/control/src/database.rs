@@ -13,7 +13,8 @@ use crate::gate::Gate;
 use crate::users::HASHES_AT_ONCE;
 
 /// The steps from one layout to the next. What was released once stays as it is; a change is a new step.
-const MIGRATIONS: [&str; 2] = [include_str!("layout/1.sql"), include_str!("layout/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("layout/1.sql"), include_str!("layout/2.sql"), include_str!("layout/3.sql")];
 
 /// How long a connection waits for another process that has the file locked.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
@@ -224,9 +225,11 @@ mod tests {
             let sql = "INSERT INTO alerts VALUES (?1, 'r', 'x', 5, 'closed', ?2, ?3)";
             old.execute(sql, (id, block_of, document)).unwrap();
         }
+        old.execute("INSERT INTO users VALUES ('ann', 'a hash', 'admin', 7)", ()).unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         drop(old);
         let control = Control::open(&path).unwrap();
+        assert!(control.users().unwrap().iter().any(|user| user.name == "ann" && user.enabled));
         let query = AlertQuery {
             statuses: vec![WorkflowStatus::Closed],
             severities: vec!["high".to_owned()],

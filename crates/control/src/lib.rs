@@ -23,4 +23,4 @@ pub use error::ControlError;
 pub use executions::{Execution, ExecutionStatus, WindowKind};
 pub use install::InstallReport;
 pub use rules::{RuleKey, StoredRule};
-pub use users::{ApiKey, Identity, NewApiKey, Permission, Role, User};
+pub use users::{About, ApiKey, Identity, NewApiKey, Permission, Role, User, UserUpdate};

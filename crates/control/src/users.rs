@@ -8,6 +8,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::audit::add;
@@ -23,6 +24,8 @@ pub(crate) const HASHES_AT_ONCE: usize = 4;
 const MIN_PASSWORD: usize = 8;
 /// The longest one, in bytes.
 const MAX_PASSWORD: usize = 1024;
+/// The longest full name, address or metadata, in bytes.
+const MAX_ABOUT: usize = 16 << 10;
 
 /// What somebody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,8 +129,36 @@ pub struct User {
     pub name: String,
     /// What they may do.
     pub roles: BTreeSet<Role>,
+    /// Whether they may log in, and their API keys are of use.
+    pub enabled: bool,
+    /// What is said of them.
+    pub about: About,
     /// When the user was made, in nanoseconds since the Unix epoch.
     pub created_at: i64,
+}
+
+/// What is said of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The name that people know them by.
+    pub full_name: Option<String>,
+    /// Where to write to.
+    pub email: Option<String>,
+    /// Anything else.
+    pub metadata: Map<String, Value>,
+}
+
+/// A user as they shall be.
+#[derive(Clone)]
+pub struct UserUpdate {
+    /// A new password; a user who is there already keeps theirs without one.
+    pub password: Option<String>,
+    /// What they may do.
+    pub roles: BTreeSet<Role>,
+    /// Whether they may log in.
+    pub enabled: bool,
+    /// What is said of them.
+    pub about: About,
 }
 
 /// An API key as it is kept. The key itself is known to nobody but its holder.
@@ -192,7 +223,7 @@ fn check_roles(roles: &BTreeSet<Role>) -> Result<(), ControlError> {
 
 /// Refuses a change after which nobody could manage users any more.
 fn keep_an_admin(connection: &Connection) -> Result<(), ControlError> {
-    let mut statement = connection.prepare_cached("SELECT roles FROM users")?;
+    let mut statement = connection.prepare_cached("SELECT roles FROM users WHERE enabled = 1")?;
     let mut roles = statement.query_map([], |row| row.get::<_, String>(0))?;
     let has_admin = roles
         .try_fold(false, |has, roles| Ok::<_, rusqlite::Error>(has || read_roles(&roles?).contains(&Role::Admin)))?;
@@ -202,10 +233,13 @@ fn keep_an_admin(connection: &Connection) -> Result<(), ControlError> {
     }
 }
 
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 128
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte))
+fn check_name(name: &str) -> Result<(), ControlError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+    if !name.is_empty() && name.len() <= 128 && name.bytes().all(is_plain) {
+        return Ok(());
+    }
+    let said = "a user's name has letters, digits and . _ - @ only, 128 at most";
+    Err(ControlError::Invalid(said.to_owned()))
 }
 
 impl Control {
@@ -221,10 +255,7 @@ impl Control {
         by: &str,
         now: i64,
     ) -> Result<(), ControlError> {
-        if !is_name(name) {
-            let said = "a user's name has letters, digits and . _ - @ only, 128 at most";
-            return Err(ControlError::Invalid(said.to_owned()));
-        }
+        check_name(name)?;
         check_roles(roles)?;
         let hash = self.0.hashing.pass(|| hash_password(password))?;
         self.write(|transaction| {
@@ -234,6 +265,68 @@ impl Control {
                 return Err(ControlError::Conflict { what: "user", name: name.to_owned() });
             }
             add(transaction, &AuditEntry::new(now, by, "user_create", name, write_roles(roles)))
+        })
+    }
+
+    /// Makes a user, or makes one that is there as they shall be. Says whether the user is new.
+    ///
+    /// # Errors
+    /// If name, password or roles will not do, a new user has no password, or nobody would be admin any more.
+    pub fn put_user(&self, name: &str, update: &UserUpdate, by: &str, now: i64) -> Result<bool, ControlError> {
+        check_name(name)?;
+        check_roles(&update.roles)?;
+        let hash =
+            update.password.as_ref().map(|password| self.0.hashing.pass(|| hash_password(password))).transpose()?;
+        let about = &update.about;
+        let metadata = Value::Object(about.metadata.clone()).to_string();
+        if [Some(&metadata), about.full_name.as_ref(), about.email.as_ref()]
+            .into_iter()
+            .flatten()
+            .any(|text| text.len() > MAX_ABOUT)
+        {
+            return Err(ControlError::Invalid(format!("what is said of a user has {MAX_ABOUT} bytes at most")));
+        }
+        self.write(|transaction| {
+            let values =
+                params![name, hash, write_roles(&update.roles), update.enabled, about.full_name, about.email, metadata];
+            let sql = "UPDATE users SET password = coalesce(?2, password), roles = ?3, enabled = ?4, full_name = ?5,
+                 email = ?6, metadata = ?7 WHERE name = ?1";
+            let is_new = transaction.execute(sql, values)? == 0;
+            if is_new {
+                let Some(hash) = &hash else {
+                    return Err(ControlError::Invalid("a new user needs a password".to_owned()));
+                };
+                let sql = "INSERT INTO users (name, password, roles, enabled, full_name, email, metadata, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                let roles = write_roles(&update.roles);
+                let values = params![name, hash, roles, update.enabled, about.full_name, about.email, metadata, now];
+                transaction.execute(sql, values)?;
+            } else {
+                keep_an_admin(transaction)?;
+                narrow_keys(transaction, name, &update.roles)?;
+            }
+            let action = if is_new { "user_create" } else { "user_update" };
+            let mut said = write_roles(&update.roles);
+            for (is_so, word) in [(!is_new && hash.is_some(), " password"), (!update.enabled, " disabled")] {
+                said.push_str(if is_so { word } else { "" });
+            }
+            add(transaction, &AuditEntry::new(now, by, action, name, said))?;
+            Ok(is_new)
+        })
+    }
+
+    /// Lets a user log in, or not. The API keys of a user who may not are of no use as long.
+    ///
+    /// # Errors
+    /// If there is no such user, or nobody would be admin any more.
+    pub fn enable_user(&self, name: &str, enabled: bool, by: &str, now: i64) -> Result<(), ControlError> {
+        self.write(|transaction| {
+            if transaction.execute("UPDATE users SET enabled = ?2 WHERE name = ?1", params![name, enabled])? == 0 {
+                return Err(ControlError::NotFound { what: "user", name: name.to_owned() });
+            }
+            keep_an_admin(transaction)?;
+            let action = if enabled { "user_enable" } else { "user_disable" };
+            add(transaction, &AuditEntry::new(now, by, action, name, ""))
         })
     }
 
@@ -290,16 +383,13 @@ impl Control {
     /// If the database cannot be read.
     pub fn users(&self) -> Result<Vec<User>, ControlError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT name, roles, created_at FROM users ORDER BY name")?;
-            let users = statement.query_map([], |row| {
-                let roles: String = row.get(1)?;
-                Ok(User { name: row.get(0)?, roles: read_roles(&roles), created_at: row.get(2)? })
-            })?;
+            let mut statement = connection.prepare_cached("SELECT * FROM users ORDER BY name")?;
+            let users = statement.query_map([], user)?;
             Ok(users.collect::<Result<_, _>>()?)
         })
     }
 
-    /// Who this is; `None` if there is no such user or the password is another. It takes the same time in any case, some
+    /// Who this is; `None` if there is no such user, they may not log in, or the password is another. It takes the same time in any case, some
     /// hundredths of a second.
     ///
     /// # Errors
@@ -310,11 +400,12 @@ impl Control {
             return Ok(None);
         }
         let known = self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT password, roles FROM users WHERE name = ?1")?;
-            let found = statement.query_row([name], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
-            Ok(found.optional()?)
+            let mut statement =
+                connection.prepare_cached("SELECT password, roles, enabled FROM users WHERE name = ?1")?;
+            let row = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?));
+            Ok(statement.query_row([name], row).optional()?)
         })?;
-        let Some((hash, roles)) = known else {
+        let Some((hash, roles, enabled)) = known else {
             let argon2 = argon2()?;
             _ = self.0.hashing.pass(|| argon2.hash_password(password.as_bytes()));
             return Ok(None);
@@ -322,7 +413,7 @@ impl Control {
         let hash = PasswordHash::new(&hash).map_err(|error| ControlError::Damaged(format!("user {name}: {error}")))?;
         let argon2 = argon2()?;
         let is_right = self.0.hashing.pass(|| argon2.verify_password(password.as_bytes(), &hash).is_ok());
-        Ok(is_right.then(|| Identity { name: name.to_owned(), roles: read_roles(&roles), api_key: None }))
+        Ok((is_right && enabled).then(|| Identity { name: name.to_owned(), roles: read_roles(&roles), api_key: None }))
     }
 
     /// Makes an API key of the user `by`, who must have the roles: whoever calls sees to that.
@@ -364,7 +455,10 @@ impl Control {
         let decoded = BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let Some((id, key)) = decoded.as_deref().and_then(|text| text.split_once(':')) else { return Ok(None) };
         let found = self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT *, hash FROM api_keys WHERE id = ?1")?;
+            let mut statement = connection.prepare_cached(
+                "SELECT *, hash FROM api_keys
+                 WHERE id = ?1 AND owner NOT IN (SELECT name FROM users WHERE enabled = 0)",
+            )?;
             let row = |row: &Row<'_>| Ok((api_key(row)?, row.get::<_, Vec<u8>>("hash")?));
             Ok(statement.query_row([id], row).optional()?)
         })?;
@@ -415,6 +509,18 @@ fn narrow_keys(transaction: &Transaction<'_>, owner: &str, roles: &BTreeSet<Role
         update.execute(params![key.id, write_roles(&left), left.is_empty()])?;
     }
     Ok(())
+}
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    let (roles, metadata): (String, String) = (row.get("roles")?, row.get("metadata")?);
+    let metadata = serde_json::from_str(&metadata).unwrap_or_default();
+    Ok(User {
+        name: row.get("name")?,
+        roles: read_roles(&roles),
+        enabled: row.get("enabled")?,
+        about: About { full_name: row.get("full_name")?, email: row.get("email")?, metadata },
+        created_at: row.get("created_at")?,
+    })
 }
 
 fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
@@ -479,7 +585,8 @@ mod tests {
         let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
         assert!(control.verify_password("ann", "another horse").unwrap().is_some());
         assert!(control.verify_api_key(&key.encoded, 3).unwrap().is_some());
-        assert_eq!(control.users().unwrap()[0], User { name: "ann".into(), roles: both, created_at: 1 });
+        let ann = User { name: "ann".into(), roles: both, enabled: true, about: About::default(), created_at: 1 };
+        assert_eq!(control.users().unwrap()[0], ann);
         control.delete_user("ann", "root", 4).unwrap();
         assert!(matches!(control.delete_user("ann", "root", 4), Err(ControlError::NotFound { .. })));
         assert!(matches!(control.set_password("ann", "correct horse", "ann", 4), Err(ControlError::NotFound { .. })));
@@ -487,6 +594,41 @@ mod tests {
         let log = format!("{:?}", control.audit_log(10).unwrap());
         assert!(!log.contains("horse") && !log.contains(&key.api_key), "{log}");
         assert!(!format!("{key:?}").contains(&key.api_key));
+    }
+
+    #[test]
+    fn users_are_put_and_disabled() {
+        let (_folder, control) = open();
+        let mut update = UserUpdate {
+            password: None,
+            roles: roles([Role::Admin]),
+            enabled: true,
+            about: About { full_name: Some("Ann".to_owned()), ..About::default() },
+        };
+        let put = |update: &UserUpdate| control.put_user("ann", update, "root", 1);
+        assert!(matches!(put(&update), Err(ControlError::Invalid(_))), "no password");
+        update.password = Some("correct horse".to_owned());
+        assert!(put(&update).unwrap());
+        // Without a password, it stays.
+        update.password = None;
+        update.about.metadata = Map::from_iter([("team".to_owned(), "blue".into())]);
+        assert!(!put(&update).unwrap());
+        assert_eq!(control.users().unwrap()[0].about, update.about);
+        let key = control.create_api_key("a", &roles([Role::Admin]), None, "ann", 2).unwrap();
+        assert!(control.verify_password("ann", "correct horse").unwrap().is_some());
+        assert!(matches!(control.enable_user("ann", false, "ann", 3), Err(ControlError::Invalid(_))), "the last admin");
+        control.create_user("root", "correct horse", &roles([Role::Admin]), "ann", 3).unwrap();
+        control.enable_user("ann", false, "root", 4).unwrap();
+        assert_eq!(control.verify_password("ann", "correct horse").unwrap(), None);
+        assert_eq!(control.verify_api_key(&key.encoded, 5).unwrap(), None);
+        // Who may not log in is no admin who could help.
+        assert!(matches!(control.delete_user("root", "root", 5), Err(ControlError::Invalid(_))));
+        control.enable_user("ann", true, "root", 6).unwrap();
+        assert!(control.verify_password("ann", "correct horse").unwrap().is_some());
+        assert!(control.verify_api_key(&key.encoded, 7).unwrap().is_some());
+        assert!(matches!(control.enable_user("bob", true, "root", 8), Err(ControlError::NotFound { .. })));
+        update.about.email = Some("x".repeat(MAX_ABOUT + 1));
+        assert!(matches!(put(&update), Err(ControlError::Invalid(_))));
     }
 
     #[test]

@@ -2,25 +2,37 @@
 
 use std::sync::atomic::Ordering;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::openapi::{EQLIPSE, schemas};
 use crate::state::App;
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/health/live", get(live)).route("/health/ready", get(ready))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready))
 }
 
-/// The process answers.
+/// Says that the process answers.
+#[utoipa::path(
+    get, path = "/health/live", tag = EQLIPSE,
+    responses((status = 200, description = "It does", body = schemas::Health)),
+)]
 async fn live() -> Response {
     Json(json!({ "status": "live" })).into_response()
 }
 
-/// 200 while events are taken; 503 while the service stops or its background work on events fails.
+/// Says whether events are taken.
+///
+/// They are not while the service stops or its background work on events fails.
+#[utoipa::path(
+    get, path = "/health/ready", tag = EQLIPSE,
+    responses((status = 200, description = "They are", body = schemas::Health), (status = 503, description = "They are not", body = schemas::Health)),
+)]
 async fn ready(State(app): State<App>) -> Response {
     if app.stopping.load(Ordering::Relaxed) {
         return not_ready("stopping");

@@ -9,27 +9,31 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use eqlipse_control::Role;
 use eqlipse_events::{Discovery, Progress, ReadOptions, ReadReport};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::http::{Failure, Payload};
+use crate::openapi::{EQLIPSE, schemas};
 use crate::portions::{Counts, Portions, Target};
 use crate::state::{App, Caller, StopOnDrop};
 
 /// The data stream of events whose request names none.
 const DEFAULT_INDEX: &str = "logs-upload-default";
 
-pub(crate) fn routes() -> Router<App> {
-    Router::new().route("/ingest", post(ingest))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(ingest))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
     /// The data stream that the events go to.
@@ -38,6 +42,13 @@ struct Parameters {
     name: Option<String>,
 }
 
+/// Takes a whole file of events: EVTX, NDJSON, JSON, packed or not.
+#[utoipa::path(
+    post, path = "/ingest", tag = EQLIPSE,
+    params(Parameters),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, description = "What became of the events", body = schemas::IngestReply)),
+)]
 async fn ingest(
     State(app): State<App>,
     caller: Caller,

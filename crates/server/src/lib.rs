@@ -28,6 +28,7 @@ mod ingest;
 pub mod kibana;
 pub mod metrics;
 mod offline;
+pub mod openapi;
 mod portions;
 pub mod search;
 mod start;

@@ -14,8 +14,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::http::Failure;
+use crate::openapi::EQLIPSE;
 use crate::state::App;
 
 type Labels = Vec<(&'static str, String)>;
@@ -219,7 +222,18 @@ impl Metrics {
     }
 }
 
-/// `GET /metrics`
+/// The route of this part.
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(metrics))
+}
+
+/// Gives counters for Prometheus.
+///
+/// Without a login where `auth.open_metrics` is set.
+#[utoipa::path(
+    get, path = "/metrics", tag = EQLIPSE,
+    responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text")),
+)]
 pub(crate) async fn metrics(State(app): State<App>) -> Result<Response, Failure> {
     let text = app
         .intake(|app| {

@@ -1,16 +1,18 @@
 //! What clients ask to know whom they talk to, and whether it is well.
 
+use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::http::Failure;
+use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::state::App;
 
 /// The version of Elasticsearch whose API this is: clients choose by it what they send.
@@ -49,21 +51,17 @@ const PROCESSORS: [&str; 24] = [
 ];
 
 /// The routes of this part.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/", get(root))
-        .route("/_license", get(license))
-        .route("/_xpack", get(xpack))
-        .route("/_xpack/license", get(license))
-        .route("/_cluster/health", get(health))
-        .route("/_cluster/health/{index}", get(health))
-        .route("/_cluster/settings", get(settings))
-        .route("/_nodes", get(nodes))
-        .route("/_nodes/{what}", get(nodes))
-        .route("/_nodes/{node}/{what}", get(nodes))
-        .route("/_cat/health", get(cat_health))
-        .route("/_cat/nodes", get(cat_nodes))
-        .route("/_cat/master", get(cat_master))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(root))
+        .routes(routes!(license).also_at("/_xpack/license"))
+        .routes(routes!(xpack))
+        .routes(routes!(health).also_at("/_cluster/health"))
+        .routes(routes!(settings))
+        .routes(routes!(nodes).also_at("/_nodes").also_at("/_nodes/{what}"))
+        .routes(routes!(cat_health))
+        .routes(routes!(cat_nodes))
+        .routes(routes!(cat_master))
 }
 
 /// The cluster's id: of the data folder's name, so that it stays the same.
@@ -71,6 +69,11 @@ fn cluster_id(app: &App) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, app.config.server.data.as_os_str().as_encoded_bytes()).simple().to_string()
 }
 
+/// Says who answers, and which version's API it is.
+#[utoipa::path(
+    get, path = "/", tag = ELASTICSEARCH,
+    responses((status = 200, description = "Name and version", body = schemas::RootReply)),
+)]
 async fn root(State(app): State<App>) -> Json<Value> {
     Json(json!({
         "name": app.config.server.name,
@@ -95,7 +98,13 @@ fn time_text(nanos: i64) -> String {
     format!("{:.3}", Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-/// Beats and Logstash go on with any active license.
+/// Shows a license that is always active.
+///
+/// Beats and Logstash go on with any.
+#[utoipa::path(
+    get, path = "/_license", tag = ELASTICSEARCH,
+    responses((status = 200, description = "The license", body = schemas::LicenseReply)),
+)]
 async fn license(State(app): State<App>) -> Json<Value> {
     Json(json!({ "license": {
         "status": "active",
@@ -111,6 +120,11 @@ async fn license(State(app): State<App>) -> Json<Value> {
     }}))
 }
 
+/// Says which features there are.
+#[utoipa::path(
+    get, path = "/_xpack", tag = ELASTICSEARCH,
+    responses((status = 200, description = "Features by name", body = schemas::XpackReply)),
+)]
 async fn xpack(State(app): State<App>) -> Json<Value> {
     let feature = |enabled: bool| json!({ "available": enabled, "enabled": enabled });
     Json(json!({
@@ -134,6 +148,12 @@ async fn status(app: &App) -> Result<(&'static str, u64), Failure> {
     Ok((if stats.problem.is_some() { "yellow" } else { "green" }, stats.data_streams))
 }
 
+/// Says whether the service is well.
+#[utoipa::path(
+    get, path = "/_cluster/health/{index}", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    responses((status = 200, description = "The health", body = schemas::ClusterHealth)),
+)]
 async fn health(State(app): State<App>) -> Result<Json<Value>, Failure> {
     let (status, shards) = status(&app).await?;
     Ok(Json(json!({
@@ -156,11 +176,23 @@ async fn health(State(app): State<App>) -> Result<Json<Value>, Failure> {
     })))
 }
 
+/// Shows the settings of the cluster, of which there are none.
+#[utoipa::path(
+    get, path = "/_cluster/settings", tag = ELASTICSEARCH,
+    responses((status = 200, description = "Nothing", body = schemas::ClusterSettings)),
+)]
 async fn settings() -> Json<Value> {
     Json(json!({ "persistent": {}, "transient": {} }))
 }
 
-/// One node, with what sniffing clients and Beats' modules read of it.
+/// Shows the one node.
+///
+/// Sniffing clients and Beats' modules read of it what is there.
+#[utoipa::path(
+    get, path = "/_nodes/{node}/{what}", tag = ELASTICSEARCH,
+    params(("node" = String, Path, description = "Of no meaning: there is one"), ("what" = String, Path, description = "Of no meaning: all is shown")),
+    responses((status = 200, description = "The node", body = schemas::NodesReply)),
+)]
 async fn nodes(State(app): State<App>) -> Json<Value> {
     let address = app.address.to_string();
     let processors: Vec<Value> = PROCESSORS.iter().map(|name| json!({ "type": name })).collect();
@@ -223,7 +255,14 @@ fn table(parameters: &CatParameters, columns: &[(&str, String)]) -> Response {
     ([(CONTENT_TYPE, "text/plain; charset=UTF-8")], text).into_response()
 }
 
-/// rsyslog's omelasticsearch asks for it to know whether it may send.
+/// Says whether the service is well, as a table.
+///
+/// rsyslog asks for it to know whether it may send.
+#[utoipa::path(
+    get, path = "/_cat/health", tag = ELASTICSEARCH,
+    params(schemas::CatParams),
+    responses((status = 200, description = "A table", content((String = "text/plain"), (schemas::CatTable = "application/json")))),
+)]
 async fn cat_health(State(app): State<App>, Query(parameters): Query<CatParameters>) -> Result<Response, Failure> {
     let (status, shards) = status(&app).await?;
     let now = Timestamp::now();
@@ -247,6 +286,12 @@ async fn cat_health(State(app): State<App>, Query(parameters): Query<CatParamete
     Ok(table(&parameters, &columns))
 }
 
+/// Shows the one node, as a table.
+#[utoipa::path(
+    get, path = "/_cat/nodes", tag = ELASTICSEARCH,
+    params(schemas::CatParams),
+    responses((status = 200, description = "A table", content((String = "text/plain"), (schemas::CatTable = "application/json")))),
+)]
 async fn cat_nodes(State(app): State<App>, Query(parameters): Query<CatParameters>) -> Response {
     let columns = [
         ("ip", app.address.ip().to_string()),
@@ -257,6 +302,12 @@ async fn cat_nodes(State(app): State<App>, Query(parameters): Query<CatParameter
     table(&parameters, &columns)
 }
 
+/// Shows the one node, as a table of masters.
+#[utoipa::path(
+    get, path = "/_cat/master", tag = ELASTICSEARCH,
+    params(schemas::CatParams),
+    responses((status = 200, description = "A table", content((String = "text/plain"), (schemas::CatTable = "application/json")))),
+)]
 async fn cat_master(State(app): State<App>, Query(parameters): Query<CatParameters>) -> Response {
     let ip = app.address.ip().to_string();
     let columns = [("id", NODE.to_owned()), ("host", ip.clone()), ("ip", ip), ("node", app.config.server.name.clone())];

@@ -3,33 +3,34 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{post, put};
 use eqlipse_control::Role;
 use eqlipse_store::{NewDocument, Refused, Stored};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::bulk::{self, Action, Operation};
 use crate::dead_letters::DeadLetter;
 use crate::http::{Failure, Filtered, PathFilter, Payload};
 use crate::metrics::DocumentResult;
+use crate::openapi::bodies::{BulkBody, Event};
+use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::state::{App, Caller};
 
 /// The routes of this part.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/_bulk", post(bulk_all).put(bulk_all))
-        .route("/{index}/_bulk", post(bulk_index).put(bulk_index))
-        .route("/{index}/_doc", post(add))
-        .route("/{index}/_doc/{id}", put(add_with_id).post(add_with_id))
-        .route("/{index}/_create/{id}", put(create_with_id).post(create_with_id))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(bulk).also_at("/_bulk"))
+        .routes(routes!(add))
+        .routes(routes!(add_with_id))
+        .routes(routes!(create_with_id))
 }
 
 /// Parameters that change an answer. `pipeline`, `timeout`, `wait_for_active_shards`, `routing` and others are accepted
@@ -67,23 +68,23 @@ const CONDITIONS: &str = "writes on condition of a version are not supported: ev
 const APPEND_ONLY: &str =
     "only write ops with an op_type of create are allowed in data streams: events are never changed or deleted";
 
-async fn bulk_all(
+/// Takes events.
+///
+/// The answer comes when they are on disk. `update` and `delete` are refused, item by item: events are never changed.
+#[utoipa::path(
+    method(post, put), path = "/{index}/_bulk", tag = ELASTICSEARCH,
+    params(schemas::NewIndex, schemas::BulkParams),
+    request_body(content = BulkBody, content_type = "application/x-ndjson"),
+    responses((status = 200, description = "What became of the events", body = schemas::BulkReply)),
+)]
+async fn bulk(
     state: State<App>,
     caller: Caller,
+    index: Option<Path<String>>,
     query: Query<Parameters>,
     payload: Payload,
 ) -> Result<Response, Failure> {
-    bulk_response(state, caller, None, query, payload).await
-}
-
-async fn bulk_index(
-    state: State<App>,
-    caller: Caller,
-    Path(index): Path<String>,
-    query: Query<Parameters>,
-    payload: Payload,
-) -> Result<Response, Failure> {
-    bulk_response(state, caller, Some(index), query, payload).await
+    bulk_response(state, caller, index.map(|Path(index)| index), query, payload).await
 }
 
 async fn bulk_response(
@@ -370,6 +371,13 @@ impl<'a> Item<'a> {
     }
 }
 
+/// Takes an event.
+#[utoipa::path(
+    post, path = "/{index}/_doc", tag = ELASTICSEARCH,
+    params(schemas::NewIndex, schemas::DocumentParams),
+    request_body = Event,
+    responses((status = 201, description = "It is on disk", body = schemas::DocumentReply), (status = 409, description = "There is an event with this id")),
+)]
 async fn add(
     state: State<App>,
     caller: Caller,
@@ -380,6 +388,15 @@ async fn add(
     one(state, caller, index, None, query, payload).await
 }
 
+/// Takes an event under an id.
+///
+/// An id is taken once in its index.
+#[utoipa::path(
+    method(put, post), path = "/{index}/_doc/{id}", tag = ELASTICSEARCH,
+    params(schemas::NewIndex, ("id" = String, Path, description = "The event's id"), schemas::DocumentParams),
+    request_body = Event,
+    responses((status = 201, description = "It is on disk", body = schemas::DocumentReply), (status = 409, description = "There is an event with this id")),
+)]
 async fn add_with_id(
     state: State<App>,
     caller: Caller,
@@ -390,6 +407,13 @@ async fn add_with_id(
     one(state, caller, index, Some(id), query, payload).await
 }
 
+/// Takes an event under an id that must be new.
+#[utoipa::path(
+    method(put, post), path = "/{index}/_create/{id}", tag = ELASTICSEARCH,
+    params(schemas::NewIndex, ("id" = String, Path, description = "The event's id"), schemas::BulkParams),
+    request_body = Event,
+    responses((status = 201, description = "It is on disk", body = schemas::DocumentReply), (status = 409, description = "There is an event with this id")),
+)]
 async fn create_with_id(
     state: State<App>,
     caller: Caller,

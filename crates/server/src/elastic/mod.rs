@@ -5,6 +5,7 @@
 //! * `cluster`: what clients ask at their start to know whom they talk to.
 //! * `setup`: templates, policies and pipelines that clients put at their start and want to find again ([`Stash`]).
 //! * `security`: API keys, and who one is.
+//! * `users`: users and their roles.
 
 mod bulk;
 mod cluster;
@@ -12,8 +13,9 @@ mod documents;
 mod security;
 mod setup;
 mod stash;
+mod users;
 
-use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use bulk::MAX_ACTIONS;
 pub(crate) use bulk::{Action, Operation};
@@ -24,6 +26,6 @@ pub use stash::{MAX_STASH_BYTES, MAX_STASHED, Stash};
 use crate::state::App;
 
 /// The routes of this part.
-pub(crate) fn routes() -> Router<App> {
-    documents::routes().merge(cluster::routes()).merge(setup::routes()).merge(security::routes())
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    documents::routes().merge(cluster::routes()).merge(setup::routes()).merge(security::routes()).merge(users::routes())
 }

@@ -2,24 +2,30 @@
 
 use std::collections::BTreeSet;
 
+use axum::Json;
 use axum::extract::{Query, State};
-use axum::routing::get;
-use axum::{Json, Router};
 use eqlipse_control::{ApiKey, Role};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::config::Time;
 use crate::http::{Failure, Payload};
+use crate::openapi::{ELASTICSEARCH, schemas};
 use crate::state::{App, Caller};
 
 /// The routes of this part.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .route("/_security/_authenticate", get(authenticate))
-        .route("/_security/api_key", get(list).post(create).put(create).delete(invalidate))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(authenticate)).routes(routes!(list, create, invalidate))
 }
 
+/// Says who one is.
+#[utoipa::path(
+    get, path = "/_security/_authenticate", tag = ELASTICSEARCH,
+    responses((status = 200, description = "The caller", body = schemas::Me)),
+)]
 async fn authenticate(caller: Caller) -> Json<Value> {
     let identity = &caller.0;
     let roles: Vec<&str> = identity.roles.iter().map(|role| role.as_str()).collect();
@@ -46,10 +52,13 @@ async fn authenticate(caller: Caller) -> Json<Value> {
     Json(answer)
 }
 
-#[derive(Debug, Deserialize)]
+/// An API key to be.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ApiKeyBody)]
 #[serde(deny_unknown_fields)]
 struct NewKey {
     name: String,
+    /// After so long it is of no use any more: `30d`.
     expiration: Option<String>,
     #[serde(default)]
     role_descriptors: Map<String, Value>,
@@ -58,6 +67,15 @@ struct NewKey {
     _metadata: Option<Value>,
 }
 
+/// Makes an API key.
+///
+/// It may do what its owner may, as far as its descriptors ask for it; all of it without any. A descriptor is one of
+/// eqlipse's roles by name (`{"ingest": {}}`), or has Elasticsearch's privileges.
+#[utoipa::path(
+    method(post, put), path = "/_security/api_key", tag = ELASTICSEARCH,
+    request_body = NewKey,
+    responses((status = 200, description = "The key, this once", body = schemas::ApiKeyMade)),
+)]
 async fn create(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Json<Value>, Failure> {
     if caller.0.api_key.is_some() {
         let reason = "creating derived api keys requires an explicit role descriptor that is empty (has no privileges)";
@@ -141,7 +159,8 @@ fn roles_of_descriptor(descriptor: &Value) -> BTreeSet<Role> {
 }
 
 /// Which keys are meant.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = ApiKeysBody)]
 struct Which {
     id: Option<String>,
     #[serde(default)]
@@ -168,6 +187,12 @@ impl Which {
     }
 }
 
+/// Shows API keys: one's own; all of them to an admin.
+#[utoipa::path(
+    get, path = "/_security/api_key", tag = ELASTICSEARCH,
+    params(schemas::ApiKeyParams),
+    responses((status = 200, description = "Keys", body = schemas::ApiKeys), (status = 404, description = "There is no key of this id")),
+)]
 async fn list(State(app): State<App>, caller: Caller, Query(which): Query<Which>) -> Result<Json<Value>, Failure> {
     app.blocking(move |app| {
         let now = crate::now();
@@ -201,6 +226,12 @@ fn describe(key: &ApiKey) -> Value {
     answer
 }
 
+/// Makes API keys useless.
+#[utoipa::path(
+    delete, path = "/_security/api_key", tag = ELASTICSEARCH,
+    request_body = Which,
+    responses((status = 200, description = "The keys", body = schemas::ApiKeysInvalidated)),
+)]
 async fn invalidate(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Json<Value>, Failure> {
     let which: Which = payload.json()?;
     if which.id.is_none() && which.ids.is_none() && which.name.is_none() && which.username.is_none() && !which.owner {

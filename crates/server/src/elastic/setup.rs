@@ -1,42 +1,43 @@
 //! What clients put at their start: templates, policies, pipelines, data streams and indices.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
-use axum::{Json, Router};
 use eqlipse_control::Role;
 use eqlipse_store::TimeRange;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::stash::{Found, Kind, is_named};
-use crate::http::{ElasticFailure, Failure, Payload, is_match};
+use crate::http::{ElasticFailure, Failure, IndexPath, Payload, is_match};
+use crate::openapi::bodies::{AliasBody, AliasesBody, IndexBody, KeptBody};
+use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::state::{App, Caller};
 
 /// The routes of this part.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-        .merge(kept("/_index_template", &INDEX_TEMPLATES))
-        .merge(kept("/_component_template", &COMPONENT_TEMPLATES))
-        .merge(kept("/_template", &LEGACY_TEMPLATES))
-        .merge(kept("/_ilm/policy", &POLICIES))
-        .merge(kept("/_ingest/pipeline", &PIPELINES))
-        .route("/_data_stream", get(all_data_streams))
-        .route("/_data_stream/{name}", get(data_streams).put(put_data_stream).delete(delete_data_stream))
-        .route("/_ilm/status", get(async || Json(json!({ "operation_mode": "RUNNING" }))))
-        .route("/_alias", get(all_aliases))
-        .route("/_alias/{name}", get(aliases))
-        .route("/_aliases", get(all_aliases).post(change_aliases))
-        .route("/_mapping", get(all_mappings))
-        .route("/_settings", get(all_settings))
-        .route("/_refresh", post(refresh).get(refresh))
-        .route("/{index}", get(index).put(put_index).delete(delete_index))
-        .route("/{index}/_alias", get(index_aliases))
-        .route("/{index}/_alias/{name}", get(aliases_of).put(put_alias).post(put_alias).delete(delete_alias))
-        .route("/{index}/_mapping", get(mappings).put(acknowledge_index).post(acknowledge_index))
-        .route("/{index}/_settings", get(settings).put(acknowledge_index))
-        .route("/{index}/_refresh", post(refresh).get(refresh))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(index_templates::routes())
+        .merge(component_templates::routes())
+        .merge(legacy_templates::routes())
+        .merge(policies::routes())
+        .merge(pipelines::routes())
+        .routes(routes!(data_streams).also_at("/_data_stream"))
+        .routes(routes!(put_data_stream, delete_data_stream))
+        .routes(routes!(lifecycle_status))
+        .routes(routes!(all_aliases, change_aliases))
+        .routes(routes!(aliases))
+        .routes(routes!(index_aliases).also_at("/_alias"))
+        .routes(routes!(mappings).also_at("/_mapping"))
+        .routes(routes!(settings).also_at("/_settings"))
+        .routes(routes!(refresh).also_at("/_refresh"))
+        .routes(routes!(index, put_index, delete_index))
+        .routes(routes!(aliases_of, put_alias, delete_alias))
+        .routes(routes!(put_mapping))
+        .routes(routes!(acknowledge_index))
 }
 
 /// A kind of thing that is put, found and removed by name.
@@ -115,26 +116,72 @@ fn acknowledged() -> Response {
     Json(json!({ "acknowledged": true })).into_response()
 }
 
-/// The routes of a kind.
-fn kept(path: &str, kept: &'static Kept) -> Router<App> {
-    let all = async move |State(app): State<App>, _: Caller| answer(&app, kept, None);
-    let find = async move |State(app): State<App>, _: Caller, Path(name): Path<String>| answer(&app, kept, Some(&name));
-    let store = async move |State(app): State<App>, caller: Caller, Path(name): Path<String>, payload: Payload| {
-        may_set_up(&caller)?;
-        let body: Map<String, Value> = payload.json()?;
-        app.stash.put(kept.kind, &name, Value::Object(body), payload.bytes().len())?;
-        Ok::<_, Failure>(acknowledged())
-    };
-    let remove = async move |State(app): State<App>, caller: Caller, Path(name): Path<String>| {
-        may_set_up(&caller)?;
-        match app.stash.remove(kept.kind, &name) {
-            0 if !name.contains('*') => Err((kept.missing)(&name)),
-            _ => Ok(acknowledged()),
+/// The handlers of a kind, which are alike for all kinds.
+macro_rules! kept {
+    ($kind:ident, $kept:ident, $path:literal, $what:literal) => {
+        mod $kind {
+            use super::*;
+
+            pub(super) fn routes() -> OpenApiRouter<App> {
+                OpenApiRouter::new().routes(routes!(find).also_at($path)).routes(routes!(store, remove))
+            }
+
+            #[utoipa::path(
+                get, path = concat!($path, "/{name}"), tag = ELASTICSEARCH, summary = concat!("Shows ", $what, "."),
+                params(schemas::Name),
+                responses(
+                    (status = 200, description = "What was found", body = schemas::ByName),
+                    (status = 404, description = "There is none of this name", body = schemas::NotThere),
+                ),
+            )]
+            async fn find(State(app): State<App>, _: Caller, name: Option<Path<String>>) -> Result<Response, Failure> {
+                answer(&app, &$kept, name.as_ref().map(|Path(name)| &**name))
+            }
+
+            #[utoipa::path(
+                method(put, post), path = concat!($path, "/{name}"), tag = ELASTICSEARCH,
+                summary = concat!("Keeps one of the ", $what, ", to be found again."),
+                params(schemas::Name),
+                request_body = KeptBody,
+                responses((status = 200, description = "It is kept", body = schemas::Acknowledged)),
+            )]
+            async fn store(
+                State(app): State<App>,
+                caller: Caller,
+                Path(name): Path<String>,
+                payload: Payload,
+            ) -> Result<Response, Failure> {
+                may_set_up(&caller)?;
+                let body: Map<String, Value> = payload.json()?;
+                app.stash.put($kept.kind, &name, Value::Object(body), payload.bytes().len())?;
+                Ok(acknowledged())
+            }
+
+            #[utoipa::path(
+                delete, path = concat!($path, "/{name}"), tag = ELASTICSEARCH, summary = concat!("Removes ", $what, "."),
+                params(schemas::Name),
+                responses((status = 200, description = "It is gone", body = schemas::Acknowledged)),
+            )]
+            async fn remove(
+                State(app): State<App>,
+                caller: Caller,
+                Path(name): Path<String>,
+            ) -> Result<Response, Failure> {
+                may_set_up(&caller)?;
+                match app.stash.remove($kept.kind, &name) {
+                    0 if !name.contains('*') => Err(($kept.missing)(&name)),
+                    _ => Ok(acknowledged()),
+                }
+            }
         }
     };
-    let one: MethodRouter<App> = get(find).put(store).post(store).delete(remove);
-    Router::new().route(path, get(all)).route(&format!("{path}/{{name}}"), one)
 }
+
+kept!(index_templates, INDEX_TEMPLATES, "/_index_template", "index templates");
+kept!(component_templates, COMPONENT_TEMPLATES, "/_component_template", "component templates");
+kept!(legacy_templates, LEGACY_TEMPLATES, "/_template", "templates of the old kind");
+kept!(policies, POLICIES, "/_ilm/policy", "lifecycle policies");
+kept!(pipelines, PIPELINES, "/_ingest/pipeline", "ingest pipelines");
 
 /// What answers nothing to a name that is not there has the status 404 all the same.
 fn answer(app: &App, kept: &Kept, asked: Option<&str>) -> Result<Response, Failure> {
@@ -182,12 +229,23 @@ async fn matching(app: &App, names: Option<String>) -> Result<Vec<String>, Failu
     .await
 }
 
-async fn all_data_streams(state: State<App>, caller: Caller) -> Result<Response, Failure> {
-    data_streams(state, caller, Path("*".to_owned())).await
+/// Says that lifecycles are managed: by `store.retention_age` and `store.retention_size`.
+#[utoipa::path(
+    get, path = "/_ilm/status", tag = ELASTICSEARCH,
+    responses((status = 200, description = "They are", body = schemas::LifecycleStatus)),
+)]
+async fn lifecycle_status() -> Json<Value> {
+    Json(json!({ "operation_mode": "RUNNING" }))
 }
 
-async fn data_streams(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Response, Failure> {
-    let names = matching(&app, Some(name)).await?;
+/// Shows data streams and indices: those that were made, and those that have events.
+#[utoipa::path(
+    get, path = "/_data_stream/{name}", tag = ELASTICSEARCH,
+    params(schemas::Name),
+    responses((status = 200, description = "Data streams", body = schemas::DataStreams)),
+)]
+async fn data_streams(State(app): State<App>, _: Caller, name: Option<Path<String>>) -> Result<Response, Failure> {
+    let names = matching(&app, name.map(|Path(name)| name)).await?;
     let streams = names.into_iter().map(|name| {
         json!({
             "name": name,
@@ -206,6 +264,14 @@ async fn data_streams(State(app): State<App>, _: Caller, Path(name): Path<String
     Ok(Json(json!({ "data_streams": streams.collect::<Vec<_>>() })).into_response())
 }
 
+/// Makes a data stream.
+///
+/// Events make theirs when they come; nobody has to.
+#[utoipa::path(
+    put, path = "/_data_stream/{name}", tag = ELASTICSEARCH,
+    params(schemas::Name),
+    responses((status = 200, description = "It was made", body = schemas::Acknowledged)),
+)]
 async fn put_data_stream(
     State(app): State<App>,
     caller: Caller,
@@ -220,7 +286,14 @@ async fn put_data_stream(
     Ok(acknowledged())
 }
 
+/// Removes a data stream that has no events.
+///
 /// Events go by age and size only, so that nobody removes a trail.
+#[utoipa::path(
+    delete, path = "/_data_stream/{name}", tag = ELASTICSEARCH,
+    params(schemas::Name),
+    responses((status = 200, description = "It is gone", body = schemas::Acknowledged)),
+)]
 async fn delete_data_stream(
     State(app): State<App>,
     caller: Caller,
@@ -230,6 +303,12 @@ async fn delete_data_stream(
     remove_empty(&app, Kind::DataStream, name).await
 }
 
+/// Removes an index that has no events.
+#[utoipa::path(
+    delete, path = "/{index}", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    responses((status = 200, description = "It is gone", body = schemas::Acknowledged)),
+)]
 async fn delete_index(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Failure> {
     may_set_up(&caller)?;
     remove_empty(&app, Kind::Index, name).await
@@ -255,6 +334,12 @@ async fn has_segments(app: &App, name: &str) -> Result<bool, Failure> {
     .await
 }
 
+/// Shows indices: aliases, mappings and settings.
+#[utoipa::path(
+    get, path = "/{index}", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    responses((status = 200, description = "Indices by name", body = schemas::ByName)),
+)]
 async fn index(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Response, Failure> {
     let aliased = aliased(&app, &name, "*");
     describe(&app, Some(name), |name| {
@@ -264,6 +349,15 @@ async fn index(State(app): State<App>, _: Caller, Path(name): Path<String>) -> R
     .await
 }
 
+/// Makes an index.
+///
+/// Events make theirs when they come; nobody has to.
+#[utoipa::path(
+    put, path = "/{index}", tag = ELASTICSEARCH,
+    params(schemas::NewIndex),
+    request_body = Option<IndexBody>,
+    responses((status = 200, description = "It was made", body = schemas::IndexMade)),
+)]
 async fn put_index(
     State(app): State<App>,
     caller: Caller,
@@ -300,19 +394,23 @@ fn index_settings(name: &str) -> Value {
     json!({ "index": { "number_of_shards": "1", "number_of_replicas": "0", "provided_name": name } })
 }
 
-async fn all_mappings(State(app): State<App>, _: Caller) -> Result<Response, Failure> {
-    describe(&app, None, |_| json!({ "mappings": mapping() })).await
-}
-
-async fn mappings(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Response, Failure> {
+/// Shows mappings: fields have the types of eqlipse's catalogue.
+#[utoipa::path(
+    get, path = "/{index}/_mapping", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    responses((status = 200, description = "Mappings by index", body = schemas::ByName)),
+)]
+async fn mappings(State(app): State<App>, _: Caller, IndexPath(name): IndexPath) -> Result<Response, Failure> {
     describe(&app, Some(name), |_| json!({ "mappings": mapping() })).await
 }
 
-async fn all_settings(State(app): State<App>, _: Caller) -> Result<Response, Failure> {
-    describe(&app, None, |name| json!({ "settings": index_settings(name) })).await
-}
-
-async fn settings(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Response, Failure> {
+/// Shows the settings of indices.
+#[utoipa::path(
+    get, path = "/{index}/_settings", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    responses((status = 200, description = "Settings by index", body = schemas::ByName)),
+)]
+async fn settings(State(app): State<App>, _: Caller, IndexPath(name): IndexPath) -> Result<Response, Failure> {
     describe(&app, Some(name), |name| json!({ "settings": index_settings(name) })).await
 }
 
@@ -329,11 +427,22 @@ fn aliased(app: &App, indices: &str, aliases: &str) -> Map<String, Value> {
     by_index
 }
 
+/// Shows all aliases.
+#[utoipa::path(
+    get, path = "/_aliases", tag = ELASTICSEARCH,
+    responses((status = 200, description = "Aliases by index", body = schemas::ByName)),
+)]
 async fn all_aliases(State(app): State<App>, _: Caller) -> Result<Response, Failure> {
     index_aliases_of(&app, None).await
 }
 
-async fn index_aliases(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Response, Failure> {
+/// Shows the aliases of indices.
+#[utoipa::path(
+    get, path = "/{index}/_alias", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    responses((status = 200, description = "Aliases by index", body = schemas::ByName)),
+)]
+async fn index_aliases(State(app): State<App>, _: Caller, IndexPath(name): IndexPath) -> Result<Response, Failure> {
     index_aliases_of(&app, Some(name)).await
 }
 
@@ -342,10 +451,22 @@ async fn index_aliases_of(app: &App, names: Option<String>) -> Result<Response, 
     describe(app, names, |name| aliased.get(name).cloned().unwrap_or_else(|| json!({ "aliases": {} }))).await
 }
 
+/// Shows aliases by their names.
+#[utoipa::path(
+    get, path = "/_alias/{name}", tag = ELASTICSEARCH,
+    params(schemas::Name),
+    responses((status = 200, description = "Aliases by index", body = schemas::ByName), (status = 404, description = "There is no such alias", body = schemas::AliasMissing)),
+)]
 async fn aliases(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Response {
     alias_answer(&app, "*", &name)
 }
 
+/// Shows aliases by their names.
+#[utoipa::path(
+    get, path = "/{index}/_alias/{name}", tag = ELASTICSEARCH,
+    params(schemas::Index, schemas::Name),
+    responses((status = 200, description = "Aliases by index", body = schemas::ByName), (status = 404, description = "There is no such alias", body = schemas::AliasMissing)),
+)]
 async fn aliases_of(State(app): State<App>, _: Caller, Path((index, name)): Path<(String, String)>) -> Response {
     alias_answer(&app, &index, &name)
 }
@@ -383,6 +504,15 @@ fn remove_alias(app: &App, index: &str, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Adds an alias.
+///
+/// Aliases are kept to be found. An event that is sent to one goes to an index of the alias's name.
+#[utoipa::path(
+    method(put, post), path = "/{index}/_alias/{name}", tag = ELASTICSEARCH,
+    params(schemas::Index, ("name" = String, Path, description = "The alias's name")),
+    request_body = Option<AliasBody>,
+    responses((status = 200, description = "It is there", body = schemas::Acknowledged)),
+)]
 async fn put_alias(
     State(app): State<App>,
     caller: Caller,
@@ -395,6 +525,12 @@ async fn put_alias(
     Ok(acknowledged())
 }
 
+/// Removes an alias.
+#[utoipa::path(
+    delete, path = "/{index}/_alias/{name}", tag = ELASTICSEARCH,
+    params(schemas::Index, ("name" = String, Path, description = "The alias's name")),
+    responses((status = 200, description = "It is gone", body = schemas::Acknowledged)),
+)]
 async fn delete_alias(
     State(app): State<App>,
     caller: Caller,
@@ -405,7 +541,12 @@ async fn delete_alias(
     Ok(acknowledged())
 }
 
-/// `{"actions": [{"add": {"index", "alias", …}}, {"remove": {"index", "alias"}}]}`
+/// Adds and removes aliases.
+#[utoipa::path(
+    post, path = "/_aliases", tag = ELASTICSEARCH,
+    request_body = AliasesBody,
+    responses((status = 200, description = "It was done", body = schemas::Acknowledged)),
+)]
 async fn change_aliases(State(app): State<App>, caller: Caller, payload: Payload) -> Result<Response, Failure> {
     may_set_up(&caller)?;
     let body: Value = payload.json()?;
@@ -433,12 +574,35 @@ async fn change_aliases(State(app): State<App>, caller: Caller, payload: Payload
     Ok(acknowledged())
 }
 
+/// Takes settings, which change nothing.
+#[utoipa::path(
+    put, path = "/{index}/_settings", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    request_body = Option<IndexBody>,
+    responses((status = 200, description = "They were taken", body = schemas::Acknowledged)),
+)]
 async fn acknowledge_index(caller: Caller, _: Path<String>) -> Result<Response, Failure> {
     may_set_up(&caller)?;
     Ok(acknowledged())
 }
 
-/// Events can be found when they are acknowledged; there is nothing to do.
+/// Takes mappings, which change nothing.
+#[utoipa::path(
+    method(put, post), path = "/{index}/_mapping", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    request_body = Option<IndexBody>,
+    responses((status = 200, description = "They were taken", body = schemas::Acknowledged)),
+)]
+async fn put_mapping(caller: Caller, index: Path<String>) -> Result<Response, Failure> {
+    acknowledge_index(caller, index).await
+}
+
+/// Does nothing: events can be found when they are acknowledged.
+#[utoipa::path(
+    method(post, get), path = "/{index}/_refresh", tag = ELASTICSEARCH,
+    params(schemas::Index),
+    responses((status = 200, description = "There was nothing to do", body = schemas::Refreshed)),
+)]
 async fn refresh(_: Caller) -> Json<Value> {
     Json(json!({ "_shards": { "total": 1, "successful": 1, "failed": 0 } }))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -117,7 +117,7 @@ impl Seen {
         let response = match response.extensions().get::<Failure>() {
             Some(failure) if shape == Shape::Kibana => failure.respond(shape),
             Some(_) => response,
-            None => self.unrouted(response, shape),
+            None => self.of_axum(response, shape).await,
         };
         if shape == Shape::Kibana {
             return response;
@@ -129,18 +129,22 @@ impl Seen {
         response
     }
 
-    /// Axum's own answers for paths and methods without a handler have no body.
-    fn unrouted(&self, response: Response, shape: Shape) -> Response {
-        let is_bare = response.headers().get(CONTENT_TYPE).is_none();
+    /// Axum's own answers: nothing for a method that a path does not have, a text where a path or URL cannot be read.
+    async fn of_axum(&self, response: Response, shape: Shape) -> Response {
+        let kind = response.headers().get(CONTENT_TYPE);
         match response.status() {
-            StatusCode::METHOD_NOT_ALLOWED if is_bare => {
+            StatusCode::METHOD_NOT_ALLOWED if kind.is_none() => {
                 let failure = Failure::Method { path: self.path.clone(), method: self.method.clone() };
                 let mut answer = failure.respond(shape);
-                let allowed = response.headers().get(axum::http::header::ALLOW).cloned();
-                allowed
-                    .into_iter()
-                    .for_each(|allowed| _ = answer.headers_mut().insert(axum::http::header::ALLOW, allowed));
+                let allowed = response.headers().get(ALLOW).cloned();
+                allowed.into_iter().for_each(|allowed| _ = answer.headers_mut().insert(ALLOW, allowed));
                 answer
+            }
+            status
+                if status.is_client_error() && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain")) =>
+            {
+                let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
+                Failure::IllegalArgument(String::from_utf8_lossy(&bytes).into_owned()).respond(shape)
             }
             _ => response,
         }

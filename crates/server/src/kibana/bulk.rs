@@ -2,26 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use axum::{Json, Router};
 use eqlipse_control::{Control, ControlError, Role, RuleKey, StoredRule};
 use eqlipse_rules::{Interval, RuleType};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::rules::filtered;
 use super::{MAX_RULES, engine, export};
 use crate::http::{Failure, Payload};
+use crate::openapi::bodies::RulesAction;
+use crate::openapi::{KIBANA, schemas};
 use crate::search::Params;
 use crate::state::{App, Caller};
 
 /// How many ids a request may name.
 const MAX_IDS: usize = 100;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/api/detection_engine/rules/_bulk_action", post(bulk_action))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(bulk_action))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,20 @@ fn invalid(reason: impl std::fmt::Display) -> Failure {
     Failure::IllegalArgument(format!("[request body]: {reason}"))
 }
 
+/// Does one thing with many rules.
+///
+/// The status is 500 where it failed for some of them, as in Kibana.
+#[utoipa::path(
+    post, path = "/api/detection_engine/rules/_bulk_action", tag = KIBANA,
+    params(("dry_run" = Option<bool>, Query, description = "Nothing is changed")),
+    request_body = RulesAction,
+    responses(
+        (status = 200, description = "What became of the rules; for `export`, the rules", content(
+            (schemas::RulesActionReply = "application/json"), (String = "application/ndjson"),
+        )),
+        (status = 500, description = "It failed for some of the rules", body = schemas::RulesActionFailed),
+    ),
+)]
 async fn bulk_action(
     State(app): State<App>,
     caller: Caller,

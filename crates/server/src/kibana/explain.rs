@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use eqlipse_control::{Role, RuleKey, StoredRule};
 use eqlipse_events::{OrderBy, Progress, Window};
 use eqlipse_hunt::explain::{ExplainError, ExplainOptions, Subject, explain};
@@ -17,10 +16,14 @@ use eqlipse_rules::{LoadedRule, Origin, Rounding, Rule, RuleLoad};
 use eqlipse_store::TimeRange;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::{engine, not_found};
 use crate::dsl::{Clock, DateFormat, Document, Field};
 use crate::http::{Failure, Payload};
+use crate::openapi::{EQLIPSE, schemas};
 use crate::search::{Options, Params, Target};
 use crate::state::{App, Caller, StopOnDrop};
 
@@ -31,12 +34,13 @@ pub const MAX_EXPLAINED_EVENTS: u64 = 2_000_000;
 const SHOWN: usize = 5;
 const MAX_SHOWN: usize = 100;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/api/explain", post(explain_rule)).route("/api/readiness", get(rules_readiness))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(explain_rule)).routes(routes!(rules_readiness))
 }
 
 /// What is to be explained.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ExplainBody)]
 #[serde(deny_unknown_fields)]
 struct Request {
     /// A rule by its id here.
@@ -92,6 +96,12 @@ impl Request {
     }
 }
 
+/// Says why a rule or query fires on stored events, or why it does not.
+#[utoipa::path(
+    post, path = "/api/explain", tag = EQLIPSE,
+    request_body = Request,
+    responses((status = 200, description = "The explanation", body = schemas::ExplanationReply), (status = 404, description = "There is no such rule")),
+)]
 async fn explain_rule(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     app.blocking(move |app| {
@@ -156,6 +166,12 @@ fn describe(event: &Map<String, Value>) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
+/// Says which rules can fire at all on what is stored, and what the others lack.
+#[utoipa::path(
+    get, path = "/api/readiness", tag = EQLIPSE,
+    params(("enabled" = Option<bool>, Query, description = "Only rules that are enabled (the default)")),
+    responses((status = 200, description = "Rules by their state", body = schemas::ReadinessReply)),
+)]
 async fn rules_readiness(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     params.only(&["enabled"])?;

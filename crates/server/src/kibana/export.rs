@@ -1,23 +1,32 @@
 //! Rules out, as NDJSON.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use eqlipse_control::{Role, RuleKey, StoredRule};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::{MAX_RULES, engine};
 use crate::http::{Failure, Payload};
+use crate::openapi::bodies::ExportBody;
+use crate::openapi::{KIBANA, schemas};
 use crate::search::Params;
 use crate::state::{App, Caller};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/api/detection_engine/rules/_export", post(export))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(export))
 }
 
+/// Gives rules as NDJSON.
+#[utoipa::path(
+    post, path = "/api/detection_engine/rules/_export", tag = KIBANA,
+    params(schemas::ExportParams),
+    request_body = ExportBody,
+    responses((status = 200, description = "A rule a line, then what there is to say of all", body = String, content_type = "application/ndjson")),
+)]
 async fn export(State(app): State<App>, caller: Caller, params: Params, body: Payload) -> Result<Response, Failure> {
     caller.require(Role::Reader)?;
     let without_details = params.flag("exclude_export_details")?.unwrap_or(false);

@@ -2,24 +2,33 @@
 
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
 use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
 use eqlipse_control::{ControlError, Role, RuleKey};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use super::{MAX_RULES, engine};
 use crate::http::{Failure, Payload};
+use crate::openapi::{KIBANA, schemas};
 use crate::search::Params;
 use crate::state::{App, Caller};
 
-pub(super) fn routes() -> Router<App> {
+pub(super) fn routes() -> OpenApiRouter<App> {
     // The body has the limits of every other one already.
-    Router::new().route("/api/detection_engine/rules/_import", post(import).layer(DefaultBodyLimit::disable()))
+    OpenApiRouter::new().routes(routes!(import).layer(DefaultBodyLimit::disable()))
 }
 
+/// Takes rules in, as NDJSON.
+#[utoipa::path(
+    post, path = "/api/detection_engine/rules/_import", tag = KIBANA,
+    params(schemas::ImportParams),
+    request_body(content = schemas::ImportForm, content_type = "multipart/form-data"),
+    responses((status = 200, description = "What became of the rules", body = schemas::ImportReply)),
+)]
 async fn import(
     State(app): State<App>,
     caller: Caller,

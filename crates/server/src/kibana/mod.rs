@@ -14,25 +14,25 @@ mod signals;
 mod system;
 mod trial;
 
-use axum::Router;
-use axum::extract::{Path, Request};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
 use eqlipse_control::{ControlError, RuleKey};
+use utoipa_axum::router::OpenApiRouter;
 
 pub use kql::{Comparison, Kql, KqlError, Lookup, Test};
 
 use crate::http::Failure;
+use crate::openapi::with_xsrf_header;
 use crate::state::App;
 
 /// How many rules one request may change, import or export.
 pub const MAX_RULES: usize = 10_000;
 
 /// The routes of this part.
-pub fn routes() -> Router<App> {
-    let api = Router::new()
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    let api = OpenApiRouter::new()
         .merge(rules::routes())
         .merge(bulk::routes())
         .merge(import::routes())
@@ -40,14 +40,8 @@ pub fn routes() -> Router<App> {
         .merge(signals::routes())
         .merge(system::routes())
         .merge(trial::routes())
-        .layer(from_fn(wants_xsrf_header))
-        .merge(explain::routes())
-        .merge(trial::own_routes());
-    Router::new().nest("/s/default", api.clone()).merge(api).route("/s/{space}/{*rest}", any(no_space))
-}
-
-async fn no_space(Path((space, _)): Path<(String, String)>) -> Failure {
-    Failure::NotFound(format!("Saved object [space/{space}] not found"))
+        .layer(from_fn(wants_xsrf_header));
+    with_xsrf_header(api).merge(explain::routes()).merge(trial::own_routes()).merge(crate::openapi::routes())
 }
 
 async fn wants_xsrf_header(request: Request, next: Next) -> Response {

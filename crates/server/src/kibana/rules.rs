@@ -3,28 +3,28 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use eqlipse_control::{Control, Execution, ExecutionStatus, Role, RuleKey, StoredRule};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::kql::{Kql, Lookup};
 use super::{engine, not_found, refused};
 use crate::dsl::{find, iso_text};
 use crate::http::{Failure, Payload};
+use crate::openapi::bodies::{RuleBody, RulePatch};
+use crate::openapi::{KIBANA, schemas};
 use crate::search::Params;
 use crate::state::{App, Caller};
 
 /// The most rules on a page.
 const MAX_PER_PAGE: usize = 10_000;
 
-pub(super) fn routes() -> Router<App> {
-    let rules = post(create).put(update).patch(patch).get(read).delete(delete);
-    Router::new()
-        .route("/api/detection_engine/rules", rules)
-        .route("/api/detection_engine/rules/_find", get(find_rules))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(create, update, patch, read, delete)).routes(routes!(find_rules))
 }
 
 /// The key of a rule in a body or URL.
@@ -43,6 +43,12 @@ fn text<'a>(map: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     map.get(name).and_then(Value::as_str)
 }
 
+/// Makes a rule.
+#[utoipa::path(
+    post, path = "/api/detection_engine/rules", tag = KIBANA,
+    request_body = RuleBody,
+    responses((status = 200, description = "The rule", body = schemas::RuleReply), (status = 409, description = "There is a rule with this rule_id, or it was changed meanwhile")),
+)]
 async fn create(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Author)?;
     app.blocking(move |app| {
@@ -55,6 +61,12 @@ async fn create(State(app): State<App>, caller: Caller, body: Payload) -> Result
     .await
 }
 
+/// Replaces a rule.
+#[utoipa::path(
+    put, path = "/api/detection_engine/rules", tag = KIBANA,
+    request_body = RuleBody,
+    responses((status = 200, description = "The rule", body = schemas::RuleReply), (status = 404, description = "There is no such rule"), (status = 409, description = "There is a rule with this rule_id, or it was changed meanwhile")),
+)]
 async fn update(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Author)?;
     app.blocking(move |app| {
@@ -72,6 +84,12 @@ async fn update(State(app): State<App>, caller: Caller, body: Payload) -> Result
     .await
 }
 
+/// Changes parts of a rule.
+#[utoipa::path(
+    patch, path = "/api/detection_engine/rules", tag = KIBANA,
+    request_body = RulePatch,
+    responses((status = 200, description = "The rule", body = schemas::RuleReply), (status = 404, description = "There is no such rule"), (status = 409, description = "There is a rule with this rule_id, or it was changed meanwhile")),
+)]
 async fn patch(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Author)?;
     app.blocking(move |app| {
@@ -89,6 +107,12 @@ async fn patch(State(app): State<App>, caller: Caller, body: Payload) -> Result<
     .await
 }
 
+/// Shows a rule.
+#[utoipa::path(
+    get, path = "/api/detection_engine/rules", tag = KIBANA,
+    params(schemas::RuleKeyParams),
+    responses((status = 200, description = "The rule", body = schemas::RuleReply), (status = 404, description = "There is no such rule")),
+)]
 async fn read(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     app.blocking(move |app| {
@@ -99,6 +123,12 @@ async fn read(State(app): State<App>, caller: Caller, params: Params) -> Result<
     .await
 }
 
+/// Removes a rule.
+#[utoipa::path(
+    delete, path = "/api/detection_engine/rules", tag = KIBANA,
+    params(schemas::RuleKeyParams),
+    responses((status = 200, description = "The rule as it was", body = schemas::RuleReply), (status = 404, description = "There is no such rule")),
+)]
 async fn delete(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<Value>, Failure> {
     caller.require(Role::Author)?;
     app.blocking(move |app| {
@@ -219,6 +249,12 @@ fn order(field: &str) -> Result<fn(&StoredRule, &StoredRule) -> Ordering, Failur
     })
 }
 
+/// Finds rules.
+#[utoipa::path(
+    get, path = "/api/detection_engine/rules/_find", tag = KIBANA,
+    params(schemas::FindRulesParams),
+    responses((status = 200, description = "A page of rules", body = schemas::RulesPage)),
+)]
 async fn find_rules(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     app.blocking(move |app| {

@@ -3,27 +3,36 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
 use eqlipse_control::{AlertChange, AlertQuery, Role, WorkflowStatus};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::engine;
 use crate::dsl::{Document, Query};
 use crate::http::{Failure, Payload};
+use crate::openapi::bodies::{AlertAssigneesBody, AlertStatusBody, AlertTagsBody, SearchBody};
+use crate::openapi::{KIBANA, schemas};
 use crate::search::{ALERTS_ALIASES, ALERTS_INDEX, Options, SearchRequest};
 use crate::state::{App, Caller};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/api/detection_engine/signals/search", post(search))
-        .route("/api/detection_engine/signals/status", post(status))
-        .route("/api/detection_engine/signals/tags", post(tags))
-        .route("/api/detection_engine/signals/assignees", post(assignees))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(search))
+        .routes(routes!(status))
+        .routes(routes!(tags))
+        .routes(routes!(assignees))
 }
 
+/// Finds alerts by the Query DSL, and counts them.
+#[utoipa::path(
+    post, path = "/api/detection_engine/signals/search", tag = KIBANA,
+    request_body = SearchBody,
+    responses((status = 200, description = "What was found", body = schemas::SearchReply)),
+)]
 async fn search(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     app.blocking(move |app| {
@@ -63,6 +72,12 @@ fn updated(start: Instant, total: u64) -> Value {
     })
 }
 
+/// Sets the status of alerts.
+#[utoipa::path(
+    post, path = "/api/detection_engine/signals/status", tag = KIBANA,
+    request_body = AlertStatusBody,
+    responses((status = 200, description = "How many alerts were changed", body = schemas::Updated)),
+)]
 async fn status(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Analyst)?;
     app.blocking(move |app| {
@@ -136,6 +151,12 @@ fn some_ids(body: &Map<String, Value>) -> Result<Vec<String>, Failure> {
     Ok(ids)
 }
 
+/// Adds tags to alerts, and removes some.
+#[utoipa::path(
+    post, path = "/api/detection_engine/signals/tags", tag = KIBANA,
+    request_body = AlertTagsBody,
+    responses((status = 200, description = "How many alerts were changed", body = schemas::Updated)),
+)]
 async fn tags(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Analyst)?;
     app.blocking(move |app| {
@@ -147,6 +168,12 @@ async fn tags(State(app): State<App>, caller: Caller, body: Payload) -> Result<J
     .await
 }
 
+/// Assigns alerts to users.
+#[utoipa::path(
+    post, path = "/api/detection_engine/signals/assignees", tag = KIBANA,
+    request_body = AlertAssigneesBody,
+    responses((status = 200, description = "How many alerts were changed", body = schemas::Updated)),
+)]
 async fn assignees(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Analyst)?;
     app.blocking(move |app| {

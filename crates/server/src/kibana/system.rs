@@ -2,31 +2,38 @@
 
 use std::collections::BTreeSet;
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::routing::get;
-use axum::{Json, Router};
 use eqlipse_control::Role;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::elastic::ELASTIC_VERSION;
 use crate::http::Failure;
+use crate::openapi::{KIBANA, schemas};
 use crate::search::ALERTS_ALIASES;
 use crate::state::{App, Caller};
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/api/status", get(status))
-        .route("/api/spaces/space", get(spaces))
-        .route("/api/spaces/space/{space}", get(space))
-        .route("/internal/security/me", get(me))
-        .route("/api/detection_engine/tags", get(tags))
-        .route("/api/detection_engine/privileges", get(privileges))
-        .route("/api/detection_engine/index", get(index).post(acknowledge).delete(acknowledge))
-        .route("/api/detection_engine/rules/prepackaged/_status", get(prepackaged))
-        .route("/api/detection_engine/rules/prepackaged", axum::routing::put(install_prepackaged))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(spaces))
+        .routes(routes!(space))
+        .routes(routes!(me))
+        .routes(routes!(tags))
+        .routes(routes!(privileges))
+        .routes(routes!(index, acknowledge))
+        .routes(routes!(prepackaged))
+        .routes(routes!(install_prepackaged))
 }
 
+/// Says how the service is.
+#[utoipa::path(
+    get, path = "/api/status", tag = KIBANA,
+    responses((status = 200, description = "Version and state", body = schemas::StatusReply)),
+)]
 async fn status(State(app): State<App>, _: Caller) -> Json<Value> {
     // The same as long as the data folder stays where it is.
     let uuid = Uuid::new_v5(&Uuid::NAMESPACE_URL, app.config.server.data.as_os_str().as_encoded_bytes());
@@ -57,14 +64,30 @@ fn default_space() -> Value {
     })
 }
 
+/// Shows the one space.
+#[utoipa::path(
+    get, path = "/api/spaces/space", tag = KIBANA,
+    responses((status = 200, description = "The space", body = Vec<schemas::Space>)),
+)]
 async fn spaces(_: Caller) -> Json<Value> {
     Json(json!([default_space()]))
 }
 
+/// Shows the space.
+#[utoipa::path(
+    get, path = "/api/spaces/space/{space}", tag = KIBANA,
+    params(("space" = String, Path, description = "`default`")),
+    responses((status = 200, description = "The space", body = schemas::Space)),
+)]
 async fn space(_: Caller, Path(space): Path<String>) -> Result<Json<Value>, Failure> {
     if space == "default" { Ok(Json(default_space())) } else { Err(Failure::NotFound("Not Found".to_owned())) }
 }
 
+/// Says who one is.
+#[utoipa::path(
+    get, path = "/internal/security/me", tag = KIBANA,
+    responses((status = 200, description = "The caller", body = schemas::Me)),
+)]
 async fn me(caller: Caller) -> Json<Value> {
     let roles: Vec<&str> = caller.0.roles.iter().map(|role| role.as_str()).collect();
     let (realm, authentication) = match &caller.0.api_key {
@@ -86,6 +109,11 @@ async fn me(caller: Caller) -> Json<Value> {
     }))
 }
 
+/// Lists the tags of all rules.
+#[utoipa::path(
+    get, path = "/api/detection_engine/tags", tag = KIBANA,
+    responses((status = 200, description = "Tags", body = Vec<String>)),
+)]
 async fn tags(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     let rules = app.blocking(|app| Ok(app.control.rules()?)).await?;
@@ -93,6 +121,11 @@ async fn tags(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Fai
     Ok(Json(json!(tags)))
 }
 
+/// Says what one may do.
+#[utoipa::path(
+    get, path = "/api/detection_engine/privileges", tag = KIBANA,
+    responses((status = 200, description = "Privileges", body = schemas::Privileges)),
+)]
 async fn privileges(caller: Caller) -> Json<Value> {
     let (reads, works, writes) = (caller.has(Role::Reader), caller.has(Role::Analyst), caller.has(Role::Author));
     let admin = caller.has(Role::Admin);
@@ -132,17 +165,31 @@ async fn privileges(caller: Caller) -> Json<Value> {
     }))
 }
 
+/// Names the index of alerts.
+#[utoipa::path(
+    get, path = "/api/detection_engine/index", tag = KIBANA,
+    responses((status = 200, description = "The index", body = schemas::AlertsIndex)),
+)]
 async fn index(caller: Caller) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     Ok(Json(json!({ "name": ALERTS_ALIASES[0], "index_mapping_outdated": false })))
 }
 
-/// The alerts' index is always there and never goes.
+/// Does nothing: the alerts' index is always there and never goes.
+#[utoipa::path(
+    method(post, delete), path = "/api/detection_engine/index", tag = KIBANA,
+    responses((status = 200, description = "There was nothing to do", body = schemas::Acknowledged)),
+)]
 async fn acknowledge(caller: Caller) -> Result<Json<Value>, Failure> {
     caller.require(Role::Author)?;
     Ok(Json(json!({ "acknowledged": true })))
 }
 
+/// Says how many of the bundled rules are installed.
+#[utoipa::path(
+    get, path = "/api/detection_engine/rules/prepackaged/_status", tag = KIBANA,
+    responses((status = 200, description = "How many rules", body = schemas::PrepackagedStatus)),
+)]
 async fn prepackaged(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     let rules = app.blocking(|app| Ok(app.control.rules()?)).await?;
@@ -158,7 +205,11 @@ async fn prepackaged(State(app): State<App>, caller: Caller) -> Result<Json<Valu
     })))
 }
 
-/// What comes with the service is installed at its start.
+/// Installs and updates the bundled rules.
+#[utoipa::path(
+    put, path = "/api/detection_engine/rules/prepackaged", tag = KIBANA,
+    responses((status = 200, description = "How many rules", body = schemas::PrepackagedInstalled)),
+)]
 async fn install_prepackaged(caller: Caller) -> Result<Json<Value>, Failure> {
     caller.require(Role::Author)?;
     Ok(Json(json!({ "rules_installed": 0, "rules_updated": 0, "timelines_installed": 0, "timelines_updated": 0 })))

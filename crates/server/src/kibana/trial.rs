@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use eqlipse_alerts::Alert;
 use eqlipse_control::{Execution, Role, RuleKey, StoredRule};
 use eqlipse_events::{OrderBy, Progress, Window};
@@ -18,12 +17,17 @@ use eqlipse_store::TimeRange;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::explain::loaded;
 use super::{engine, not_found};
 use crate::dsl::{Document, Field, iso_text};
 use crate::http::{Failure, Payload};
+use crate::openapi::bodies::PreviewBody;
+use crate::openapi::{EQLIPSE, KIBANA, schemas};
 use crate::search::Params;
 use crate::state::{App, Caller};
 
@@ -43,13 +47,13 @@ const SHOWN_EXECUTIONS: usize = 100;
 const MAX_EXECUTIONS: usize = 10_000;
 
 /// Kibana's.
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/api/detection_engine/rules/preview", post(preview))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(preview))
 }
 
 /// Our own.
-pub(super) fn own_routes() -> Router<App> {
-    Router::new().route("/api/backtest", post(backtest)).route("/api/ledger", get(ledger))
+pub(super) fn own_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(backtest)).routes(routes!(ledger))
 }
 
 fn invalid(reason: impl std::fmt::Display) -> Failure {
@@ -76,6 +80,14 @@ fn draft(mut document: Map<String, Value>, id: &str, by: &str) -> Result<StoredR
     })
 }
 
+/// Runs a rule over some windows without keeping it.
+///
+/// Kibana keeps the alerts in an index of previews; here they are in the answer.
+#[utoipa::path(
+    post, path = "/api/detection_engine/rules/preview", tag = KIBANA,
+    request_body = PreviewBody,
+    responses((status = 200, description = "What it found", body = schemas::PreviewReply)),
+)]
 async fn preview(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     app.blocking(move |app| {
@@ -118,7 +130,8 @@ async fn preview(State(app): State<App>, caller: Caller, body: Payload) -> Resul
     .await
 }
 
-#[derive(Deserialize)]
+/// A rule and how far back it is tried.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct BacktestRequest {
     /// A rule by its id here.
@@ -128,9 +141,16 @@ struct BacktestRequest {
     /// A rule in the form of the API, which is not kept.
     rule: Option<Map<String, Value>>,
     /// How many days back, by `@timestamp`.
+    #[schema(minimum = 1, maximum = 3650)]
     days: u32,
 }
 
+/// Says what a rule would have found in the last days.
+#[utoipa::path(
+    post, path = "/api/backtest", tag = EQLIPSE,
+    request_body = BacktestRequest,
+    responses((status = 200, description = "Alerts per day, and the noisiest values", body = schemas::BacktestReply), (status = 404, description = "There is no such rule")),
+)]
 async fn backtest(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     app.blocking(move |app| {
@@ -219,6 +239,12 @@ fn noisiest(alerts: &[Alert], field: &str) -> Value {
     counts.into_iter().take(SHOWN_VALUES).map(|(value, count)| json!({ "value": value, "count": count })).collect()
 }
 
+/// Shows the windows over which rules were run: the last of each rule, or those of one.
+#[utoipa::path(
+    get, path = "/api/ledger", tag = EQLIPSE,
+    params(schemas::RuleKeyParams, ("limit" = Option<u64>, Query, description = "How many at most")),
+    responses((status = 200, description = "Windows, the newest first", body = Vec<schemas::LedgerEntry>), (status = 404, description = "There is no such rule")),
+)]
 async fn ledger(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     params.only(&["id", "rule_id", "limit"])?;

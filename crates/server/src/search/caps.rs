@@ -3,35 +3,41 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use axum::extract::{Path, State};
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::Json;
+use axum::extract::State;
 use eqlipse_control::Role;
 use eqlipse_store::{Snapshot, TimeRange};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::{ALERTS_INDEX, Options, Params, Target};
 use crate::dsl::{Field, Kind, Pattern, any_leaf};
-use crate::http::{Failure, Payload};
+use crate::http::{Failure, IndexPath, Payload};
+use crate::openapi::bodies::FieldCapsBody;
+use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::state::{App, Caller};
 
 /// How many events are looked at for fields that the catalogue does not have, the newest first.
 const SAMPLED_EVENTS: u32 = 5_000;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/_field_caps", post(caps_of_all).get(caps_of_all))
-        .route("/{index}/_field_caps", post(caps).get(caps))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(caps).also_at("/_field_caps"))
 }
 
-async fn caps_of_all(app: State<App>, caller: Caller, params: Params, body: Payload) -> Result<Json<Value>, Failure> {
-    caps(app, caller, Path(String::new()), params, body).await
-}
-
+/// Says which fields there are, and of which type.
+///
+/// Fields have the types of eqlipse's catalogue; others are found in the newest events.
+#[utoipa::path(
+    method(post, get), path = "/{index}/_field_caps", tag = ELASTICSEARCH,
+    params(schemas::Index, schemas::IndexOptions, schemas::FieldCapsParams),
+    request_body = FieldCapsBody,
+    responses((status = 200, description = "Fields by name", body = schemas::FieldCapsReply)),
+)]
 async fn caps(
     State(app): State<App>,
     caller: Caller,
-    Path(index): Path<String>,
+    IndexPath(index): IndexPath,
     params: Params,
     body: Payload,
 ) -> Result<Json<Value>, Failure> {

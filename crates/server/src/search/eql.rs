@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use eqlipse_alerts::{MatchKind, MatchedEvent};
 use eqlipse_control::{AlertQuery, Role};
 use eqlipse_eql::Diagnostic;
@@ -17,11 +16,15 @@ use eqlipse_hunt::{CompiledQuery, HuntOptions, QueryOptions, QueryResult, QueryR
 use eqlipse_store::{Snapshot, TimeRange};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::run::time_range;
 use super::{ALERTS_INDEX, MAX_RESULT_WINDOW, Options, Params, Target};
 use crate::dsl::{Document, DslError, DslErrorKind, FieldsToShow, Query, count, did_you_mean, flag};
 use crate::http::{Failure, Payload};
+use crate::openapi::bodies::EqlBody;
+use crate::openapi::{ELASTICSEARCH, schemas};
 use crate::state::{App, Caller, StopOnDrop};
 
 /// How many bytes of events a `filter` may let through, and how many bytes of alerts a query may read.
@@ -54,17 +57,29 @@ const KNOWN: [&str; 20] = [
     "index_filter",
 ];
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/{index}/_eql/search", post(search).get(search))
-        .route("/_eql/search/{id}", get(finished).delete(finished))
-        .route("/_eql/search/status/{id}", get(finished))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(search)).routes(routes!(finished)).routes(routes!(finished_status))
 }
 
-/// Searches end before they are answered, so none is kept.
+/// Asks for a search that was kept.
+#[utoipa::path(
+    method(get, delete), path = "/_eql/search/{id}", tag = ELASTICSEARCH,
+    params(("id" = String, Path, description = "The search's id")),
+    responses(),
+)]
 async fn finished(caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
     Err(Failure::NotFound(id))
+}
+
+/// Asks how far a search that was kept is.
+#[utoipa::path(
+    get, path = "/_eql/search/status/{id}", tag = ELASTICSEARCH,
+    params(("id" = String, Path, description = "The search's id")),
+    responses(),
+)]
+async fn finished_status(caller: Caller, id: Path<String>) -> Result<Json<Value>, Failure> {
+    finished(caller, id).await
 }
 
 /// What an EQL search asks for.
@@ -142,6 +157,13 @@ fn position(value: &Value) -> Result<ResultPosition, DslError> {
     }
 }
 
+/// Finds events, sequences and samples by the Event Query Language.
+#[utoipa::path(
+    method(post, get), path = "/{index}/_eql/search", tag = ELASTICSEARCH,
+    params(schemas::Index, schemas::IndexOptions),
+    request_body = EqlBody,
+    responses((status = 200, description = "What was found", body = schemas::EqlReply)),
+)]
 async fn search(
     State(app): State<App>,
     caller: Caller,

@@ -1,16 +1,18 @@
 //! Which indices there are: `_cat/indices`, `_resolve/index`.
 
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use eqlipse_control::Role;
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::{ALERTS_ALIASES, ALERTS_INDEX, Options, Params, Target};
-use crate::http::Failure;
+use crate::http::{Failure, IndexPath};
+use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::state::{App, Caller};
 
 /// The columns of `_cat/indices`, with their short names.
@@ -27,21 +29,20 @@ const COLUMNS: [(&str, &str); 10] = [
     ("pri.store.size", "pss"),
 ];
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/_cat/indices", get(cat_all))
-        .route("/_cat/indices/{index}", get(cat))
-        .route("/_resolve/index/{index}", get(resolve).post(resolve))
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(cat).also_at("/_cat/indices")).routes(routes!(resolve))
 }
 
-async fn cat_all(app: State<App>, caller: Caller, params: Params, headers: HeaderMap) -> Result<Response, Failure> {
-    cat(app, caller, Path(String::new()), params, headers).await
-}
-
+/// Lists data streams, and the index of alerts where it is asked for.
+#[utoipa::path(
+    get, path = "/_cat/indices/{index}", tag = ELASTICSEARCH,
+    params(schemas::Index, schemas::IndexOptions, schemas::CatParams, schemas::CatIndicesParams),
+    responses((status = 200, description = "A table", content((String = "text/plain"), (schemas::CatTable = "application/json")))),
+)]
 async fn cat(
     State(app): State<App>,
     caller: Caller,
-    Path(index): Path<String>,
+    IndexPath(index): IndexPath,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -156,6 +157,12 @@ fn table(columns: &[&str], rows: &[Map<String, Value>], with_names: bool) -> Str
     text
 }
 
+/// Says what names and patterns stand for.
+#[utoipa::path(
+    method(get, post), path = "/_resolve/index/{index}", tag = ELASTICSEARCH,
+    params(schemas::Index, schemas::IndexOptions),
+    responses((status = 200, description = "Indices, aliases and data streams", body = schemas::ResolvedIndices)),
+)]
 async fn resolve(
     State(app): State<App>,
     caller: Caller,

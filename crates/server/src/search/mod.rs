@@ -16,10 +16,9 @@ mod target;
 
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::post;
-use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 pub use params::Params;
@@ -28,22 +27,23 @@ pub use run::{MAX_RESPONSE_BYTES, Outcome};
 pub use target::{ALERTS_ALIASES, ALERTS_INDEX, Options, Target};
 
 use crate::dsl::{DslError, Query};
-use crate::http::{Failure, Payload, Shape};
+use crate::http::{Failure, IndexPath, Payload, Shape};
+use crate::openapi::bodies::{CountBody, MultiSearchBody, SearchBody};
+use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::state::{App, Caller};
 use eqlipse_control::Role;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// How many searches a `_msearch` may have.
 pub const MAX_SEARCHES: usize = 1_000;
 
 /// The routes of this part.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/_search", post(search_all).get(search_all))
-        .route("/{index}/_search", post(search).get(search))
-        .route("/_count", post(count_all).get(count_all))
-        .route("/{index}/_count", post(count).get(count))
-        .route("/_msearch", post(msearch_all).get(msearch_all))
-        .route("/{index}/_msearch", post(msearch).get(msearch))
+pub(crate) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(search).also_at("/_search"))
+        .routes(routes!(count).also_at("/_count"))
+        .routes(routes!(msearch).also_at("/_msearch"))
         .merge(eql::routes())
         .merge(caps::routes())
         .merge(indices::routes())
@@ -56,14 +56,20 @@ impl From<DslError> for Failure {
     }
 }
 
-async fn search_all(app: State<App>, caller: Caller, params: Params, body: Payload) -> Result<Json<Value>, Failure> {
-    search(app, caller, Path(String::new()), params, body).await
-}
-
+/// Finds events and alerts by the Query DSL, and counts them.
+///
+/// Indices are data streams and the alerts' index; without any, all data streams are searched. What the URL says counts more than
+/// what the body says.
+#[utoipa::path(
+    method(post, get), path = "/{index}/_search", tag = ELASTICSEARCH,
+    params(schemas::Index, schemas::IndexOptions, schemas::SearchParams),
+    request_body = SearchBody,
+    responses((status = 200, description = "What was found", body = schemas::SearchReply)),
+)]
 async fn search(
     State(app): State<App>,
     caller: Caller,
-    Path(index): Path<String>,
+    IndexPath(index): IndexPath,
     params: Params,
     body: Payload,
 ) -> Result<Json<Value>, Failure> {
@@ -123,14 +129,17 @@ fn shards(target: &Target, failures: &[(String, String)]) -> Value {
     shards
 }
 
-async fn count_all(app: State<App>, caller: Caller, params: Params, body: Payload) -> Result<Json<Value>, Failure> {
-    count(app, caller, Path(String::new()), params, body).await
-}
-
+/// Counts events and alerts.
+#[utoipa::path(
+    method(post, get), path = "/{index}/_count", tag = ELASTICSEARCH,
+    params(schemas::Index, schemas::IndexOptions, ("terminate_after" = Option<u64>, Query, description = "Counting ends after so many")),
+    request_body = CountBody,
+    responses((status = 200, description = "How many", body = schemas::CountReply)),
+)]
 async fn count(
     State(app): State<App>,
     caller: Caller,
-    Path(index): Path<String>,
+    IndexPath(index): IndexPath,
     params: Params,
     body: Payload,
 ) -> Result<Json<Value>, Failure> {
@@ -171,14 +180,17 @@ fn counted(body: Option<&Map<String, Value>>) -> Result<Query, DslError> {
     body.get("query").map_or(Ok(Query::All), |query| Query::parse(query, crate::now().div_euclid(1_000_000)))
 }
 
-async fn msearch_all(app: State<App>, caller: Caller, params: Params, body: Payload) -> Result<Json<Value>, Failure> {
-    msearch(app, caller, Path(String::new()), params, body).await
-}
-
+/// Does several searches.
+#[utoipa::path(
+    method(post, get), path = "/{index}/_msearch", tag = ELASTICSEARCH,
+    params(schemas::Index, ("rest_total_hits_as_int" = Option<bool>, Query, description = "Totals are plain numbers")),
+    request_body(content = MultiSearchBody, content_type = "application/x-ndjson"),
+    responses((status = 200, description = "What was found, in the order of the searches", body = schemas::MultiSearchReply)),
+)]
 async fn msearch(
     State(app): State<App>,
     caller: Caller,
-    Path(index): Path<String>,
+    IndexPath(index): IndexPath,
     params: Params,
     body: Payload,
 ) -> Result<Json<Value>, Failure> {
