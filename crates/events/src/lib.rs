@@ -27,8 +27,8 @@ pub use convert::{ConvertError, convert, convert_hits};
 pub use inputs::{DiscoverOptions, Discovery, Fetch, InputProblem, STDIN, Source, discover};
 pub use intake::{Admitted, Identity, IncomingEvent, Intake, IntakeError, clean_document, stamp_arrival};
 pub use parquet::{
-    MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
-    Segment, SegmentError, SegmentEvent, convert_to_parquet, write_segment,
+    Effort, MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
+    Segment, SegmentColumns, SegmentError, SegmentEvent, convert_to_parquet, write_segment,
 };
 pub use pipeline::{
     DEFAULT_BATCH_ROWS, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,

@@ -11,12 +11,13 @@ use common::{FIELDS, Row, options, read_rows, schema, skipped};
 use eqlipse_batch::{EventBatch, RowMeta, Schema};
 use eqlipse_ecs::FieldType;
 use eqlipse_events::{
-    AgainError, DiscoverOptions, Discovery, DocumentReader, InputProblem, OrderBy, Progress, ReadOptions, ReadReport,
-    Window, convert_to_parquet, discover, read, reserve,
+    AgainError, DiscoverOptions, Discovery, DocumentReader, Effort, InputProblem, OrderBy, Progress, ReadOptions,
+    ReadReport, SegmentColumns, SegmentEvent, Window, convert_to_parquet, discover, read, reserve,
 };
 use eqlipse_testkit::generate;
 use proptest::prelude::*;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A row group is one batch.
 const ROWS: usize = 1 << 20;
@@ -83,6 +84,49 @@ fn check(lines: &str, schema: &Arc<Schema>) {
     let (rows, report) = facts(&parquet, schema, &options(1, ROWS));
     assert_eq!(report.inputs[0].first_skipped, []);
     assert_same(&rows, &expected);
+    check_segments(&expected, schema);
+}
+
+/// Checks that a segment of these events gives them back, whatever other events its columns were learnt from.
+fn check_segments(events: &[Facts], schema: &Arc<Schema>) {
+    let folder = tempfile::tempdir().unwrap();
+    let sources: Vec<Box<RawValue>> = events.iter().map(|event| source(&event.hit)).collect();
+    let hit = |(row, source): (usize, &Box<RawValue>)| {
+        format!("{{\"_index\":\"logs-x-default\",\"_id\":\"{row}\",\"_source\":{source}}}\n")
+    };
+    let hits: String = sources.iter().enumerate().map(hit).collect();
+    let (expected, _) = facts(&file(folder.path(), "hits.ndjson", hits), schema, &options(1, ROWS));
+    // What is no event as a hit is none in a store.
+    if expected.len() < sources.len() {
+        return;
+    }
+    let ids: Vec<String> = (0..sources.len()).map(|row| row.to_string()).collect();
+    let event = |row: usize| SegmentEvent {
+        index: "logs-x-default",
+        id: &ids[row],
+        document: sources[row].get(),
+        meta: expected[row].meta,
+    };
+    let mut columns = SegmentColumns::default();
+    for learnt in [0..sources.len() / 3, sources.len() / 2..sources.len(), 0..sources.len()] {
+        let rows = learnt.clone();
+        let written = columns.write(rows.map(event), Effort::Little, || Ok(Vec::new())).unwrap();
+        let (rows, report) = facts(&file(folder.path(), "segment.parquet", written), schema, &options(1, ROWS));
+        if learnt.len() == sources.len() {
+            assert_eq!(report.inputs[0].first_skipped, []);
+            assert_same(&rows, &expected);
+        }
+    }
+}
+
+/// The document in a hit, or the text itself.
+fn source(hit: &str) -> Box<RawValue> {
+    #[derive(serde::Deserialize)]
+    struct Hit {
+        #[serde(rename = "_source")]
+        source: Box<RawValue>,
+    }
+    serde_json::from_str::<Hit>(hit).map_or_else(|_| serde_json::from_str(hit).unwrap(), |hit| hit.source)
 }
 
 #[track_caller]

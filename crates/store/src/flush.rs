@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use eqlipse_batch::EventBatch;
 use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, Matcher};
-use eqlipse_events::{Discovery, Identity, Progress, ReadOptions, SegmentEvent, Source, write_segment};
+use eqlipse_events::{Discovery, Effort, Identity, Progress, ReadOptions, SegmentEvent, Source};
 use jiff::Timestamp;
 use walkdir::WalkDir;
 use xxhash_rust::xxh3::Xxh3;
@@ -201,7 +201,7 @@ fn write_chunks(inner: &Inner, chunks: &[&Chunk], written: &mut Vec<SegmentEntry
             lists: lists.into_iter().map(|listed| listed.list).collect(),
         };
         let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
-        written.push(write_one(inner, index, events, rows)?);
+        written.push(write_one(inner, index, events, rows, Effort::Little)?);
     }
     Ok(())
 }
@@ -212,6 +212,7 @@ fn write_one<'a>(
     index: &str,
     events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
     mut rows: Rows,
+    effort: Effort,
 ) -> Result<SegmentEntry, StoreError> {
     rows.sequences = events.clone().map(|event| event.meta.order.arrival.position).collect();
     let (mut times, mut ingested) = (Span::default(), Span::default());
@@ -226,7 +227,7 @@ fn write_one<'a>(
     let path = segments_folder(inner).join(&name);
     let folder = path.parent().unwrap_or(&path).to_owned();
     fs::create_dir_all(&folder).map_err(StoreError::io(&folder))?;
-    let (bytes, checksum) = write_parquet(&path, events).map_err(|error| {
+    let (bytes, checksum) = write_parquet(inner, index, &path, events, effort).map_err(|error| {
         remove_files(&path);
         StoreError::io(&path)(error)
     })?;
@@ -240,10 +241,24 @@ fn write_one<'a>(
     Ok(SegmentEntry { path: name, index, rows: count, bytes, checksum, first_sequence, last_sequence, times, ingested })
 }
 
+/// Data streams whose columns are remembered.
+const MAX_STREAMS: usize = 1_000;
+
 /// Writes the Parquet file, and says how long it is and what its checksum is.
-fn write_parquet<'a>(path: &Path, events: impl Iterator<Item = SegmentEvent<'a>> + Clone) -> io::Result<(u64, u128)> {
-    let mut out = Hashing { file: BufWriter::new(File::create(path)?), hasher: Xxh3::new(), bytes: 0 };
-    write_segment(events, &mut out)?;
+fn write_parquet<'a>(
+    inner: &Inner,
+    index: &str,
+    path: &Path,
+    events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
+    effort: Effort,
+) -> io::Result<(u64, u128)> {
+    let mut streams = lock(&inner.columns);
+    if streams.len() >= MAX_STREAMS && !streams.contains_key(index) {
+        streams.clear();
+    }
+    let columns = streams.entry(index.to_owned()).or_default();
+    let open = || Ok(Hashing { file: BufWriter::new(File::create(path)?), hasher: Xxh3::new(), bytes: 0 });
+    let out = columns.write(events, effort, open)?;
     let file = out.file.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     Ok((out.bytes, out.hasher.digest128()))
@@ -345,7 +360,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         document: event.hit.source.get(),
         meta: event.meta,
     });
-    let entry = write_one(inner, &segments[0].entry.index, views, rows)?;
+    let entry = write_one(inner, &segments[0].entry.index, views, rows, Effort::Usual)?;
     let gone: Vec<&str> = segments.iter().map(|segment| segment.entry.path.as_str()).collect();
     if let Err(error) = inner.catalogue.replace(&gone, std::slice::from_ref(&entry), None) {
         remove_files(&segments_folder(inner).join(&entry.path));

@@ -1,7 +1,7 @@
 //! The store as its callers see it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use eqlipse_events::{Admitted, Identity, clean_document, stamp_arrival};
+use eqlipse_events::{Admitted, Identity, SegmentColumns, clean_document, stamp_arrival};
 use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
@@ -176,6 +176,8 @@ pub(crate) struct Inner {
     changing: Mutex<()>,
     /// Held by who writes segments.
     pub(crate) flushing: Mutex<()>,
+    /// By data stream: the columns of its segments.
+    pub(crate) columns: Mutex<HashMap<String, SegmentColumns>>,
     ids: Mutex<RecentIds>,
     under_way: AtomicUsize,
     recent_bytes: AtomicUsize,
@@ -244,6 +246,7 @@ impl Store {
             snapshot: RwLock::default(),
             changing: Mutex::default(),
             flushing: Mutex::default(),
+            columns: Mutex::default(),
             ids: Mutex::default(),
             under_way: AtomicUsize::new(0),
             recent_bytes: AtomicUsize::new(0),

@@ -78,6 +78,8 @@ struct OpenRow {
     is_search_response: bool,
     /// It is a hit, and the document is its `_source`.
     is_hit: bool,
+    /// Something of it may be a value that no column was asked for.
+    has_unasked: bool,
 }
 
 impl OpenRow {
@@ -137,6 +139,17 @@ impl Decoder {
     /// Whether the last text was a hit around a document.
     pub(crate) fn is_hit(&self) -> bool {
         self.row.is_hit
+    }
+
+    /// Whether the last text may have had a value of a field that is not in the schema.
+    pub(crate) fn has_unasked(&self) -> bool {
+        self.row.has_unasked
+    }
+
+    /// Decodes a document by itself, without a look at what else it may be. Says whether it is plain: the row is open if it
+    /// is, and empty if not.
+    pub(crate) fn decode_plain(&mut self, builder: &mut BatchBuilder, document: &str) -> bool {
+        document.starts_with('{') && self.walk_plain(builder, document)
     }
 
     /// Decodes a document or a hit, with the bulk action in front of it where there is one. A text that is refused
@@ -261,9 +274,16 @@ pub(super) struct Walk<'a> {
 impl Walk<'_> {
     #[inline]
     pub(super) fn put(&mut self, at: PathNode, value: RawValue<'_>) {
-        if let Some(field) = self.schema.field_at(at) {
-            self.put_field(field, value);
+        match self.schema.field_at(at) {
+            Some(field) => self.put_field(field, value),
+            None => self.pass_over(),
         }
+    }
+
+    /// Takes note of something that is not in the schema.
+    #[inline]
+    pub(super) fn pass_over(&mut self) {
+        self.row.has_unasked = true;
     }
 
     #[inline]
@@ -302,7 +322,10 @@ impl<'de> Visitor<'de> for Root<'_, '_> {
             match key {
                 // What stands beside `_source` is of the hit, not of the document.
                 RootKey::Field(Some(node)) if !walk.row.is_hit => map.next_value_seed(Node { walk, at: node })?,
-                RootKey::Field(_) => _ = map.next_value::<IgnoredAny>()?,
+                RootKey::Field(_) => {
+                    walk.pass_over();
+                    map.next_value::<IgnoredAny>()?;
+                }
                 RootKey::Source => map.next_value_seed(Source { walk })?,
                 RootKey::Index => walk.row.index = map.next_value_seed(Text)?.or(walk.row.index.take()),
                 RootKey::Id => walk.row.id = map.next_value_seed(Text)?.or(walk.row.id.take()),
@@ -434,7 +457,10 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
         while let Some(node) = map.next_key_seed(KeySeed { schema: self.walk.schema, below: self.at })? {
             match node {
                 Some(node) => map.next_value_seed(Node { walk: self.walk, at: node })?,
-                None => _ = map.next_value::<IgnoredAny>()?,
+                None => {
+                    self.walk.pass_over();
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
         Ok(())

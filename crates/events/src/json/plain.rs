@@ -83,7 +83,10 @@ impl<'t> Reader<'t, '_, '_> {
             reader.blanks();
             match node {
                 Some(node) => reader.value(node, key),
-                None => reader.skip(),
+                None => {
+                    reader.walk.pass_over();
+                    reader.skip()
+                }
             }
         })
     }

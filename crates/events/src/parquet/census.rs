@@ -36,7 +36,12 @@ struct Field {
     documents: u64,
     last_document: u64,
     has_several: bool,
+    /// So many files in a row had no value of it.
+    idle: u32,
 }
+
+/// After so many files without a value, a field is forgotten.
+const MAX_IDLE: u32 = 16;
 
 impl Field {
     fn add(&mut self, value: RawValue<'_>, document: u64) {
@@ -66,8 +71,9 @@ impl Field {
 }
 
 impl Census {
-    /// Counts the fields of one document.
-    pub(super) fn add(&mut self, document: &str) {
+    /// Counts the fields of one document. Says whether there was one that had not come before.
+    pub(super) fn add(&mut self, document: &str) -> bool {
+        let known = (self.fields.len(), self.is_cut);
         self.documents += 1;
         let Self { fields, is_cut, documents, path } = self;
         walk(document, path, &mut |name, value| {
@@ -79,26 +85,45 @@ impl Census {
                 *is_cut = true;
             }
         });
+        known != (self.fields.len(), self.is_cut)
+    }
+
+    /// Takes note that a row may have several values of a field.
+    pub(super) fn note_several(&mut self, name: &str) {
+        if let Some(field) = self.fields.get_mut(name) {
+            field.has_several = true;
+        }
+    }
+
+    /// Takes note of which columns a file made use of. What had no value for long is forgotten.
+    pub(super) fn note_use(&mut self, columns: &[ColumnSpec], is_used: &[bool]) {
+        for (column, is_used) in columns.iter().zip(is_used) {
+            if let Some(field) = self.fields.get_mut(&column.name) {
+                field.idle = if *is_used { 0 } else { field.idle + 1 };
+                if field.idle >= MAX_IDLE {
+                    self.fields.remove(&column.name);
+                }
+            }
+        }
     }
 
     /// The columns for these fields.
-    pub(super) fn layout(self) -> Layout {
+    pub(super) fn layout(&self) -> Layout {
         let mut has_other_fields = self.is_cut;
-        let mut fields: Vec<(String, Field)> = self.fields.into_iter().collect();
-        fields.sort_unstable_by(|left, right| {
-            right.1.documents.cmp(&left.1.documents).then_with(|| left.0.cmp(&right.0))
-        });
+        let mut fields: Vec<(&String, &Field)> = self.fields.iter().collect();
+        fields
+            .sort_unstable_by(|left, right| right.1.documents.cmp(&left.1.documents).then_with(|| left.0.cmp(right.0)));
         fields.retain(|(name, _)| {
             has_other_fields |= OWN_COLUMNS.contains(&name.as_str());
             !OWN_COLUMNS.contains(&name.as_str())
         });
         has_other_fields |= fields.len() > MAX_FIELD_COLUMNS;
         fields.truncate(MAX_FIELD_COLUMNS);
-        fields.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        fields.sort_unstable_by_key(|(name, _)| *name);
         let mut types = BTreeMap::new();
         let columns = fields.iter().map(|(name, field)| {
             let ty = eqlipse_ecs::field_type(name).unwrap_or(FieldType::Dynamic);
-            types.insert(name.clone(), ty.name());
+            types.insert((*name).clone(), ty.name());
             let count = if field.has_several { Count::List } else { Count::Optional };
             ColumnSpec::new(name, Kind::of(ty).unwrap_or_else(|| field.kind()), count)
         });

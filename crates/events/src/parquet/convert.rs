@@ -6,7 +6,7 @@ use eqlipse_batch::{EventBatch, ValueRef};
 
 use super::census::Census;
 use super::spool::{Entry, EventSpool};
-use super::write::FileWriter;
+use super::write::{Effort, FileWriter};
 use crate::Discovery;
 use crate::convert::{ConvertError, for_each_batch};
 use crate::json::Hit;
@@ -31,11 +31,11 @@ pub fn convert_to_parquet(
         (0..batch.len() as u32).try_for_each(|row| {
             note(batch, row, index, &mut entry);
             let text = std::str::from_utf8(&entry.hit).map_err(io::Error::other)?;
-            census.add(Hit::parse(text).source.unwrap_or(text));
+            _ = census.add(Hit::parse(text).source.unwrap_or(text));
             spool.add(&entry)
         })
     })?;
-    let mut file = FileWriter::new(census.layout(), out)?;
+    let mut file = FileWriter::new(census.layout(), Effort::Usual, out)?;
     let mut events = spool.read()?;
     while events.next(&mut entry)? {
         file.add(&entry)?;

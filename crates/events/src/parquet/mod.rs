@@ -30,7 +30,8 @@ pub(crate) use documents::{GroupDocuments, GroupRows};
 pub(crate) use file::ParquetFile;
 pub(crate) use group::{DROPPED, Group, GroupReader};
 pub(crate) use layout::MAGIC;
-pub use segment::{Segment, SegmentError, SegmentEvent, write_segment};
+pub use segment::{Segment, SegmentColumns, SegmentError, SegmentEvent, write_segment};
+pub use write::Effort;
 
 /// The most columns for fields. Values of further fields, those that fewest documents have, stand in `_other`.
 pub const MAX_FIELD_COLUMNS: usize = 2_000;

@@ -8,10 +8,8 @@ use eqlipse_batch::RowMeta;
 use thiserror::Error;
 
 use super::census::Census;
-use super::spool::Entry;
-use super::write::FileWriter;
+use super::write::{Effort, FileWriter};
 use super::{GroupDocuments, ParquetError, ParquetFile};
-use crate::json::logical_index;
 
 /// An event to be written.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +38,69 @@ impl SegmentEvent<'_> {
     }
 }
 
-/// Writes events to a Parquet file, row by row in this order. They are gone through twice: the columns must be known
-/// before the first row is written.
+/// The columns of a data stream's segments, learnt from one to the next: the columns must be known before the first row is
+/// written, and with these an event is gone through but once.
+#[derive(Default)]
+pub struct SegmentColumns(Census);
+
+impl SegmentColumns {
+    /// Writes events to a Parquet file, row by row in this order. `open` gives the file, and gives it anew where the
+    /// events turn out to need other columns than those before had.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or written.
+    pub fn write<'a, W: Write>(
+        &mut self,
+        events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
+        effort: Effort,
+        mut open: impl FnMut() -> io::Result<W>,
+    ) -> io::Result<W> {
+        loop {
+            let mut out = open()?;
+            let mut file = FileWriter::new(self.0.layout(), effort, &mut out)?;
+            if self.add_all(&mut file, events.clone())? {
+                let (columns, is_used) = file.columns();
+                self.0.note_use(columns, is_used);
+                file.finish()?;
+                return Ok(out);
+            }
+        }
+    }
+
+    /// Says whether all events found their columns. If not, it is known now which they need.
+    fn add_all<'a>(
+        &mut self,
+        file: &mut FileWriter<'_>,
+        events: impl Iterator<Item = SegmentEvent<'a>>,
+    ) -> io::Result<bool> {
+        let mut fits = true;
+        let mut events = events.peekable();
+        while let Some(event) = events.next() {
+            let row = file.open_row(&event);
+            if row.has_unasked {
+                fits &= !self.0.add(event.document);
+            }
+            file.end_event(&event, row);
+            if !file.is_full() && events.peek().is_some() {
+                continue;
+            }
+            for document in file.uncounted() {
+                fits &= !self.0.add(document);
+            }
+            for name in file.misfits() {
+                fits = false;
+                self.0.note_several(name);
+            }
+            match fits {
+                true => file.write_group()?,
+                false => file.forget_group(),
+            }
+        }
+        Ok(fits)
+    }
+}
+
+/// Writes events to a Parquet file, row by row in this order, with columns for these alone.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -49,19 +108,8 @@ pub fn write_segment<'a>(
     events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut census = Census::default();
-    events.clone().for_each(|event| census.add(event.document));
-    let mut file = FileWriter::new(census.layout(), out)?;
-    let mut entry = Entry::default();
-    for event in events {
-        entry.hit.clear();
-        event.write_hit(&mut entry.hit);
-        entry.index_names.clear();
-        entry.index_names.push(logical_index(event.index).to_owned());
-        entry.set_meta(&event.meta);
-        file.add(&entry)?;
-    }
-    file.finish()
+    let file = SegmentColumns::default().write(events, Effort::Usual, || Ok(Vec::new()))?;
+    out.write_all(&file)
 }
 
 /// Why a segment cannot be read.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use eqlipse_batch::{BatchBuilder, Column, FieldId, Schema};
+use eqlipse_batch::{BatchBuilder, Column, FieldId, RowMeta, Schema, ValueRef};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{
     BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
@@ -19,15 +19,34 @@ use super::census::walk;
 use super::layout::{
     ColumnSpec, Count, IDENTITY, INDEX, Kind, Layout, OTHER, SOURCE, TIME, TYPES_KEY, VERSION, VERSION_KEY,
 };
+use super::segment::SegmentEvent;
 use super::spool::Entry;
 use super::value::{Stored, ToStore, to_json, to_store};
 use super::{MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_PAGE_BYTES};
-use crate::json::{Decoder, Hit};
+use crate::json::{Decoder, Hit, logical_index};
 use crate::reserved::{Reserved, reserve};
 
 /// Bytes of documents in a page, so that one document can be read without many others.
 const SOURCE_PAGE_BYTES: usize = 32 << 10;
-const COMPRESSION_LEVEL: i32 = 3;
+
+/// How much work is put into a small file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// As fast as can be: the file is soon put together with others.
+    Little,
+    /// For files that stay.
+    Usual,
+}
+
+impl Effort {
+    /// Zstd's level.
+    fn level(self) -> i32 {
+        match self {
+            Self::Little => 1,
+            Self::Usual => 3,
+        }
+    }
+}
 
 /// Writes a file.
 pub(super) struct FileWriter<'o> {
@@ -39,8 +58,20 @@ pub(super) struct FileWriter<'o> {
     builder: BatchBuilder,
     /// The builder's column of each field of the layout.
     columns: Vec<FieldId>,
+    /// The builder's column of index names.
+    index: FieldId,
     rest: Rest,
+    /// By column of the layout: whether a row had a value.
+    is_used: Vec<bool>,
     path: String,
+}
+
+/// What was found in an event.
+pub(super) struct OpenRow {
+    /// What a rule's index patterns are matched against.
+    names: Vec<String>,
+    /// It may have a value that there is no column for.
+    pub(super) has_unasked: bool,
 }
 
 /// What the rows of the row group under way are beside their fields.
@@ -59,13 +90,13 @@ struct Rest {
 }
 
 impl Rest {
-    fn add(&mut self, entry: &Entry, hit: &Hit<'_>, document: &str) {
-        self.indices.push(hit.index.and_then(|raw| serde_json::from_str(raw).ok()));
-        self.ids.push(hit.id.and_then(|raw| serde_json::from_str(raw).ok()));
-        self.index_names.push(entry.index_names.clone());
-        self.times.push(entry.time);
-        self.sequences.push(entry.sequence);
-        self.identities.push(entry.identity);
+    fn add(&mut self, index: Option<String>, id: Option<String>, names: Vec<String>, meta: &RowMeta, document: &str) {
+        self.indices.push(index);
+        self.ids.push(id);
+        self.index_names.push(names);
+        self.times.push(meta.order.time);
+        self.sequences.push(meta.order.tiebreaker);
+        self.identities.push(meta.identity);
         self.others.push(Map::new());
         self.documents.push(ByteArray::from(document));
         self.bytes += document.len();
@@ -85,18 +116,20 @@ fn failed(error: CrateError) -> io::Error {
 }
 
 impl<'o> FileWriter<'o> {
-    pub(super) fn new(layout: Layout, out: &'o mut dyn Write) -> io::Result<Self> {
+    pub(super) fn new(layout: Layout, effort: Effort, out: &'o mut dyn Write) -> io::Result<Self> {
         let mut schema = Schema::builder();
         let columns = layout.fields.iter().map(|column| schema.add(&column.name)).collect();
         reserve(&mut schema);
         let schema = schema.build();
         let reserved = Reserved::find(&schema).map_err(io::Error::other)?;
-        let properties = Arc::new(properties(&layout)?);
+        let properties = Arc::new(properties(&layout, effort)?);
         let file = SerializedFileWriter::new(Vec::new(), layout.schema().map_err(failed)?, properties);
         Ok(Self {
             out,
             file: file.map_err(failed)?,
+            is_used: vec![false; layout.fields.len()],
             layout,
+            index: reserved.index,
             decoder: Decoder::new(schema.clone(), reserved),
             builder: BatchBuilder::new(schema),
             columns,
@@ -115,15 +148,83 @@ impl<'o> FileWriter<'o> {
         if decoded.is_err() {
             _ = self.decoder.decode(&mut self.builder, document, None);
         }
-        self.builder.end_row(entry.meta());
-        self.rest.add(entry, &hit, document);
+        let parse = |raw: Option<&str>| raw.and_then(|raw| serde_json::from_str(raw).ok());
+        self.end_row(parse(hit.index), parse(hit.id), entry.index_names.clone(), &entry.meta(), document);
+        if self.is_full() { self.write_group() } else { Ok(()) }
+    }
+
+    /// Opens a row with the values of an event.
+    pub(super) fn open_row(&mut self, event: &SegmentEvent<'_>) -> OpenRow {
+        let mut names = Vec::new();
+        if !self.decoder.decode_plain(&mut self.builder, event.document) {
+            // In a hit, nothing of the document can be taken for something else.
+            let mut hit = Vec::new();
+            event.write_hit(&mut hit);
+            if self.decoder.decode(&mut self.builder, &String::from_utf8_lossy(&hit), None).is_ok() {
+                names.extend(self.builder.open_values(self.index).filter_map(|name| match name {
+                    ValueRef::Str(name) => Some(name.to_owned()),
+                    _ => None,
+                }));
+            } else {
+                // The hit around it can make a document too deep that by itself is not.
+                _ = self.decoder.decode(&mut self.builder, event.document, None);
+            }
+        }
+        if names.is_empty() {
+            names.push(logical_index(event.index).to_owned());
+        }
+        OpenRow { names, has_unasked: self.decoder.has_unasked() }
+    }
+
+    /// Accepts the row that was opened.
+    pub(super) fn end_event(&mut self, event: &SegmentEvent<'_>, row: OpenRow) {
+        self.end_row(Some(event.index.to_owned()), Some(event.id.to_owned()), row.names, &event.meta, event.document);
+    }
+
+    fn end_row(
+        &mut self,
+        index: Option<String>,
+        id: Option<String>,
+        names: Vec<String>,
+        meta: &RowMeta,
+        document: &str,
+    ) {
+        self.builder.end_row(*meta);
+        self.rest.add(index, id, names, meta, document);
         if self.layout.has_other_fields {
             self.add_other_fields(document);
         }
-        match self.builder.len() >= MAX_GROUP_ROWS || self.rest.bytes >= MAX_GROUP_BYTES {
-            true => self.write_group(),
-            false => Ok(()),
-        }
+    }
+
+    /// Whether the row group under way is as large as one may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.builder.len() >= MAX_GROUP_ROWS || self.rest.bytes >= MAX_GROUP_BYTES
+    }
+
+    /// The columns that have several values in a row of the row group under way and are no lists.
+    pub(super) fn misfits(&self) -> impl Iterator<Item = &str> {
+        let columns = self.layout.fields.iter().zip(&self.columns);
+        let misfits = columns.filter(|(spec, field)| {
+            let rows = self.builder.batch().column(**field).rows();
+            spec.count == Count::Optional && rows.windows(2).any(|pair| pair[0] == pair[1])
+        });
+        misfits.map(|(spec, _)| spec.name.as_str())
+    }
+
+    /// Documents of the row group under way with a field that the reader itself asks for and that has no column.
+    pub(super) fn uncounted(&self) -> impl Iterator<Item = &str> {
+        let schema = self.builder.schema();
+        let asked = (0..schema.fields().len() as u32).map(FieldId);
+        let has_no_column =
+            |field: &FieldId| *field != self.index && !self.layout.types.contains_key(&schema.field(*field).name);
+        let rows = asked.filter(has_no_column).flat_map(|field| self.builder.batch().column(field).rows());
+        rows.filter_map(|row| std::str::from_utf8(self.rest.documents[*row as usize].data()).ok())
+    }
+
+    /// Drops the row group under way.
+    pub(super) fn forget_group(&mut self) {
+        self.builder.clear();
+        self.rest = Rest::default();
     }
 
     /// Notes the values of the last row's fields that have no column.
@@ -137,12 +238,14 @@ impl<'o> FileWriter<'o> {
         });
     }
 
-    fn write_group(&mut self) -> io::Result<()> {
+    /// Writes the row group under way.
+    pub(super) fn write_group(&mut self) -> io::Result<()> {
         let rows = self.builder.len();
         let mut rest = std::mem::take(&mut self.rest);
         let batch = self.builder.batch();
         let mut group = self.file.next_row_group().map_err(failed)?;
-        for (spec, field) in self.layout.fields.iter().zip(&self.columns) {
+        for ((spec, field), is_used) in self.layout.fields.iter().zip(&self.columns).zip(&mut self.is_used) {
+            *is_used |= !batch.column(*field).is_empty();
             let cells = field_cells(spec, batch.column(*field), rows, &mut rest.others);
             cells.write(next_column(&mut group)?)?;
         }
@@ -174,6 +277,11 @@ impl<'o> FileWriter<'o> {
         Ok(())
     }
 
+    /// Its columns for fields, and which of them have a value.
+    pub(super) fn columns(&self) -> (&[ColumnSpec], &[bool]) {
+        (&self.layout.fields, &self.is_used)
+    }
+
     /// Writes what is left, and the footer.
     pub(super) fn finish(mut self) -> io::Result<()> {
         if !self.builder.is_empty() {
@@ -189,14 +297,14 @@ fn next_column<'g>(group: &'g mut SerializedRowGroupWriter<'_, Vec<u8>>) -> io::
     group.next_column().map_err(failed)?.ok_or_else(|| io::Error::other("the row group has no further column"))
 }
 
-fn properties(layout: &Layout) -> io::Result<WriterProperties> {
+fn properties(layout: &Layout, effort: Effort) -> io::Result<WriterProperties> {
     let types = serde_json::to_string(&layout.types).map_err(io::Error::other)?;
     let pair = |key: &str, value: &str| KeyValue::new(key.to_owned(), value.to_owned());
     let own = |name: &str| ColumnPath::new(vec![name.to_owned()]);
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("eqlipse version {}", env!("CARGO_PKG_VERSION")))
         .set_key_value_metadata(Some(vec![pair(VERSION_KEY, VERSION), pair(TYPES_KEY, &types)]))
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(COMPRESSION_LEVEL).map_err(failed)?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(effort.level()).map_err(failed)?))
         // Whatever is in a dictionary goes into a batch as it is: nothing is to fall back to plain values.
         .set_dictionary_page_size_limit(MAX_PAGE_BYTES)
         .set_statistics_enabled(EnabledStatistics::Chunk)
