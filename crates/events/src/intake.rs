@@ -104,7 +104,7 @@ impl Intake {
         let order = OrderKey { time: facts.time, tiebreaker: facts.sequence, arrival: event.arrival };
         let meta = RowMeta { order, identity };
         self.builder.end_row(meta);
-        Ok(Admitted { meta, needs_cleaning: facts.repaired || event.document.contains(['\n', '\r']) })
+        Ok(Admitted { meta, needs_cleaning: facts.repaired || has_line_break(event.document) })
     }
 
     /// How many events the batch has.
@@ -136,6 +136,10 @@ fn set(place: &mut Option<String>, text: Option<&str>) {
         }
         (text, place) => *place = text.map(str::to_owned),
     }
+}
+
+fn has_line_break(text: &str) -> bool {
+    memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some()
 }
 
 /// As the decoder makes it.

@@ -116,6 +116,8 @@ impl Parts {
         // Of what is not new, rules of single events need nothing.
         let needs_old = scope.since.is_none() || which.iter().any(|rule| !rule.is_of_single_events);
         let mut found = Self::default();
+        // Nearly all lists are of the same rules.
+        let mut seen: HashSet<Vec<usize>> = HashSet::new();
         for part in snapshot.parts(&scope.range()) {
             let has_news = scope.may_be_new(part.last_time(), part.last_arrival());
             if !has_news && !needs_old {
@@ -129,9 +131,11 @@ impl Parts {
                     continue;
                 }
             };
-            let fingerprints: HashSet<u128> = known.iter().flat_map(|list| list.fingerprints()).collect();
-            let lacking = which.iter().filter(|rule| !fingerprints.contains(&rule.fingerprint));
-            found.lacking.extend(lacking.map(|rule| rule.index));
+            if seen.insert(known.iter().map(|list| list.rules().number()).collect()) {
+                let fingerprints: HashSet<u128> = known.iter().flat_map(|list| list.fingerprints()).collect();
+                let lacking = which.iter().filter(|rule| !fingerprints.contains(&rule.fingerprint));
+                found.lacking.extend(lacking.map(|rule| rule.index));
+            }
             found.part_of.resize(found.part_of.len() + known.len(), found.parts.len() as u32);
             found.has_news.resize(found.has_news.len() + known.len(), has_news);
             found.lists.extend(known);

@@ -10,6 +10,7 @@ use eqlipse_alerts::Alert;
 use eqlipse_control::{Control, ControlError, Execution, ExecutionStatus, NewAlert, RuleKey, StoredRule, WindowKind};
 use eqlipse_events::Window;
 use eqlipse_store::{Snapshot, Store, StoreError, TimeRange};
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use thiserror::Error;
 use uuid::Uuid;
@@ -307,13 +308,14 @@ impl Scheduler {
             }
         }
         let mut executions = 0;
+        let mut news = News::default();
         for (due, numbers) in due {
             if self.stopping.load(Ordering::SeqCst) {
                 break;
             }
             for numbers in numbers.chunks(RULES_AT_A_TIME) {
                 let rules: Vec<&ActiveRule> = numbers.iter().map(|number| &active.rules[*number]).collect();
-                executions += self.execute(&mut state, &active, &rules, due, &snapshot)?;
+                executions += self.execute(&mut state, &active, &rules, due, &snapshot, &mut news)?;
             }
         }
         Ok(executions)
@@ -395,6 +397,7 @@ impl Scheduler {
         rules: &[&ActiveRule],
         due: Due,
         snapshot: &Snapshot,
+        news: &mut News,
     ) -> Result<usize, ScheduleError> {
         let started = self.clock.now();
         let late = self.late(due, snapshot)?;
@@ -404,7 +407,7 @@ impl Scheduler {
             return self.execute_all(state, active, rules, due, None, &late, started, snapshot);
         };
         // A rule none of whose stages has a new row can find nothing new.
-        let news = rules_with_news(snapshot, since);
+        let news = news.since(snapshot, since);
         let (busy, idle): (Vec<&ActiveRule>, Vec<&ActiveRule>) = rules.iter().partition(|rule| {
             rule.basis == TimeBasis::Timestamp
                 || rule.lookback > 0
@@ -728,12 +731,21 @@ impl Scheduler {
     }
 }
 
-/// The rules that have a row among what arrived after `since`.
-fn rules_with_news(snapshot: &Snapshot, since: i64) -> HashSet<u128> {
-    let range =
-        TimeRange { ingested: Window { from: Some(since.saturating_add(1)), to: None }, ..TimeRange::default() };
-    let lists = snapshot.parts(&range).flat_map(|part| part.lists().unwrap_or_default());
-    lists.flat_map(|list| list.rules_with_rows().collect::<Vec<u128>>()).collect()
+/// Which rules have a row among what arrived since when, in one snapshot.
+#[derive(Default)]
+struct News(HashMap<i64, HashSet<u128, RandomState>>);
+
+impl News {
+    fn since(&mut self, snapshot: &Snapshot, since: i64) -> &HashSet<u128, RandomState> {
+        self.0.entry(since).or_insert_with(|| {
+            let ingested = Window { from: Some(since.saturating_add(1)), to: None };
+            let mut rules = HashSet::default();
+            for part in snapshot.parts(&TimeRange { ingested, ..TimeRange::default() }) {
+                part.lists().unwrap_or_default().iter().for_each(|list| rules.extend(list.rules_with_rows()));
+            }
+            rules
+        })
+    }
 }
 
 fn note_end(state: &mut State, rule: &ActiveRule, end: i64) {

@@ -112,7 +112,8 @@ impl Chunk {
     /// About how many bytes of memory it takes.
     pub(crate) fn memory(&self) -> usize {
         let hits = self.hits.get().map_or(0, |hits| hits.len());
-        let lists = self.lists().iter().map(|listed| listed.list.memory()).sum::<usize>();
+        let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
+        let lists = lists.iter().map(|listed| listed.list.memory()).sum::<usize>();
         self.texts.capacity() + self.events.capacity() * size_of::<ChunkEvent>() + lists + hits
     }
 

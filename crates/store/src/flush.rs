@@ -27,6 +27,8 @@ use crate::store::{Inner, lock};
 const PERIOD: Duration = Duration::from_millis(500);
 /// Neighbouring chunks are put together up to this size: requests may be small, and every part costs each rule a look.
 const JOINED_BYTES: usize = 8 << 20;
+/// Larger chunks stay as they are: there are never many of them.
+const SMALL_BYTES: usize = 1 << 20;
 /// The most events of a segment.
 const MAX_SEGMENT_ROWS: usize = 1_000_000;
 /// Segments of a data stream and day are put together while they have no more events than this in all.
@@ -75,14 +77,15 @@ fn join_chunks(inner: &Inner) {
     for part in recent {
         let Some(chunk) = part.chunk() else { continue };
         let size = chunk.memory();
-        let fits = chunk.end() <= complete
+        let is_ready = chunk.end() <= complete && size <= SMALL_BYTES;
+        let fits = is_ready
             && bytes + size <= JOINED_BYTES
             && run.last().is_none_or(|last| generations(last) == chunk.generations());
         if !fits {
             join_run(inner, &run);
             (run, bytes) = (Vec::new(), 0);
         }
-        if chunk.end() <= complete {
+        if is_ready {
             run.push(part);
             bytes += size;
         }
@@ -138,7 +141,8 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
     }
     let segments: Vec<Arc<Part>> = written.into_iter().map(|entry| Arc::new(new_segment(inner, entry))).collect();
     inner.change(|parts| {
-        parts.retain(|part| !taken.iter().any(|old| Arc::ptr_eq(part, old)));
+        let taken: HashSet<*const Part> = taken.iter().map(|part| Arc::as_ptr(part)).collect();
+        parts.retain(|part| !taken.contains(&Arc::as_ptr(part)));
         let behind = parts.iter().take_while(|part| part.as_segment().is_some()).count();
         parts.splice(behind..behind, segments);
     });

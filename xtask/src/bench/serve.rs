@@ -1,6 +1,6 @@
 //! `cargo run -p xtask -- bench-serve`: the service under load, against a hunt over the same events.
 //!
-//! First as many events as clients can send, then half of that rate for some time, with a tick of a second: how long an
+//! First as many events as clients can send for some time, then half of that rate, with a tick of a second: how long an
 //! event takes to its alert. All rules are the ones of `hunt-all`.
 
 use std::error::Error;
@@ -20,7 +20,7 @@ use super::inputs::Inputs;
 use super::measure::measure;
 
 const DEFAULT_EVENTS: u64 = 500_000;
-/// How long half of the load is kept up where nothing is said.
+/// How long full and half of the load are kept up where nothing is said.
 const DEFAULT_SECONDS: u64 = 30;
 /// Events of a bulk request.
 const BULK: usize = 1_000;
@@ -50,13 +50,14 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let folder = inputs.made.join("serve");
     _ = std::fs::remove_dir_all(&folder);
     let service = Service::start(&inputs, &folder)?;
+    let time = Duration::from_secs(seconds);
     let begun = Instant::now();
-    let mut replies = send(&service.address, &bodies, None)?;
-    let rate = events as f64 / begun.elapsed().as_secs_f64();
+    let mut replies = send(&service.address, &bodies, None, time)?;
+    let rate = (replies.len() * BULK) as f64 / begun.elapsed().as_secs_f64();
     replies.sort();
     let peak_full = service.peak();
     let half = rate / 2.0;
-    let sent = send(&service.address, &bodies, Some((half, Duration::from_secs(seconds))))?;
+    let sent = send(&service.address, &bodies, Some(half), time)?;
     // What was sent last gets its alerts with the next tick.
     std::thread::sleep(Duration::from_secs(3));
     let mut latencies = service.latencies()?;
@@ -108,33 +109,27 @@ fn bodies(stream: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(bodies)
 }
 
-/// Sends bodies over several connections: each once, or round and round at a rate of events a second for some time.
-/// Returns how long each reply took.
-fn send(address: &str, bodies: &[String], paced: Option<(f64, Duration)>) -> Result<Vec<Duration>, Box<dyn Error>> {
+/// Sends bodies over several connections for some time, round and round: as fast as they are taken, or at a rate of events
+/// a second. Returns how long each reply took.
+fn send(address: &str, bodies: &[String], rate: Option<f64>, time: Duration) -> Result<Vec<Duration>, Box<dyn Error>> {
     let (next, replies) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let begun = Instant::now();
     let work = || -> Result<(), String> {
         let mut client = Client::connect(address).map_err(|error| error.to_string())?;
+        let mut marked = String::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let body = match paced {
-                None if number >= bodies.len() => return Ok(()),
-                None => &bodies[number],
-                Some((rate, time)) => {
-                    let due = Duration::from_secs_f64(number as f64 * BULK as f64 / rate);
-                    if due > time {
-                        return Ok(());
-                    }
-                    std::thread::sleep(due.saturating_sub(begun.elapsed()));
-                    // The same event again would be the same event.
-                    let mark = format!("\"labels\":{{\"round\":\"{number}\"}},\"ecs\":");
-                    &bodies[number % bodies.len()].replace("\"ecs\":", &mark)
-                }
-            };
+            let due = rate.map_or(begun.elapsed(), |rate| Duration::from_secs_f64((number * BULK) as f64 / rate));
+            if due > time {
+                return Ok(());
+            }
+            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            let body = &bodies[number % bodies.len()];
+            mark(body, rate.map_or("full", |_| "half"), number, &mut marked);
             let sent = Instant::now();
             loop {
                 let (status, answer) =
-                    client.request("POST", "/_bulk?filter_path=errors", body).map_err(|error| error.to_string())?;
+                    client.request("POST", "/_bulk?filter_path=errors", &marked).map_err(|error| error.to_string())?;
                 match status {
                     200 if answer.contains("\"errors\":false") => break,
                     429 => std::thread::sleep(Duration::from_millis(50)),
@@ -149,6 +144,22 @@ fn send(address: &str, bodies: &[String], paced: Option<(f64, Duration)>) -> Res
         clients.into_iter().try_for_each(|client| client.join().map_err(|_| "a client panicked".to_owned())?)
     })?;
     Ok(replies.into_inner()?)
+}
+
+/// Gives the events of a body the time, and a mark of the load and the round: the same event again would be the same event.
+fn mark(body: &str, load: &str, number: usize, marked: &mut String) {
+    let start = format!("{{\"@timestamp\":\"{:.3}\",\"labels\":{{\"{load}\":\"{number}\"}}", jiff::Timestamp::now());
+    marked.clear();
+    for line in body.split_inclusive('\n') {
+        // The member that stands first in all events of the stream, without its value.
+        match line.strip_prefix("{\"@timestamp\":\"").and_then(|rest| rest.split_once('"')) {
+            Some((_, rest)) => {
+                marked.push_str(&start);
+                marked.push_str(rest);
+            }
+            None => marked.push_str(line),
+        }
+    }
 }
 
 struct Service {
@@ -189,7 +200,7 @@ impl Service {
     /// From the arrival of an event to its alert, in milliseconds, of the events that were sent again.
     fn latencies(&self) -> Result<Vec<i64>, Box<dyn Error>> {
         let mut client = Client::connect(&self.address)?;
-        let query = r#"{"size":10000,"query":{"exists":{"field":"labels.round"}}}"#;
+        let query = r#"{"size":10000,"query":{"exists":{"field":"labels.half"}}}"#;
         let (status, answer) = client.request("POST", "/api/detection_engine/signals/search", query)?;
         if status != 200 {
             return Err(format!("{status}: {answer}").into());

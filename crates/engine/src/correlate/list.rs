@@ -43,6 +43,11 @@ impl ListedRules {
         });
         Self(listed.collect())
     }
+
+    /// A number that lists of the same rules share.
+    pub fn number(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
 }
 
 /// The rules of lists that were decoded, so that lists of the same rules share them again.

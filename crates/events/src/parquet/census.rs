@@ -71,6 +71,11 @@ impl Field {
 }
 
 impl Census {
+    /// Whether no field is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// Counts the fields of one document. Says whether there was one that had not come before.
     pub(super) fn add(&mut self, document: &str) -> bool {
         let known = (self.fields.len(), self.is_cut);

@@ -38,6 +38,10 @@ impl SegmentEvent<'_> {
     }
 }
 
+/// So many of a data stream's first events are looked at for columns before any is written, and of the others one in so
+/// many.
+const SAMPLE: usize = 100;
+
 /// The columns of a data stream's segments, learnt from one to the next: the columns must be known before the first row is
 /// written, and with these an event is gone through but once.
 #[derive(Default)]
@@ -55,6 +59,11 @@ impl SegmentColumns {
         effort: Effort,
         mut open: impl FnMut() -> io::Result<W>,
     ) -> io::Result<W> {
+        if self.0.is_empty() {
+            // Most fields stand in the first events, and some here and there.
+            let sample = events.clone().enumerate().filter(|(row, _)| *row < SAMPLE || row % SAMPLE == 0);
+            sample.for_each(|(_, event)| _ = self.0.add(event.document));
+        }
         loop {
             let mut out = open()?;
             let mut file = FileWriter::new(self.0.layout(), effort, &mut out)?;

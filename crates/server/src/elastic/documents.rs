@@ -204,7 +204,10 @@ fn new_document<'a>(action: &'a Action<'_>) -> Result<NewDocument<'a>, ItemError
         return Err(ItemError::illegal(format!("id is too long, must be no longer than {MAX_ID_BYTES} bytes")));
     }
     // Shippers send what programs wrote; one bad byte must not hide an event.
-    let document = String::from_utf8_lossy(action.document);
+    let document = match std::str::from_utf8(action.document) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(action.document),
+    };
     Ok(NewDocument { index: Cow::Borrowed(&action.index), id: action.id.as_deref().map(Cow::Borrowed), document })
 }
 
