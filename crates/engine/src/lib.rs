@@ -20,6 +20,6 @@ pub mod text;
 pub use compile::{CompileError, CompileOptions, RuleIndex, RuleSet, RuleSetBuilder, Scope, StageId};
 pub use correlate::{
     Collector, CorrelateOptions, Correlated, Detection, KnownRules, ListQuery, ListView, ListedRules, MatchList,
-    Matched, correlate, needs_all,
+    Matched, correlate, may_end, needs_all, reach,
 };
 pub use matching::{Coverage, FieldNeed, Lack, MatchPlan, Matcher, Needs, PlanStats, Purpose};

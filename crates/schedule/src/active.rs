@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use eqlipse_control::StoredRule;
 use eqlipse_engine::compile::Plan;
-use eqlipse_engine::{MatchPlan, RuleIndex, needs_all};
+use eqlipse_engine::{MatchPlan, RuleIndex, needs_all, reach};
 use eqlipse_hunt::RuleBook;
 use eqlipse_rules::{LoadedRule, Origin, Rule, RuleLoad};
 use eqlipse_store::StoreRules;
@@ -34,10 +34,10 @@ pub struct ActiveRule {
     pub basis: TimeBasis,
     /// How far before its window events matter, in nanoseconds: an event that must not be there may lie before it.
     pub lookback: i64,
-    /// Each of its findings is one event.
-    pub is_of_single_events: bool,
     /// More must be looked at than what is new; see [`needs_all`].
     pub needs_all: bool,
+    /// How far apart the events of a finding can be; see [`reach`].
+    pub reach: Option<i64>,
 }
 
 impl ActiveRule {
@@ -120,7 +120,7 @@ fn active(rule: &Arc<Rule>, index: u32, plan: &MatchPlan) -> ActiveRule {
         interval,
         basis,
         lookback,
-        is_of_single_events: matches!(plan.rules().plans()[index as usize].plan, Plan::Event(_)),
         needs_all: needs_all(plan.rules(), RuleIndex(index)),
+        reach: reach(plan.rules(), RuleIndex(index)),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eqlipse_batch::OrderKey;
 use eqlipse_engine::correlate::{Detection, KeyPart, MatchedEvent};
-use eqlipse_engine::{CorrelateOptions, ListQuery, ListView, MatchList, RuleIndex};
+use eqlipse_engine::{CorrelateOptions, ListQuery, ListView, MatchList, RuleIndex, may_end};
 use eqlipse_events::Window;
 use eqlipse_store::{Arrivals, Part, Snapshot, StoreError, TimeRange};
 use thiserror::Error;
@@ -113,14 +113,14 @@ struct Parts {
 
 impl Parts {
     fn find(which: &[&ActiveRule], scope: &Scope, snapshot: &Snapshot) -> Self {
-        // Of what is not new, rules of single events need nothing.
-        let needs_old = scope.since.is_none() || which.iter().any(|rule| !rule.is_of_single_events);
+        let range = scope.range();
+        let oldest = scope.oldest(which, snapshot);
         let mut found = Self::default();
         // Nearly all lists are of the same rules.
         let mut seen: HashSet<Vec<usize>> = HashSet::new();
-        for part in snapshot.parts(&scope.range()) {
-            let has_news = scope.may_be_new(part.last_time(), part.last_arrival());
-            if !has_news && !needs_old {
+        for part in snapshot.parts(&range) {
+            let has_news = scope.has_news(part);
+            if !has_news && oldest.is_some_and(|oldest| part.last_time() < Some(oldest)) {
                 continue;
             }
             // One damaged file must not end the detection of what is in all others.
@@ -160,6 +160,7 @@ pub fn evaluate(
     let Task { window, late, since } = task;
     let scope = Scope { basis: first.basis, window, lookback, late, since };
     let seen = scope.seen();
+    let which = &*scope.that_may_end(active, which, snapshot);
     let Parts { parts, part_of, lists, has_news, lacking, unreadable } = Parts::find(which, &scope, snapshot);
     let arrivals: Vec<Arrivals<'_>> = parts.iter().map(|part| part.arrivals()).collect::<Result<_, _>>()?;
     let arrival = |list: usize, event: &MatchedEvent| arrivals[part_of[list] as usize].of(event.handle as u32);
@@ -180,7 +181,10 @@ pub fn evaluate(
         lists: &views,
         options: &CorrelateOptions { end: Some(window.to), ..CorrelateOptions::default() },
     };
-    let found = if since.is_some() { query.news(keep, is_new) } else { query.all(keep) };
+    let found = match since {
+        Some(since) => query.news(since, keep, is_new),
+        None => query.all(keep),
+    };
     let event = |event: u32| {
         let MatchedEvent { order, handle, identity } = found.matched.events()[event as usize];
         FoundEvent { part: (handle >> 32) as u32, row: handle as u32, order, identity }
@@ -244,6 +248,47 @@ impl Scope {
             TimeBasis::Ingested => TimeRange { ingested: window, ..TimeRange::default() },
             TimeBasis::Timestamp => TimeRange { timestamp: window, ..TimeRange::default() },
         }
+    }
+
+    fn has_news(&self, part: &Part) -> bool {
+        self.may_be_new(part.last_time(), part.last_arrival())
+    }
+
+    /// The time of the first event that may be new.
+    fn first_new(&self, snapshot: &Snapshot) -> Option<i64> {
+        let range = self.range();
+        let parts = snapshot.parts(&range).filter(|part| self.has_news(part));
+        parts.filter_map(|part| part.first_time()).min()
+    }
+
+    /// What is older is in no finding of these rules, but for what is new; `None` if anything may be.
+    fn oldest(&self, which: &[&ActiveRule], snapshot: &Snapshot) -> Option<i64> {
+        let since = self.since?;
+        let reaches: Option<Vec<i64>> = which.iter().map(|rule| rule.reach).collect();
+        match reaches?.into_iter().max().unwrap_or(0) {
+            0 => Some(i64::MAX),
+            // What waits for time to pass is not before that either.
+            reach => Some(self.first_new(snapshot).map_or(since, |first| first.min(since)).saturating_sub(reach)),
+        }
+    }
+
+    /// The rules that can find something new, as far as that is told without a look at all parts.
+    fn that_may_end<'r>(
+        &self,
+        active: &ActiveRules,
+        which: &[&'r ActiveRule],
+        snapshot: &Snapshot,
+    ) -> Vec<&'r ActiveRule> {
+        if self.since.is_none() || which.iter().all(|rule| rule.reach.is_some()) {
+            return which.to_vec();
+        }
+        let (range, first) = (self.range(), self.first_new(snapshot));
+        let is_late = |part: &&Arc<Part>| self.has_news(part) || part.last_time() >= first;
+        let lists: Vec<Arc<MatchList>> =
+            snapshot.parts(&range).filter(is_late).flat_map(|part| part.lists().unwrap_or_default()).collect();
+        let rules = active.compiled.plan.rules();
+        let may_end = |rule: &ActiveRule| lists.iter().any(|list| may_end(rules, rule.index, rule.fingerprint, list));
+        which.iter().copied().filter(|rule| may_end(rule)).collect()
     }
 
     /// Whether an event of this time and arrival was not there, or not in a window yet, when the rules were last run.

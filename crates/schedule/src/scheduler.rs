@@ -28,6 +28,9 @@ const ALERTS_AT_A_TIME: usize = 256;
 /// An execution that begins so much behind its window's end, or a tenth of the interval, is late.
 const PUNCTUAL: i64 = 5 * NANOS;
 
+/// Rules whose findings reach about as far are run together.
+const REACHES: [i64; 4] = [0, 60 * NANOS, 300 * NANOS, 1800 * NANOS];
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// Now, in nanoseconds since the Unix epoch.
@@ -423,11 +426,12 @@ impl Scheduler {
         self.control.commit_execution(&written, &[])?;
         idle.iter().for_each(|rule| note_end(state, rule, due.end));
         self.note(&written, started, due.end);
-        // Rules that were last run at the same time, and need the same parts, are run together.
-        let mut groups: BTreeMap<(Option<i64>, bool), Vec<&ActiveRule>> = BTreeMap::new();
+        // Rules that were last run at the same time, and need about the same parts, are run together.
+        let mut groups: BTreeMap<(Option<i64>, usize), Vec<&ActiveRule>> = BTreeMap::new();
         for rule in busy {
             let since = state.rules.get(rule.id()).and_then(|known| known.since(rule));
-            groups.entry((since, rule.is_of_single_events)).or_default().push(rule);
+            let reach = REACHES.partition_point(|reach| rule.reach.is_none_or(|of_rule| of_rule > *reach));
+            groups.entry((since, reach)).or_default().push(rule);
         }
         let mut executions = written.len();
         for ((since, _), rules) in groups {

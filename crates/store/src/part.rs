@@ -190,6 +190,11 @@ impl Part {
         self.ingested.last
     }
 
+    /// The earliest `@timestamp` of its events.
+    pub fn first_time(&self) -> Option<i64> {
+        self.times.first
+    }
+
     /// The latest `@timestamp` of its events.
     pub fn last_time(&self) -> Option<i64> {
         self.times.last

@@ -85,6 +85,8 @@ pub struct MatchList {
     ends: Vec<u32>,
     pub(super) keys: KeyTable,
     pub(super) own_orders: Vec<OwnOrder>,
+    /// The time of the latest event.
+    pub(super) latest: Option<i64>,
 }
 
 /// A [`MatchedEvent`] in little more than half of its bytes.
@@ -162,6 +164,7 @@ impl MatchList {
         });
         Self {
             rules: listed.clone(),
+            latest: events.iter().filter_map(|event| event.order.time).max(),
             ends: ends.collect(),
             events: events.into_iter().map(ListedEvent::from).collect(),
             rows: rows.concat(),
@@ -304,7 +307,9 @@ impl MatchList {
             rules.push(ListedRule { fingerprint, selections });
         }
         for _ in 0..take_u32(bytes)? {
-            list.events.push(take_event(bytes)?.into());
+            let event = take_event(bytes)?;
+            list.latest = list.latest.max(event.order.time);
+            list.events.push(event.into());
         }
         for number in 0..take_u32(bytes)? {
             // A key that stands there twice would shift all that follow.

@@ -2,8 +2,8 @@
 //!
 //! A service runs its rules again and again over windows that overlap. A finding that an earlier run could not have had
 //! has an event that is new since then. So an event query looks at the new rows alone, and a sequence or sample at the
-//! rows of the keys that have a new one, if each of its steps has a row with such a key: for nearly all rules that is
-//! nothing at all.
+//! rows of the keys that have a new one, if each of its steps has a row with such a key, and for a sequence if its last
+//! step has one that is not before all that is new: for nearly all rules that is nothing at all.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::key::{KeyId, KeyTable};
 use super::list::{ListedRule, MatchList, Taking, selections_of};
 use super::needed::RuleSelections;
 use super::{CorrelateOptions, Correlated};
-use crate::compile::{Plan, RuleIndex, RuleSet, SelectionId};
+use crate::compile::{Plan, RuleIndex, RuleSet, SelectionId, SequencePlan, StageId};
 
 /// A list to be looked at.
 #[derive(Clone, Copy, Debug)]
@@ -60,15 +60,17 @@ impl ListQuery<'_> {
         self.find(kept)
     }
 
-    /// What the rules find that has a new event; of other findings, some. `is_new` is given the number of a list that
-    /// [may have](ListView::has_news) new events, and an event of it. Not for rules that [need all](needs_all).
+    /// What the rules find that has a new event, or that only the passing of time since `since` lets them find; of other
+    /// findings, some. `is_new` is given the number of a list that [may have](ListView::has_news) new events, and an event
+    /// of it. Not for rules that [need all](needs_all).
     pub fn news(
         &self,
+        since: i64,
         keep: impl Fn(usize, u32, &MatchedEvent) -> Option<u64>,
         is_new: impl Fn(usize, &MatchedEvent) -> bool,
     ) -> Correlated {
         let sources = Sources::new(self);
-        let wanted = Wanted::find(self, &sources, &is_new);
+        let wanted = Wanted::find(self, &sources, since, &is_new);
         let mut kept = Kept::new(self.rules.selections.all.len());
         for (number, source) in sources.all.iter().enumerate() {
             let mut taking = Taking::new(source.list, |place, event| keep(number, place, event));
@@ -92,15 +94,47 @@ impl ListQuery<'_> {
     }
 }
 
-/// Whether more of a rule must be looked at than the rows of keys with new ones: the passing of time lets it fire, it has
-/// pipes, or its filters look at other events.
+/// Whether more of a rule must be looked at than the rows of keys with new ones: it has pipes or an order of its own, or
+/// its filters look at other events.
 pub fn needs_all(rules: &RuleSet, rule: RuleIndex) -> bool {
     let plan = &rules.plans()[rule.0 as usize];
-    let waits = match &plan.plan {
-        Plan::Sequence(sequence) => sequence.steps.iter().any(|step| step.negated),
-        Plan::Event(_) | Plan::Sample(_) => false,
-    };
-    waits || plan.relations.is_some() || !plan.pipes.pipes.is_empty()
+    plan.relations.is_some() || !plan.pipes.pipes.is_empty() || plan.order != Default::default()
+}
+
+/// How far apart the events can be that a finding depends on, those that must not be there included, in nanoseconds;
+/// `None` if that is not limited.
+pub fn reach(rules: &RuleSet, rule: RuleIndex) -> Option<i64> {
+    match &rules.plans()[rule.0 as usize].plan {
+        Plan::Event(_) => Some(0),
+        Plan::Sample(_) => None,
+        // What must not be there may lie before the first event, or behind the last one.
+        Plan::Sequence(sequence) => sequence.maxspan.map(|span| match waits(sequence) {
+            true => span.saturating_mul(3),
+            false => span,
+        }),
+    }
+}
+
+/// Whether a list has an event of a sequence's last step: without one among what is new or not older, a sequence finds
+/// nothing new. Of other rules it is not known.
+pub fn may_end(rules: &RuleSet, rule: RuleIndex, fingerprint: u128, list: &MatchList) -> bool {
+    let Some(last) = last_stage(rules, rule) else { return true };
+    let first = rules.stages().partition_point(|stage| stage.rule.0 < rule.0);
+    let listed = list.rules.0.iter().filter(|listed| listed.fingerprint == fingerprint);
+    let places = listed.filter_map(|listed| listed.selections.get(last.0 as usize - first));
+    places.into_iter().any(|place| !list.rows_of(*place).is_empty())
+}
+
+/// Whether the passing of time lets it fire.
+fn waits(sequence: &SequencePlan) -> bool {
+    sequence.steps.iter().any(|step| step.negated)
+}
+
+fn last_stage(rules: &RuleSet, rule: RuleIndex) -> Option<StageId> {
+    match &rules.plans()[rule.0 as usize].plan {
+        Plan::Sequence(sequence) if !waits(sequence) => sequence.steps.last().map(|step| step.stage),
+        _ => None,
+    }
 }
 
 /// The selection of a list that has no rows of one of the rules.
@@ -174,10 +208,42 @@ impl<'l> Sources<'l> {
         self.all.iter().map(|source| source.rows(selection.0).len()).sum()
     }
 
+    /// The time of the first new event.
+    fn first_new(&self, is_new: &impl Fn(usize, &MatchedEvent) -> bool) -> Option<i64> {
+        let sources = self.all.iter().enumerate().filter(|(_, source)| source.has_news);
+        let events = sources.flat_map(|(number, source)| source.list.events().map(move |event| (number, event)));
+        events.filter(|(number, event)| is_new(*number, event)).filter_map(|(_, event)| event.order.time).min()
+    }
+
+    /// The keys that have a row of a selection at a time or later.
+    fn keys_since(&self, selection: SelectionId, since: i64, table: &mut KeyTable) -> Keys {
+        let mut found = Keys::default();
+        for source in self.all.iter().filter(|source| source.list.latest >= Some(since)) {
+            for row in source.rows(selection.0) {
+                if source.event(row).order.time >= Some(since) {
+                    found.insert(table.intern_from(&source.list.keys, row.key));
+                }
+            }
+        }
+        found
+    }
+
+    /// Those of some keys that have a row of a selection at a time or later.
+    fn with_rows_since(&self, selection: SelectionId, since: Option<i64>, table: &KeyTable, keys: &Keys) -> Keys {
+        let mut found = Keys::default();
+        // Most parts are older as a whole.
+        for source in self.all.iter().filter(|source| source.list.latest >= since) {
+            let rows = source.rows(selection.0).iter().filter(|row| source.event(row).order.time >= since);
+            let of_row = |row: &StageRow| table.find(source.list.keys.bytes_of(row.key));
+            found.extend(rows.filter_map(of_row).filter(|key| keys.contains(key)));
+        }
+        found
+    }
+
     /// Those of some keys that have a row of a selection.
     fn with_rows(&self, selection: SelectionId, table: &KeyTable, keys: &Keys) -> Keys {
         let mut found = Keys::default();
-        for source in &self.all {
+        for source in self.all.iter().filter(|_| !keys.is_empty()) {
             let rows = source.rows(selection.0);
             // Whichever are fewer are looked up among the others.
             if rows.len() < keys.len() {
@@ -208,10 +274,16 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn find(query: &ListQuery<'_>, sources: &Sources<'_>, is_new: &impl Fn(usize, &MatchedEvent) -> bool) -> Self {
+    fn find(
+        query: &ListQuery<'_>,
+        sources: &Sources<'_>,
+        since: i64,
+        is_new: &impl Fn(usize, &MatchedEvent) -> bool,
+    ) -> Self {
         let mut wanted = Self::default();
         let of_rules = RuleSelections::of_rules(query.rules);
         let mut known: HashMap<SelectionId, Keys, RandomState> = HashMap::default();
+        let first_new = sources.first_new(is_new);
         for rule in query.which {
             let selections = &of_rules[rule.0 as usize];
             if let Plan::Event(_) = query.rules.plans()[rule.0 as usize].plan {
@@ -228,6 +300,20 @@ impl Wanted {
             for selection in selections.all() {
                 let find = || new_keys(&mut wanted.table, sources, *selection, is_new);
                 keys.extend(&*known.entry(*selection).or_insert_with(find));
+            }
+            match &query.rules.plans()[rule.0 as usize].plan {
+                Plan::Sequence(sequence) if waits(sequence) => {
+                    let waiting = since.saturating_sub(sequence.maxspan.unwrap_or(i64::MAX));
+                    for (_, step) in &steps {
+                        keys.extend(sources.keys_since(*step, waiting, &mut wanted.table));
+                    }
+                }
+                Plan::Sequence(sequence) => {
+                    let last = sequence.steps.last().map(|step| query.rules.selections.of(step.stage));
+                    let find = |last| sources.with_rows_since(last, first_new, &wanted.table, &keys);
+                    keys = last.map_or_else(Keys::default, find);
+                }
+                Plan::Event(_) | Plan::Sample(_) => {}
             }
             for (_, step) in steps {
                 keys = sources.with_rows(step, &wanted.table, &keys);

@@ -28,7 +28,7 @@ pub use find::{Correlated, correlate};
 pub use kept::{MatchedEvent, StageRow};
 pub use key::{KeyId, KeyPart, KeyTable};
 pub use list::{KnownRules, ListedRules, MatchList};
-pub use lists::{ListQuery, ListView, needs_all};
+pub use lists::{ListQuery, ListView, may_end, needs_all, reach};
 pub use matched::Matched;
 
 /// What correlation must know beside the rows.

@@ -168,7 +168,7 @@ fn assert_news(query: &ListQuery<'_>) {
             found.sort();
             found
         };
-        let (all, news) = (query.all(keep), query.news(keep, |list, _| list == new));
+        let (all, news) = (query.all(keep), query.news(i64::MIN, keep, |list, _| list == new));
         assert_eq!(with_new(&news), with_new(&all));
     }
 }
