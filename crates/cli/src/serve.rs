@@ -125,11 +125,14 @@ fn check(offline: &Offline, messages: Messages) -> Result<Exit, CliError> {
     for orphan in &report.orphans {
         messages.warning(&format!("no segment has this object, `store prune` removes it: {}", shown(orphan)));
     }
+    for path in &report.quarantined {
+        messages.error(&format!("in quarantine, its events are not looked at: {}", shown(&path.display().to_string())));
+    }
     messages.note(&format!("{}, {} damaged", counted(report.segments, "segment"), report.problems.len()));
     if report.objects > 0 {
         messages.note(&format!("{} compared in the object store too", counted(report.objects, "segment")));
     }
-    let is_sound = report.problems.is_empty() && offline.recovered.missing.is_empty();
+    let is_sound = report.problems.is_empty() && report.quarantined.is_empty() && offline.recovered.missing.is_empty();
     Ok(if is_sound { Exit::Done } else { Exit::Failed })
 }
 

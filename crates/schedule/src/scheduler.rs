@@ -487,10 +487,8 @@ impl Scheduler {
             } else if let Some(error) = found.unreadable.first() {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = format!("some events of this window were not looked at: {error}");
-                // What is damaged stays so; what the system did not give may be there the next time.
-                let passes = |error: &StoreError| matches!(error, StoreError::Io { .. } | StoreError::Objects { .. });
-                let may_pass = found.unreadable.iter().any(passes);
-                state.rules.entry(rule.id().to_owned()).or_default().left_some |= may_pass;
+                // The next time, it may be there again, be mended, or be in quarantine.
+                state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
             }
             execution.finished = self.clock.now();
             let says_something = execution.new_alerts > 0 || execution.status != ExecutionStatus::Succeeded;

@@ -41,6 +41,10 @@ async fn ready(State(app): State<App>) -> Response {
         Ok(stats) if stats.problem.is_some() => {
             not_ready("the store cannot write events to segments; the log and /metrics say more")
         }
+        Ok(stats) if stats.quarantined > 0 => {
+            let warning = "damaged segments are in quarantine; the log and `eqlipse store check` name them";
+            Json(json!({ "status": "ready", "warning": warning })).into_response()
+        }
         // Events are taken, and kept here.
         Ok(stats) if stats.objects.as_ref().is_some_and(|objects| objects.problem.is_some()) => {
             let warning = "segments wait for the object store; the log and /metrics say more";

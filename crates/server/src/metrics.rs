@@ -84,6 +84,7 @@ struct StoreMetrics {
     log_bytes: Gauge,
     data_streams: Gauge,
     problem: Gauge,
+    quarantined: Gauge,
     local_bytes: Gauge,
     waiting_segments: Gauge,
     object_problem: Gauge,
@@ -148,6 +149,8 @@ impl Metrics {
         self.register("store_log_bytes", "Write-ahead log on disk", store.log_bytes.clone());
         self.register("store_data_streams", "Data streams that have segments", store.data_streams.clone());
         self.register("store_problem", "1 while background work on the store fails", store.problem.clone());
+        let quarantined = "Damaged segments, whose events are not looked at";
+        self.register("store_quarantined_segments", quarantined, store.quarantined.clone());
         let local = "Where segments are kept in an object store: what is on this disk";
         self.register("store_local_bytes", local, store.local_bytes.clone());
         let waiting = "Segments that are to be in the object store and are not there yet";
@@ -198,6 +201,7 @@ impl Metrics {
         set(&store.log_bytes, stats.log_bytes);
         set(&store.data_streams, stats.data_streams);
         set(&store.problem, u64::from(stats.problem.is_some()));
+        set(&store.quarantined, stats.quarantined);
         let objects = stats.objects.clone().unwrap_or_default();
         set(&store.local_bytes, objects.local_bytes);
         set(&store.waiting_segments, objects.waiting);

@@ -272,6 +272,9 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
         let segments = recovered.unknown_ids;
         tracing::warn!(segments, "ids of older events cannot be read: one that is sent again may be taken again");
     }
+    for path in &recovered.in_quarantine {
+        tracing::warn!(path = %path.display(), "a damaged segment is in quarantine: its events are not looked at");
+    }
     for path in recovered.quarantined.iter().chain(&recovered.missing) {
         tracing::error!(path = %path.display(), "damaged or missing: events of this file are lost");
     }

@@ -155,6 +155,12 @@ impl Catalogue {
         Ok(())
     }
 
+    /// A segment is no more; its objects stay where they are.
+    pub(crate) fn forget(&self, path: &str) -> Result<(), StoreError> {
+        self.lock().execute("DELETE FROM segments WHERE path = ?1", [path])?;
+        Ok(())
+    }
+
     /// Segments that are no more, and whose objects may still be there.
     pub(crate) fn removed(&self) -> Result<Vec<String>, StoreError> {
         let connection = self.lock();

@@ -36,6 +36,12 @@ pub enum StoreError {
         /// What it says, or what is wrong.
         reason: String,
     },
+    /// The object store answers, and has it not.
+    #[error("{object}: there is no such object")]
+    Gone {
+        /// Which one.
+        object: String,
+    },
     /// Another process has the folder open.
     #[error("{0}: another eqlipse has this data folder open")]
     Locked(PathBuf),

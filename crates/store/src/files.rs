@@ -197,6 +197,13 @@ impl SegmentFiles {
         fetched
     }
 
+    /// Removes a file that is an object too, so that it is fetched when it is held next.
+    pub(crate) fn drop_copy(&self, file: &LocalFile) {
+        let mut here = lock(&file.here);
+        _ = fs::remove_file(&file.path);
+        here.bytes = None;
+    }
+
     /// Writes a file anew, after `before` went well. Nobody removes it in the meantime.
     pub(crate) fn write(
         &self,
@@ -206,6 +213,8 @@ impl SegmentFiles {
     ) -> Result<(), StoreError> {
         let mut here = lock(&file.here);
         before()?;
+        let folder = file.path.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
         write_lasting(&file.path, bytes)?;
         here.bytes = Some(bytes.len() as u64);
         Ok(())

@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::StoreError;
 use crate::catalogue::Versions;
 use crate::chunk::{Chunk, Listed, split_lists};
+use crate::damage::{self, Outcome};
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span};
 use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
@@ -42,6 +43,7 @@ pub(crate) fn maintain(inner: &Inner) {
         inner.rest(PERIOD);
         let now = Timestamp::now().as_nanosecond() as i64;
         join_chunks(inner);
+        let looked = damage::look_at_suspects(inner);
         let done = (|| {
             if is_due(inner, now) {
                 flush(inner)?;
@@ -50,7 +52,7 @@ pub(crate) fn maintain(inner: &Inner) {
             Ok::<_, StoreError>(())
         })();
         // Whatever else fails: it may make the room that is missing.
-        let done = done.and(prune(inner, now));
+        let done = done.and(prune(inner, now)).and(looked);
         inner.set_problem(done.err().map(|error| error.to_string()));
         inner.readers.remove_waiting();
         if inner.cache.is_nearly_full() {
@@ -333,7 +335,7 @@ struct Hit {
 fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), StoreError> {
     // What is damaged stays as it is: a new file of it would have a checksum that fits.
     let sound = |segment: &&SegmentPart| segment.check().and_then(|()| segment.rows());
-    let all = segments.iter().map(|segment| sound(segment).inspect_err(|_| segment.set_damaged()));
+    let all = segments.iter().map(|segment| sound(segment).inspect_err(|error| leave_apart(segment, error)));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
     let lists = |rows: &Rows| rows.lists.iter().map(|list| list.rules().clone()).collect::<Vec<ListedRules>>();
     // What was matched with other rules is not joined: it ages out.
@@ -342,7 +344,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     }
     let mut events = Vec::new();
     for (segment, rows) in segments.iter().zip(&all) {
-        events.extend(read_back(segment, rows).inspect_err(|_| segment.set_damaged())?);
+        events.extend(read_back(segment, rows).inspect_err(|error| leave_apart(segment, error))?);
     }
     let starts: Vec<u64> = all
         .iter()
@@ -381,6 +383,12 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     segments.iter().for_each(|segment| segment.doom(&inner.readers));
     inner.files.wake();
     Ok(())
+}
+
+/// What is damaged is not tried again and again, and is looked at.
+fn leave_apart(segment: &SegmentPart, error: &StoreError) {
+    segment.suspect(error);
+    segment.set_damaged(segment.is_suspect());
 }
 
 /// All events of a segment: their documents, and what its columns say of their place in time.
@@ -513,7 +521,7 @@ pub(crate) fn match_again(
     for part in snapshot.parts.iter().filter(|part| part.ingested.last.is_some_and(|last| last >= since)) {
         let matched = match &part.kind {
             PartKind::Recent(chunk) => match_chunk(chunk, added, generation),
-            PartKind::Segment(segment) => match_segment(inner, segment, added),
+            PartKind::Segment(segment) => match_or_mend(inner, part, segment, added),
         };
         problem = matched.err().or(problem);
     }
@@ -543,11 +551,35 @@ fn match_chunk(chunk: &Chunk, added: &Arc<StoreRules>, generation: u64) -> Resul
     Ok(())
 }
 
+/// A segment that cannot be read is looked at: what can be mended is matched, and what cannot is no longer in the way.
+fn match_or_mend(
+    inner: &Inner,
+    part: &Arc<Part>,
+    segment: &SegmentPart,
+    added: &Arc<StoreRules>,
+) -> Result<(), StoreError> {
+    let Err(error) = match_segment(inner, segment, added) else { return Ok(()) };
+    segment.suspect(&error);
+    if !segment.is_suspect() {
+        return Err(error);
+    }
+    match damage::look_at(inner, part)? {
+        Outcome::Sound => Err(error),
+        Outcome::Mended => match_segment(inner, segment, added),
+        Outcome::Lost => Ok(()),
+    }
+}
+
 fn match_segment(inner: &Inner, segment: &SegmentPart, added: &Arc<StoreRules>) -> Result<(), StoreError> {
     let rows = segment.rows()?;
     if !lacks(rows.lists.iter(), added) {
         return Ok(());
     }
+    segment.add_list(match_rows(segment, &rows, added)?, &inner.catalogue)
+}
+
+/// What matches of a segment's events.
+pub(crate) fn match_rows(segment: &SegmentPart, rows: &Rows, added: &Arc<StoreRules>) -> Result<MatchList, StoreError> {
     let rules = added.plan.rules();
     let (mut matcher, mut coverage) = (Matcher::new(added.plan.clone()), Coverage::new(rules));
     let mut collector = Collector::new(rules.clone());
@@ -565,5 +597,5 @@ fn match_segment(inner: &Inner, segment: &SegmentPart, added: &Arc<StoreRules>) 
         event.handle = row;
         event
     });
-    segment.add_list(list, &inner.catalogue)
+    Ok(list)
 }

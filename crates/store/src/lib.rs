@@ -16,6 +16,7 @@
 
 mod catalogue;
 mod chunk;
+mod damage;
 mod error;
 mod files;
 mod flush;

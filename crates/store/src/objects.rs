@@ -199,8 +199,11 @@ impl Objects {
     }
 
     fn error(&self, path: &str, reason: impl std::fmt::Display) -> StoreError {
-        let place = format!("{}/{path}", self.place.name.trim_end_matches('/'));
-        StoreError::Objects { place, reason: reason.to_string() }
+        StoreError::Objects { place: self.name(path), reason: reason.to_string() }
+    }
+
+    fn name(&self, path: &str) -> String {
+        format!("{}/{path}", self.place.name.trim_end_matches('/'))
     }
 
     /// Waits for what runs on the runtime.
@@ -232,7 +235,7 @@ impl Objects {
         let reason = match receiver.recv_timeout(patience) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(ObjectError::NotFound { .. })) => {
-                return Err(Missing::Gone(self.error(path, "there is no such object")));
+                return Err(Missing::Gone(StoreError::Gone { object: self.name(path) }));
             }
             Ok(Err(error @ ObjectError::Generic { .. })) => error_text(&error),
             // It answers: what it says is about this call alone.

@@ -153,6 +153,10 @@ pub(crate) struct SegmentPart {
     /// Who removes its files once nobody has them any more, if they are to go.
     doomed: OnceLock<Arc<Readers>>,
     is_damaged: AtomicBool,
+    /// Somebody could not read something of it.
+    is_suspect: AtomicBool,
+    /// What the object store has of it is not what was put there.
+    has_bad_objects: AtomicBool,
 }
 
 impl Drop for SegmentPart {
@@ -216,6 +220,8 @@ impl SegmentPart {
             documents: Mutex::default(),
             doomed: OnceLock::new(),
             is_damaged: AtomicBool::new(false),
+            is_suspect: AtomicBool::new(false),
+            has_bad_objects: AtomicBool::new(false),
         }
     }
 
@@ -269,17 +275,25 @@ impl SegmentPart {
         if let Some(rows) = &*rows {
             return Ok(rows.clone());
         }
-        let path = self.local[1].path.clone();
-        let held = self.files.hold(&self.local[1], |_, _| true)?;
-        let bytes = fs::read(&path).map_err(StoreError::io(&path))?;
-        drop(held);
-        let read = self.decode_rows(&bytes);
-        let damaged = || StoreError::Segment { path, reason: "its file of rows is damaged".to_owned() };
-        let read = Arc::new(read.ok_or_else(damaged)?);
+        let read = self.rows_as_they_are().inspect_err(|error| {
+            self.suspect(error);
+            // They can be made anew.
+            self.is_suspect.fetch_or(matches!(error, StoreError::Gone { .. }), Ordering::Relaxed);
+        });
+        let read = Arc::new(read?);
         if self.cache.admit(read.memory()) {
             *rows = Some(read.clone());
         }
         Ok(read)
+    }
+
+    /// The file of rows as it is on disk now.
+    pub(crate) fn rows_as_they_are(&self) -> Result<Rows, StoreError> {
+        let path = &self.local[1].path;
+        let _held = self.files.hold(&self.local[1], |_, _| true)?;
+        let bytes = fs::read(path).map_err(StoreError::io(path))?;
+        let damaged = || StoreError::Segment { path: path.clone(), reason: "its file of rows is damaged".to_owned() };
+        self.decode_rows(&bytes).ok_or_else(damaged)
     }
 
     /// Adds what was matched later, on disk too. What the object store has is then an older version.
@@ -288,11 +302,59 @@ impl SegmentPart {
         let lists = known.lists.iter().cloned().chain([Arc::new(list)]).collect();
         let (sequences, ingested) = (known.sequences.clone(), known.ingested.clone());
         let rows = Rows { sequences, ingested, own_ids: known.own_ids.clone(), lists };
+        self.replace_rows(&rows, catalogue)
+    }
+
+    /// Writes the file of rows anew.
+    pub(crate) fn replace_rows(&self, rows: &Rows, catalogue: &Catalogue) -> Result<(), StoreError> {
         let bytes = rows.encode().map_err(StoreError::io(&self.local[1].path))?;
         self.write_rows(&bytes, catalogue)?;
         self.release_rows();
         self.files.wake();
         Ok(())
+    }
+
+    /// Something of it could not be read: it is looked at soon. An object store that is away says nothing about it.
+    pub(crate) fn suspect(&self, error: &StoreError) {
+        if !matches!(error, StoreError::Objects { .. } | StoreError::Gone { .. }) {
+            self.set_suspect(true);
+        }
+    }
+
+    pub(crate) fn set_suspect(&self, is_suspect: bool) {
+        self.is_suspect.store(is_suspect, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.is_suspect.load(Ordering::Relaxed) || self.has_bad_objects()
+    }
+
+    pub(crate) fn set_bad_objects(&self, is_bad: bool) {
+        self.has_bad_objects.store(is_bad, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_bad_objects(&self) -> bool {
+        self.has_bad_objects.load(Ordering::Relaxed)
+    }
+
+    /// Fetches a file again, in the place of what is here. Says whether there is another.
+    pub(crate) fn fetch_again(&self, is_rows: bool) -> Result<bool, StoreError> {
+        let versions = self.versions();
+        let is_there = if is_rows { versions.is_uploaded() } else { versions.has_parquet() };
+        if !is_there || !self.files.is_remote() {
+            return Ok(false);
+        }
+        self.files.drop_copy(self.file(is_rows));
+        self.release_rows();
+        match is_rows {
+            true => self.files.hold(&self.local[1], |_, _| true).map(|_| true),
+            false => self.hold().map(|_| true),
+        }
+    }
+
+    /// Its objects stay where they are when it goes.
+    pub(crate) fn leave_objects(&self) {
+        lock(&self.versions).uploaded = None;
     }
 
     fn write_rows(&self, bytes: &[u8], catalogue: &Catalogue) -> Result<(), StoreError> {
@@ -313,8 +375,8 @@ impl SegmentPart {
     }
 
     /// Its files were found to be damaged: it is not put together with others.
-    pub(crate) fn set_damaged(&self) {
-        self.is_damaged.store(true, Ordering::Relaxed);
+    pub(crate) fn set_damaged(&self, is_damaged: bool) {
+        self.is_damaged.store(is_damaged, Ordering::Relaxed);
     }
 
     pub(crate) fn is_damaged(&self) -> bool {
@@ -337,6 +399,7 @@ impl SegmentPart {
 
     /// Why a document cannot be read.
     pub(crate) fn unreadable(&self, reason: &SegmentError) -> StoreError {
+        self.set_suspect(true);
         StoreError::Segment { path: self.path.clone(), reason: reason.to_string() }
     }
 
@@ -359,6 +422,10 @@ impl SegmentPart {
 
     /// What is wrong with those of its files that are here.
     pub(crate) fn check_here(&self) -> Result<(), StoreError> {
+        self.check_what_is_here().inspect_err(|error| self.suspect(error))
+    }
+
+    fn check_what_is_here(&self) -> Result<(), StoreError> {
         if !self.files.is_remote() {
             return self.check();
         }
@@ -373,7 +440,8 @@ impl SegmentPart {
         Ok(())
     }
 
-    fn check_parquet(&self) -> Result<(), StoreError> {
+    /// What is wrong with the Parquet file.
+    pub(crate) fn check_parquet(&self) -> Result<(), StoreError> {
         let mut hasher = Xxh3::new();
         let mut hash = || -> std::io::Result<u128> {
             let mut file = fs::File::open(&self.path)?;
@@ -391,7 +459,8 @@ impl SegmentPart {
         }
     }
 
-    fn check_rows(&self) -> Result<(), StoreError> {
+    /// What is wrong with the file of rows.
+    pub(crate) fn check_rows(&self) -> Result<(), StoreError> {
         let path = &self.local[1].path;
         let bytes = fs::read(path).map_err(StoreError::io(path))?;
         match self.decode_rows(&bytes) {

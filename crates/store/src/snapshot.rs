@@ -110,7 +110,10 @@ impl Snapshot {
                     report.problems.push(error);
                     is_away = true;
                 }
-                Err(error) => report.problems.push(error.into()),
+                Err(error) => {
+                    segment.set_bad_objects(true);
+                    report.problems.push(error.into());
+                }
             }
         }
         report

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
 use crate::chunk::{Chunk, ChunkBuilder, Listed};
+use crate::damage;
 use crate::files::SegmentFiles;
 use crate::flush;
 use crate::ids::{RecentIds, id_hash};
@@ -95,6 +96,8 @@ pub struct RecoveryReport {
     pub cut_bytes: u64,
     /// Files with damage, moved or copied there.
     pub quarantined: Vec<PathBuf>,
+    /// Segments that are in quarantine since before.
+    pub in_quarantine: Vec<PathBuf>,
     /// Segments that the catalogue names and that are not there.
     pub missing: Vec<PathBuf>,
     /// Segments of which it is not known now which ids their events have: such an event could be taken a second time.
@@ -128,6 +131,8 @@ pub struct StoreStats {
     pub data_streams: u64,
     /// What went wrong in the background last, until it works again.
     pub problem: Option<String>,
+    /// Segments that are in quarantine: their events are not looked at.
+    pub quarantined: u64,
     /// Where segments are kept in an object store.
     pub objects: Option<ObjectStats>,
 }
@@ -154,6 +159,8 @@ pub struct CheckReport {
     pub problems: Vec<StoreError>,
     /// Segments' objects in the object store that no segment has: of a catalogue that was older or was lost.
     pub orphans: Vec<String>,
+    /// Segments that were put into quarantine, now or before, and are still there.
+    pub quarantined: Vec<PathBuf>,
 }
 
 /// The event store. Clones are the same store.
@@ -178,13 +185,15 @@ pub(crate) struct Inner {
     pub(crate) flushing: Mutex<()>,
     /// By data stream: the columns of its segments.
     pub(crate) columns: Mutex<HashMap<String, SegmentColumns>>,
-    ids: Mutex<RecentIds>,
+    pub(crate) ids: Mutex<RecentIds>,
     under_way: AtomicUsize,
     recent_bytes: AtomicUsize,
     accepted: AtomicU64,
     refused: AtomicU64,
     overloaded: AtomicU64,
     failed: AtomicU64,
+    /// Segments in quarantine.
+    pub(crate) quarantined: AtomicU64,
     problem: Mutex<Option<String>>,
     closing: AtomicBool,
     wake: (Mutex<bool>, Condvar),
@@ -230,6 +239,7 @@ impl Store {
         let mut report = RecoveryReport {
             cut_bytes: recovered.cut,
             quarantined: recovered.quarantined.clone(),
+            in_quarantine: damage::quarantined(folder),
             ..RecoveryReport::default()
         };
         let inner = Inner {
@@ -254,6 +264,7 @@ impl Store {
             refused: AtomicU64::new(0),
             overloaded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            quarantined: AtomicU64::new(damage::quarantined(folder).len() as u64),
             problem: Mutex::default(),
             closing: AtomicBool::new(false),
             wake: Default::default(),
@@ -370,9 +381,12 @@ impl Store {
         flush::prune(&self.0, now)
     }
 
-    /// Reads every segment and compares it with its checksum, in the object store too.
+    /// Reads every segment and compares it with its checksum, in the object store too. What is damaged is mended, or put
+    /// into quarantine.
     pub fn check(&self) -> CheckReport {
         let mut report = self.snapshot().check();
+        report.problems.extend(damage::look_at_suspects(&self.0).err());
+        report.quarantined = damage::quarantined(&self.0.folder);
         match self.0.files.objects().map_err(StoreError::from).and_then(|objects| self.orphans(objects)) {
             Ok(orphans) => report.orphans = orphans,
             // The check itself says it too.
@@ -428,6 +442,7 @@ impl Store {
             recent_bytes: inner.recent_bytes.load(Ordering::Relaxed) as u64,
             log_bytes: Log::bytes(&inner.folder.join("log")),
             problem: lock(&inner.problem).clone(),
+            quarantined: load(&inner.quarantined),
             objects: objects.map(|objects| ObjectStats { problem: inner.files.problem(), ..objects }),
             ..stats
         }

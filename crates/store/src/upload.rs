@@ -59,7 +59,10 @@ fn round(inner: &Inner, is_over: &dyn Fn() -> bool) -> Result<(), StoreError> {
         match (part.as_segment(), is_over()) {
             (Some(segment), false) => match upload(inner, objects, segment) {
                 // One file that cannot be read does not keep the others here.
-                Err(Missing::Local(error)) => problem = Some(error),
+                Err(Missing::Local(error)) => {
+                    segment.suspect(&error);
+                    problem = Some(error);
+                }
                 done => done?,
             },
             _ => break,

@@ -435,11 +435,93 @@ fn wrong_bytes_are_not_believed() {
     assert_eq!((events, problems.len()), (0, 2));
     assert!(problems[0].contains("checksum") && problems[0].contains("object store"), "{problems:?}");
     assert!(files(&bench.path("segments")).iter().all(|path| path.ends_with(".rows")), "nothing of it is kept");
-    let report = store.check();
-    assert!(report.problems.iter().any(|problem| problem.to_string().contains("checksum")), "{report:?}");
     bench.objects.set(|faults| &faults.gets_lie, false);
     assert_eq!(hunted(&store.snapshot()), (4, vec![]));
     assert!(store.check().problems.is_empty());
+}
+
+/// Changes a byte in the middle of a file.
+fn spoil(path: &str) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x20;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_damaged_here_is_fetched_and_what_is_damaged_there_is_put_again() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..8);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    files(&bench.path("segments")).iter().for_each(|path| spoil(path));
+    let report = store.check();
+    assert!(report.problems.len() >= 2 && report.quarantined.is_empty(), "{report:?}");
+    assert!(store.check().problems.is_empty());
+    assert_eq!((documents(&store.snapshot()), hunted(&store.snapshot())), (8, (8, vec![])));
+    assert_eq!(found(&store.snapshot(), &rules), [evens(0..8)]);
+
+    let damaged = bench.objects.segments().remove(0);
+    let at = ObjectPath::parse(&damaged).unwrap();
+    block(bench.objects.inner.put(&at, "no Parquet file".into())).unwrap();
+    let gone = ObjectPath::parse(damaged.replace(".parquet", ".rows")).unwrap();
+    block(bench.objects.inner.delete(&gone)).unwrap();
+    let report = store.check();
+    assert!(report.problems.len() == 1 && report.quarantined.is_empty(), "{report:?}");
+    wait_for_uploads(&store);
+    let report = store.check();
+    assert!(report.problems.is_empty() && report.quarantined.is_empty(), "{report:?}");
+}
+
+#[test]
+fn what_is_damaged_here_and_there_goes_to_quarantine() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..8);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    let damaged = bench.objects.segments().remove(0);
+    block(bench.objects.inner.put(&ObjectPath::parse(&damaged).unwrap(), "no Parquet file".into())).unwrap();
+    let name = damaged.strip_prefix("one/service/").unwrap();
+    let here = bench.path("segments").join(name);
+    spoil(here.to_str().unwrap());
+    let report = store.check();
+    assert_eq!(report.quarantined, [Path::new(name)], "{report:?}");
+    assert_eq!((documents(&store.snapshot()), store.stats().quarantined), (4, 1));
+    assert!(bench.path("quarantine").join(name).exists());
+    // What is there is left to whoever looks into it.
+    assert!(bench.objects.segments().contains(&damaged));
+    assert_eq!(store.check().orphans.len(), 2);
+    store.remove_orphans().unwrap();
+    assert!(!bench.objects.segments().contains(&damaged));
+}
+
+#[test]
+fn while_it_is_away_nothing_is_taken_for_damaged() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..8);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    for path in files(&bench.path("segments")) {
+        if path.ends_with(".parquet") { spoil(&path) } else { fs::remove_file(path).unwrap() }
+    }
+    bench.objects.set(|faults| &faults.gets_fail, true);
+    let report = store.check();
+    assert!(!report.problems.is_empty() && report.quarantined.is_empty(), "{report:?}");
+    assert_eq!((store.stats().segments, store.stats().quarantined), (2, 0));
+    bench.objects.set(|faults| &faults.gets_fail, false);
+    wait_until("it is not mended", || {
+        let report = store.check();
+        assert!(report.quarantined.is_empty(), "{report:?}");
+        report.problems.is_empty()
+    });
+    assert_eq!((documents(&store.snapshot()), hunted(&store.snapshot())), (8, (8, vec![])));
+    assert_eq!(found(&store.snapshot(), &rules), [evens(0..8)]);
 }
 
 #[test]

@@ -231,14 +231,151 @@ fn damage_is_named() {
     fs::write(&parquet, bytes).unwrap();
     let (store, report) = open(folder.path(), &rules);
     assert!(report.missing.is_empty());
-    let problems = store.check().problems;
-    assert_eq!(problems.len(), 1);
-    assert!(problems[0].to_string().contains("checksum"), "{}", problems[0]);
+    let report = store.check();
+    assert_eq!(report.problems.len(), 1);
+    assert!(report.problems[0].to_string().contains("checksum"), "{}", report.problems[0]);
+    // It is out of the way, and stays named.
+    let name = Path::new(&parquet).strip_prefix(folder.path().join("segments")).unwrap().to_owned();
+    for _ in 0..2 {
+        assert_eq!(store.check().quarantined, [name.as_path()]);
+    }
+    let stats = store.stats();
+    assert_eq!((stats.segments, stats.quarantined, stats.problem), (1, 1, None));
+    assert_eq!(documents_of(&store).len(), 1);
+    let kept = folder.path().join("quarantine").join(&name);
+    assert!(kept.exists() && kept.with_extension("rows").exists());
+    let note = fs::read_to_string(kept.with_extension("txt")).unwrap();
+    assert!(note.contains("checksum") && note.contains("1 events of logs-"), "{note}");
     store.close().unwrap();
     drop(store);
-    fs::remove_file(&parquet).unwrap();
+    assert!(!Path::new(&parquet).exists());
     let (store, report) = open(folder.path(), &rules);
-    assert_eq!((report.missing.len(), store.stats().segments), (1, 1));
+    assert_eq!((report.missing.len(), store.stats().segments, store.stats().quarantined), (0, 1, 1));
+    store.close().unwrap();
+    drop(store);
+    // Who has seen to it removes it.
+    fs::remove_dir_all(folder.path().join("quarantine")).unwrap();
+    let missing = files(&folder.path().join("segments")).into_iter().find(|path| path.ends_with(".parquet")).unwrap();
+    fs::remove_file(missing).unwrap();
+    let (store, report) = open(folder.path(), &rules);
+    assert_eq!((report.missing.len(), store.stats().segments, store.stats().quarantined), (1, 0, 0));
+}
+
+/// Two data streams whose events came in turn, in segments; and the folder.
+fn two_segments(rules: &Arc<StoreRules>) -> (tempfile::TempDir, Vec<Vec<i64>>, Vec<Vec<i64>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path(), rules);
+    for number in 0..8 {
+        let index = if number % 4 < 2 { "logs-a" } else { "logs-b" };
+        let id = Some(format!("id-{number}").into());
+        let new = NewDocument { id, ..event(index, number, if number % 2 == 0 { "a" } else { "b" }) };
+        // Not on a whole millisecond.
+        assert!(store.ingest(&[new], (100 + number) * SECOND + 1_234_567).unwrap()[0].is_ok());
+    }
+    store.flush().unwrap();
+    let (there, order) = (found(&store.snapshot(), rules), sequences(&store.snapshot()));
+    store.close().unwrap();
+    (folder, there, order)
+}
+
+/// The sequence numbers of what matched, by part and row.
+fn sequences(snapshot: &Snapshot) -> Vec<Vec<i64>> {
+    let parts = snapshot.parts(&TimeRange::default()).cloned().collect::<Vec<_>>();
+    let of_part = |part: &Arc<eqlipse_store::Part>| {
+        let lists = part.lists().unwrap();
+        let mut rows: Vec<_> = lists.iter().flat_map(|list| list.events()).collect();
+        rows.sort_by_key(|event| event.handle);
+        rows.dedup_by_key(|event| event.handle);
+        rows.iter().map(|event| event.order.arrival.position as i64).collect()
+    };
+    parts.iter().map(of_part).collect()
+}
+
+#[test]
+fn a_file_of_rows_is_made_anew_from_its_events() {
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    for damage in ["spoiled", "gone", "empty"] {
+        let (folder, there, order) = two_segments(&rules);
+        let rows = files(&folder.path().join("segments"))
+            .into_iter()
+            .find(|path| path.contains("logs-a") && path.ends_with(".rows"));
+        let rows = rows.unwrap();
+        let mut bytes = fs::read(&rows).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        match damage {
+            "spoiled" => fs::write(&rows, bytes).unwrap(),
+            "empty" => fs::write(&rows, "").unwrap(),
+            _ => fs::remove_file(&rows).unwrap(),
+        }
+        let (store, report) = open(folder.path(), &rules);
+        assert_eq!((report.missing.len(), report.unknown_ids), (0, 1), "{damage}");
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        // Somebody looked at it: it is mended in the background.
+        while store.snapshot().parts(&TimeRange::default()).any(|part| part.lists().is_err()) {
+            assert!(std::time::Instant::now() < deadline, "{damage}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let snapshot = store.snapshot();
+        assert_eq!((found(&snapshot, &rules), sequences(&snapshot)), (there, order), "{damage}");
+        let arrivals =
+            snapshot.parts(&TimeRange::default()).next().unwrap().arrivals().map(|of| [of.of(0), of.of(1), of.of(3)]);
+        // To the millisecond, and never out of the span that the catalogue has.
+        let exact = [100, 101, 105].map(|second| second * SECOND + 1_234_567);
+        assert_eq!(arrivals.unwrap(), [exact[0], exact[1] - 234_567, exact[2] - 234_567], "{damage}");
+        let again = NewDocument { id: Some("id-1".into()), ..event("logs-a", 1, "b") };
+        assert!(matches!(&store.ingest(&[again], 200 * SECOND).unwrap()[..], [Err(Refused::Conflict { .. })]));
+        let report = store.check();
+        assert!(report.problems.is_empty() && report.quarantined.is_empty(), "{report:?}");
+        // The damaged one is kept.
+        let kept = folder.path().join("quarantine");
+        assert_eq!(if kept.exists() { files(&kept).len() } else { 0 }, usize::from(damage != "gone"));
+    }
+}
+
+#[test]
+fn new_rules_see_all_that_is_not_damaged() {
+    let first = rules(&[EVENTS]);
+    let (folder, ..) = two_segments(&first);
+    let parquet = files(&folder.path().join("segments"))
+        .into_iter()
+        .find(|path| path.contains("logs-a") && path.ends_with(".parquet"));
+    let parquet = parquet.unwrap();
+    let bytes = fs::read(&parquet).unwrap();
+    fs::write(&parquet, &bytes[..bytes.len() / 2]).unwrap();
+    let (store, _) = open(folder.path(), &first);
+    let both = rules(&[EVENTS, SEQUENCE]);
+    store.set_rules(both.clone(), &rules(&[SEQUENCE]), 0).unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.segments, stats.quarantined, stats.problem), (1, 1, None));
+    assert_eq!(found(&store.snapshot(), &both), [vec![2, 6], vec![2, 3, 6, 7]]);
+}
+
+#[test]
+fn a_damaged_document_takes_its_segment_out_of_the_way() {
+    let rules = rules(&[EVENTS]);
+    let (folder, ..) = two_segments(&rules);
+    let parquet = files(&folder.path().join("segments"))
+        .into_iter()
+        .find(|path| path.contains("logs-a") && path.ends_with(".parquet"));
+    let parquet = parquet.unwrap();
+    let mut bytes = fs::read(&parquet).unwrap();
+    let end = bytes.len() - 8;
+    let footer = u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
+    bytes[4..end - footer].fill(0xff);
+    fs::write(&parquet, bytes).unwrap();
+    let (store, _) = open(folder.path(), &rules);
+    let snapshot = store.snapshot();
+    let part = snapshot.parts(&TimeRange::default()).find(|part| part.data_stream() == Some("logs-a")).unwrap().clone();
+    assert!(part.hit(0).is_err());
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while store.stats().quarantined == 0 && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!((store.stats().quarantined, store.stats().segments), (1, 1));
+    // Who had it before has what can be read of it.
+    assert_eq!(part.lists().unwrap().len(), 1);
+    assert_eq!(documents_of(&store).len(), 4);
 }
 
 #[test]

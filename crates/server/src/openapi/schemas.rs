@@ -718,6 +718,9 @@ pub(crate) struct Health {
     /// Why it is not ready.
     #[schema(nullable = false)]
     reason: Option<String>,
+    /// What is to be seen to, though it is ready.
+    #[schema(nullable = false)]
+    warning: Option<String>,
 }
 
 /// A detection rule as Kibana has it, with what its type has beside.
