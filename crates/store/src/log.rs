@@ -432,7 +432,7 @@ mod tests {
     fn damage_in_the_middle_costs_its_frame_only() {
         let folder = tempfile::tempdir().unwrap();
         let quarantine = folder.path().join("quarantine");
-        let frames: Vec<Vec<u8>> = [0, 2, 4].map(|first| encoded(first)).into();
+        let frames: Vec<Vec<u8>> = [0, 2, 4].map(encoded).into();
         let mut bytes = frames.concat();
         bytes[frames[0].len() + 30] ^= 1;
         fs::write(folder.path().join("000000000007.log"), bytes).unwrap();
