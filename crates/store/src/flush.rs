@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use eqlipse_batch::EventBatch;
 use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, Matcher};
-use eqlipse_events::{Discovery, Effort, Identity, Progress, ReadOptions, SegmentEvent, Source};
+use eqlipse_events::{Discovery, Effort, Identity, Progress, ReadOptions, SegmentEvent, Source, concat_segments};
 use jiff::Timestamp;
 use walkdir::WalkDir;
 use xxhash_rust::xxh3::Xxh3;
@@ -200,29 +200,30 @@ fn write_chunks(inner: &Inner, chunks: &[&Chunk], written: &mut Vec<SegmentEntry
     let (parts, place_of) = part_by_stream(chunks);
     let lists = split_lists(chunks, parts.len(), |chunk, row| place_of[chunk][row as usize]);
     for (SegmentRows { index, places }, lists) in parts.iter().zip(lists) {
+        let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
+        let mut times = Span::default();
+        events.clone().for_each(|event| times.add(event.meta.order.time));
         let rows = Rows {
-            sequences: Vec::with_capacity(places.len()),
+            sequences: events.clone().map(|event| event.meta.order.arrival.position).collect(),
             ingested: places.iter().map(|(chunk, row)| chunks[*chunk].ingested(*row)).collect(),
             own_ids: places.iter().filter_map(|(chunk, row)| chunks[*chunk].events[*row as usize].own_id).collect(),
             lists: lists.into_iter().map(|listed| listed.list).collect(),
         };
-        let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
-        written.push(write_one(inner, index, events, rows, Effort::Little)?);
+        let write = |path: &Path| write_parquet(inner, index, path, events, Effort::Little);
+        written.push(write_one(inner, index, &rows, times, write)?);
     }
     Ok(())
 }
 
-/// Writes one segment. `rows` gets its sequence numbers from the events.
-fn write_one<'a>(
+/// Writes one segment, its Parquet file with `write`, which says how long that is and what its checksum is.
+fn write_one(
     inner: &Inner,
     index: &str,
-    events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
-    mut rows: Rows,
-    effort: Effort,
+    rows: &Rows,
+    times: Span,
+    write: impl FnOnce(&Path) -> io::Result<(u64, u128)>,
 ) -> Result<SegmentEntry, StoreError> {
-    rows.sequences = events.clone().map(|event| event.meta.order.arrival.position).collect();
-    let (mut times, mut ingested) = (Span::default(), Span::default());
-    events.clone().for_each(|event| times.add(event.meta.order.time));
+    let mut ingested = Span::default();
     rows.ingested.iter().for_each(|time| ingested.add(Some(*time)));
     let first_sequence = rows.sequences.iter().min().copied().unwrap_or_default();
     let last_sequence = rows.sequences.iter().max().copied().unwrap_or_default();
@@ -233,7 +234,7 @@ fn write_one<'a>(
     let path = segments_folder(inner).join(&name);
     let folder = path.parent().unwrap_or(&path).to_owned();
     fs::create_dir_all(&folder).map_err(StoreError::io(&folder))?;
-    let (bytes, checksum) = write_parquet(inner, index, &path, events, effort).map_err(|error| {
+    let (bytes, checksum) = write(&path).map_err(|error| {
         remove_files(&path);
         StoreError::io(&path)(error)
     })?;
@@ -263,17 +264,26 @@ fn write_parquet<'a>(
         streams.clear();
     }
     let columns = streams.entry(index.to_owned()).or_default();
-    let open = || Ok(Hashing { file: BufWriter::new(File::create(path)?), hasher: Xxh3::new(), bytes: 0 });
-    let out = columns.write(events, effort, open)?;
-    let file = out.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    Ok((out.bytes, out.hasher.digest128()))
+    columns.write(events, effort, || Hashing::create(path))?.finish()
 }
 
 struct Hashing {
     file: BufWriter<File>,
     hasher: Xxh3,
     bytes: u64,
+}
+
+impl Hashing {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: BufWriter::new(File::create(path)?), hasher: Xxh3::new(), bytes: 0 })
+    }
+
+    /// Sees to it that all is on disk, and says how long it is and what its checksum is.
+    fn finish(self) -> io::Result<(u64, u128)> {
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        Ok((self.bytes, self.hasher.digest128()))
+    }
 }
 
 impl Write for Hashing {
@@ -342,10 +352,6 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     if all.iter().any(|rows| lists(rows) != lists(&all[0])) {
         return Ok(());
     }
-    let mut events = Vec::new();
-    for (segment, rows) in segments.iter().zip(&all) {
-        events.extend(read_back(segment, rows).inspect_err(|error| leave_apart(segment, error))?);
-    }
     let starts: Vec<u64> = all
         .iter()
         .scan(0, |start, rows| Some(std::mem::replace(start, *start + rows.sequences.len() as u64)))
@@ -355,18 +361,24 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         Arc::new(MatchList::join(&lists, |list, _, event| Some(starts[list] + event.handle)))
     });
     let rows = Rows {
-        sequences: Vec::new(),
+        sequences: all.iter().flat_map(|rows| rows.sequences.iter().copied()).collect(),
         ingested: all.iter().flat_map(|rows| rows.ingested.iter().copied()).collect(),
         own_ids: all.iter().flat_map(|rows| rows.own_ids.iter().copied()).collect(),
         lists: joined.collect(),
     };
-    let views = events.iter().map(|event| SegmentEvent {
-        index: &event.hit.index,
-        id: &event.hit.id,
-        document: event.hit.source.get(),
-        meta: event.meta,
-    });
-    let entry = write_one(inner, &segments[0].entry.index, views, rows, Effort::Usual)?;
+    let mut times = Span::default();
+    for span in segments.iter().map(|segment| segment.entry.times) {
+        times.add(span.first);
+        times.add(span.last);
+    }
+    let index = &segments[0].entry.index;
+    let _held = segments.iter().map(|segment| segment.hold()).collect::<Result<Vec<_>, _>>()?;
+    let paths: Vec<&Path> = segments.iter().map(|segment| &*segment.path).collect();
+    let write = |path: &Path| match concat_segments(&paths, || Hashing::create(path))? {
+        Some(out) => out.finish(),
+        None => write_again(inner, index, path, segments, &all),
+    };
+    let entry = write_one(inner, index, &rows, times, write)?;
     let gone: Vec<&str> = segments.iter().map(|segment| segment.entry.path.as_str()).collect();
     if let Err(error) = inner.catalogue.replace(&gone, std::slice::from_ref(&entry), None) {
         remove_files(&segments_folder(inner).join(&entry.path));
@@ -389,6 +401,29 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
 fn leave_apart(segment: &SegmentPart, error: &StoreError) {
     segment.suspect(error);
     segment.set_damaged(segment.is_suspect());
+}
+
+/// Writes the events of segments with different columns to one file.
+fn write_again(
+    inner: &Inner,
+    index: &str,
+    path: &Path,
+    segments: &[&SegmentPart],
+    all: &[Arc<Rows>],
+) -> io::Result<(u64, u128)> {
+    let mut events = Vec::new();
+    for (segment, rows) in segments.iter().zip(all) {
+        events.extend(
+            read_back(segment, rows).inspect_err(|error| leave_apart(segment, error)).map_err(io::Error::other)?,
+        );
+    }
+    let views = events.iter().map(|event| SegmentEvent {
+        index: &event.hit.index,
+        id: &event.hit.id,
+        document: event.hit.source.get(),
+        meta: event.meta,
+    });
+    write_parquet(inner, index, path, views, Effort::Usual)
 }
 
 /// All events of a segment: their documents, and what its columns say of their place in time.

@@ -10,6 +10,7 @@
 
 mod census;
 mod column;
+mod concat;
 mod convert;
 mod documents;
 mod file;
@@ -25,6 +26,7 @@ use std::io;
 
 use thiserror::Error;
 
+pub use concat::concat_segments;
 pub use convert::convert_to_parquet;
 pub(crate) use documents::{GroupDocuments, GroupRows};
 pub(crate) use file::ParquetFile;
