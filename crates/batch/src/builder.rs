@@ -311,8 +311,8 @@ fn hash_value(hasher: &FixedState, value: ValueRef<'_>) -> u64 {
     }
 }
 
-/// The value in the column's type; text that must be made is written to `scratch`.
-pub(crate) fn coerce<'a>(ty: FieldType, value: RawValue<'a>, scratch: &'a mut String) -> Option<ValueRef<'a>> {
+/// The value in the type of a field; text that must be made is written to `scratch`. `None` if it can be none.
+pub fn coerce<'a>(ty: FieldType, value: RawValue<'a>, scratch: &'a mut String) -> Option<ValueRef<'a>> {
     match ty {
         FieldType::Keyword | FieldType::Version => Some(ValueRef::Str(to_text(value, scratch))),
         FieldType::Long => to_long(value),

@@ -14,7 +14,7 @@ mod row;
 mod schema;
 mod value;
 
-pub use builder::BatchBuilder;
+pub use builder::{BatchBuilder, coerce};
 pub use column::{Column, EventBatch};
 pub use filler::ColumnFiller;
 pub use row::{Arrival, DocumentPart, DocumentPlace, OrderKey, RowMeta, RowSource};

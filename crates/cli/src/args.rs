@@ -2,6 +2,7 @@
 
 mod query;
 mod serve;
+mod sql;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::size::parse_size;
 
 pub use query::{Dialect, Language, Position, QueryArgs, QueryFormat};
 pub use serve::{BackfillArgs, ConfigArgs, ConfigCommand, ConfigSource, ServeArgs, StoreArgs, StoreCommand};
+pub use sql::SqlArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -55,6 +57,7 @@ pub struct Cli {
 pub enum Command {
     Hunt(HuntArgs),
     Query(QueryArgs),
+    Sql(SqlArgs),
     Explain(ExplainArgs),
     Rules(RulesArgs),
     Convert(ConvertArgs),

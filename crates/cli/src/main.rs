@@ -24,6 +24,7 @@ mod rules;
 mod select;
 mod serve;
 mod size;
+mod sql;
 mod style;
 mod summary;
 mod text;
@@ -60,6 +61,7 @@ fn is_quiet(command: &Command) -> bool {
     match command {
         Command::Hunt(args) => args.quiet,
         Command::Query(args) => args.quiet,
+        Command::Sql(args) => args.quiet,
         Command::Convert(args) => args.quiet,
         Command::Explain(args) => args.quiet,
         Command::Rules(RulesArgs { command: RulesCommand::Readiness(args) }) => args.quiet,
@@ -71,6 +73,7 @@ fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
     match &cli.command {
         Command::Hunt(args) => hunt::hunt(args, messages),
         Command::Query(args) => query::query(args, messages),
+        Command::Sql(args) => sql::sql(args, messages),
         Command::Convert(args) => convert::convert(args, messages),
         Command::Explain(args) => explain::explain(args, messages),
         Command::Rules(args) => match &args.command {

@@ -6,6 +6,8 @@ mod footer;
 mod json;
 mod table;
 
+pub use csv::harmless;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -58,14 +60,16 @@ pub fn query(args: &QueryArgs, messages: Messages) -> Result<Exit, CliError> {
 }
 
 /// A query and where it was read.
-struct QueryText {
-    text: String,
+pub struct QueryText {
+    /// The query.
+    pub text: String,
     /// As messages name it.
     name: String,
 }
 
 impl QueryText {
-    fn read(argument: &str) -> Result<QueryText, CliError> {
+    /// Reads what the argument names.
+    pub fn read(argument: &str) -> Result<QueryText, CliError> {
         let (read, name): (io::Result<Vec<u8>>, &str) = match argument.strip_prefix('@') {
             Some(path) => (File::open(path).and_then(limited), path),
             None if argument == "-" => (limited(io::stdin().lock()), "standard input"),

@@ -24,7 +24,7 @@ fn failed(error: &ServeError) -> CliError {
 }
 
 /// The settings from file and environment.
-fn settings(source: &ConfigSource) -> Result<Config, CliError> {
+pub fn settings(source: &ConfigSource) -> Result<Config, CliError> {
     // A variable that is no text is none of ours.
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

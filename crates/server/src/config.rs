@@ -89,6 +89,10 @@ pub struct LimitsConfig {
     pub query_time: Time,
     /// Memory for the events that one query has matched.
     pub query_memory: Size,
+    /// Memory for sorting, grouping and joining of all SQL queries together.
+    pub sql_memory: Size,
+    /// The most rows that an SQL query may ask for.
+    pub sql_rows: usize,
 }
 
 /// `[store]`
@@ -267,6 +271,8 @@ impl Default for LimitsConfig {
             request_time: Time::seconds(120),
             query_time: Time::seconds(60),
             query_memory: Size::mebibytes(64),
+            sql_memory: Size::mebibytes(256),
+            sql_rows: 10_000,
         }
     }
 }
@@ -626,6 +632,12 @@ const SETTINGS: &[Setting] = &[
         "Memory for what one query has matched; what is more goes to a temporary file.",
     ),
     setting(
+        "limits.sql_memory",
+        Text,
+        "Memory for sorting, grouping and joining of all SQL queries together; a query that needs more fails: 429.",
+    ),
+    setting("limits.sql_rows", Number, "The most rows that an SQL query may ask for."),
+    setting(
         "store.memory",
         Text,
         "Memory for recent events and events under way. Beyond it: 429, and the client tries again.",
@@ -832,6 +844,8 @@ impl Config {
         let positive = [
             ("limits.request_bytes", self.limits.request_bytes.0),
             ("limits.document_bytes", self.limits.document_bytes.0),
+            ("limits.sql_memory", self.limits.sql_memory.0),
+            ("limits.sql_rows", self.limits.sql_rows as u64),
             ("store.flush_bytes", self.store.flush_bytes.0),
             ("server.connections", self.server.connections as u64),
             ("auth.login_failures", u64::from(self.auth.login_failures)),

@@ -31,11 +31,12 @@ mod offline;
 pub mod openapi;
 mod portions;
 pub mod search;
+mod sql;
 mod start;
 pub mod state;
 
 pub use config::Config;
-pub use offline::Offline;
+pub use offline::{Offline, view};
 pub use start::{Running, ServeError, log_to_stderr, serve, start, terminated};
 
 /// Now, in nanoseconds since the Unix epoch.

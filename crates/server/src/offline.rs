@@ -1,12 +1,21 @@
-//! The data folder of a service that is not running: to look after its events, and to run rules over the past.
+//! The data folder of a service: to look at its events, and where it is not running, to look after them and to run rules
+//! over the past.
 
 use eqlipse_control::{Control, Execution, RuleKey};
 use eqlipse_schedule::{ScheduleOptions, Scheduler, SystemClock};
-use eqlipse_store::{RecoveryReport, Store};
+use eqlipse_store::{RecoveryReport, Store, StoreView};
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::start::{ServeError, store_options};
+use crate::start::{ServeError, segment_place, store_options};
+
+/// The events of a data folder at this moment, whether a service uses it or not.
+///
+/// # Errors
+/// If there is no store, or it cannot be read.
+pub fn view(config: &Config) -> Result<StoreView, ServeError> {
+    Ok(Store::view_at(&config.server.data.join("events"), &segment_place(&config.store)?)?)
+}
 
 /// An opened data folder. While it is open, no service can use it.
 pub struct Offline {

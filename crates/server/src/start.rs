@@ -13,6 +13,7 @@ use axum_server::Handle;
 use eqlipse_control::{Control, ControlError, Role};
 use eqlipse_rules::{LoadedRule, PathOrStdin};
 use eqlipse_schedule::{ScheduleError, ScheduleOptions, Scheduler, SystemClock};
+use eqlipse_sql::{SqlEngine, SqlOptions};
 use eqlipse_store::{ObjectPlace, S3Options, SegmentPlace, Store, StoreError, StoreOptions};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -294,6 +295,8 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
         dead_letters: DeadLetters::new(data.join("dead-letter"), config.dead_letters.clone()),
         stash: Stash::default(),
         stopping: AtomicBool::new(false),
+        sql: sql_engine(&config)?,
+        sql_places: Arc::new(Semaphore::new(crate::sql::SQL_QUERIES)),
         blocking: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
         intake: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
         config,
@@ -303,6 +306,16 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
     Ok((App(Arc::new(parts)), thread))
 }
 
+fn sql_engine(config: &Config) -> Result<SqlEngine, ServeError> {
+    let options = SqlOptions {
+        threads: std::thread::available_parallelism().map_or(1, Into::into),
+        memory: config.limits.sql_memory.as_usize(),
+        memory_setting: "limits.sql_memory",
+        may_spill: false,
+    };
+    SqlEngine::new(options).map_err(ServeError::Server)
+}
+
 /// A secret that is a file's only line.
 fn read_secret(path: &Path) -> Result<String, ServeError> {
     let text = std::fs::read_to_string(path).map_err(ServeError::io(path))?;
@@ -310,7 +323,7 @@ fn read_secret(path: &Path) -> Result<String, ServeError> {
 }
 
 /// Where segments are kept.
-fn segment_place(config: &StoreConfig) -> Result<SegmentPlace, ServeError> {
+pub(crate) fn segment_place(config: &StoreConfig) -> Result<SegmentPlace, ServeError> {
     let url = match config.segments_at()? {
         None => return Ok(SegmentPlace::Own),
         Some(SegmentsAt::Folder(folder)) => return Ok(SegmentPlace::Folder(folder)),

@@ -9,6 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts as RequestParts;
 use eqlipse_control::{Control, Identity, Permission, Role};
 use eqlipse_schedule::Scheduler;
+use eqlipse_sql::SqlEngine;
 use eqlipse_store::Store;
 use tokio::sync::Semaphore;
 
@@ -48,6 +49,10 @@ pub struct Parts {
     pub stash: Stash,
     /// Set when the service begins to stop: `/health/ready` says so.
     pub stopping: AtomicBool,
+    /// Runs SQL queries.
+    pub sql: SqlEngine,
+    /// SQL queries at a time.
+    pub(crate) sql_places: Arc<Semaphore>,
     /// Blocking work at a time.
     pub(crate) blocking: Arc<Semaphore>,
     /// The same for what never takes long.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use eqlipse_engine::MatchList;
-use eqlipse_events::{Fetch, Segment, Window};
+use eqlipse_events::{Fetch, Segment, SegmentEvent, Window};
 
 use crate::StoreError;
 use crate::chunk::Chunk;
@@ -172,6 +172,17 @@ impl Part {
             PartKind::Recent(_) => None,
             PartKind::Segment(segment) => Some(&segment.entry.index),
         }
+    }
+
+    /// Where the Parquet file of a segment is once it is [fetched](Fetch), and its length; `None` for recent events.
+    pub fn place(&self) -> Option<(&Path, u64)> {
+        self.as_segment().map(|segment| (&*segment.path, segment.entry.bytes))
+    }
+
+    /// Recent events, by row; none of a segment.
+    pub fn recent_events(&self) -> impl Iterator<Item = SegmentEvent<'_>> + Clone {
+        let rows = self.chunk().map_or(0, |chunk| chunk.events.len() as u32);
+        (0..rows).filter_map(|row| self.chunk()?.event(row))
     }
 
     /// When its events arrived.

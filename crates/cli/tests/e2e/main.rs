@@ -10,3 +10,4 @@ mod other;
 mod query;
 mod readiness;
 mod rule_tests;
+mod sql;

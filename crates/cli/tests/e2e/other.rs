@@ -233,6 +233,7 @@ const COMMANDS: &[&[&str]] = &[
     &[],
     &["hunt"],
     &["query"],
+    &["sql"],
     &["explain"],
     &["rules"],
     &["rules", "list"],

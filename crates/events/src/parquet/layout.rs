@@ -17,6 +17,9 @@ pub(super) const VERSION: &str = "1";
 pub(super) const VERSION_KEY: &str = "eqlipse.layout";
 /// The key of the fields' types in the file's metadata: a JSON object.
 pub(super) const TYPES_KEY: &str = "eqlipse.types";
+/// The key of what stands in [`OTHER`] in the file's metadata: a JSON object with the kinds of the values of each field.
+/// Absent where there are too many fields, and from files of before.
+pub(super) const OTHERS_KEY: &str = "eqlipse.others";
 
 /// The hit's index, as it was given.
 pub(super) const INDEX: &str = "_index";

@@ -1,5 +1,6 @@
 //! Events into the row groups of a file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::census::walk;
 use super::layout::{
-    ColumnSpec, Count, IDENTITY, INDEX, Kind, Layout, OTHER, SOURCE, TIME, TYPES_KEY, VERSION, VERSION_KEY,
+    ColumnSpec, Count, IDENTITY, INDEX, Kind, Layout, OTHER, OTHERS_KEY, SOURCE, TIME, TYPES_KEY, VERSION, VERSION_KEY,
 };
 use super::segment::SegmentEvent;
 use super::spool::Entry;
@@ -28,6 +29,8 @@ use crate::reserved::{Reserved, reserve};
 
 /// Bytes of documents in a page, so that one document can be read without many others.
 const SOURCE_PAGE_BYTES: usize = 32 << 10;
+/// Fields of `_other` that the metadata tell of at most.
+const MAX_OTHER_FIELDS: usize = 4_096;
 
 /// How much work is put into a small file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,7 @@ pub(super) struct FileWriter<'o> {
     rest: Rest,
     /// By column of the layout: whether a row had a value.
     is_used: Vec<bool>,
+    others: OtherKinds,
     path: String,
 }
 
@@ -72,6 +76,46 @@ pub(super) struct OpenRow {
     names: Vec<String>,
     /// It may have a value that there is no column for.
     pub(super) has_unasked: bool,
+}
+
+/// What stands in `_other`, for readers that want a field's every value without looking at each row.
+#[derive(Default)]
+struct OtherKinds {
+    /// By field, the kinds of its values, and "several" if some event has more than one there.
+    fields: BTreeMap<String, BTreeSet<&'static str>>,
+    /// There are more fields than are noted.
+    is_cut: bool,
+}
+
+impl OtherKinds {
+    fn add(&mut self, other: &Map<String, Value>) {
+        for (field, values) in other {
+            if !self.fields.contains_key(field) {
+                if self.fields.len() == MAX_OTHER_FIELDS {
+                    self.is_cut = true;
+                    continue;
+                }
+                self.fields.insert(field.clone(), BTreeSet::new());
+            }
+            if let Some(kinds) = self.fields.get_mut(field) {
+                let values = values.as_array().map(Vec::as_slice).unwrap_or_default();
+                kinds.extend(values.iter().filter_map(json_kind));
+                kinds.extend((values.len() > 1).then_some("several"));
+            }
+        }
+    }
+}
+
+/// The kind of a value of `_other`.
+fn json_kind(value: &Value) -> Option<&'static str> {
+    Some(match value {
+        Value::String(_) => "text",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_i64() => "long",
+        Value::Number(number) if number.is_u64() => "unsigned",
+        Value::Number(_) => "double",
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    })
 }
 
 /// What the rows of the row group under way are beside their fields.
@@ -134,6 +178,7 @@ impl<'o> FileWriter<'o> {
             builder: BatchBuilder::new(schema),
             columns,
             rest: Rest::default(),
+            others: OtherKinds::default(),
             path: String::new(),
         })
     }
@@ -249,6 +294,7 @@ impl<'o> FileWriter<'o> {
             let cells = field_cells(spec, batch.column(*field), rows, &mut rest.others);
             cells.write(next_column(&mut group)?)?;
         }
+        rest.others.iter().for_each(|other| self.others.add(other));
         let others =
             rest.others.iter().map(|other| (!other.is_empty()).then(|| Value::from(other.clone()).to_string()));
         let others: Vec<Option<String>> = others.collect();
@@ -286,6 +332,10 @@ impl<'o> FileWriter<'o> {
     pub(super) fn finish(mut self) -> io::Result<()> {
         if !self.builder.is_empty() {
             self.write_group()?;
+        }
+        if !self.others.is_cut {
+            let others = serde_json::to_string(&self.others.fields).map_err(io::Error::other)?;
+            self.file.append_key_value_metadata(KeyValue::new(OTHERS_KEY.to_owned(), others));
         }
         self.file.finish().map_err(failed)?;
         self.pass_on()?;

@@ -41,7 +41,11 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .merge(system::routes())
         .merge(trial::routes())
         .layer(from_fn(wants_xsrf_header));
-    with_xsrf_header(api).merge(explain::routes()).merge(trial::own_routes()).merge(crate::openapi::routes())
+    with_xsrf_header(api)
+        .merge(explain::routes())
+        .merge(trial::own_routes())
+        .merge(crate::sql::routes())
+        .merge(crate::openapi::routes())
 }
 
 async fn wants_xsrf_header(request: Request, next: Next) -> Response {

@@ -932,6 +932,28 @@ pub(crate) struct ExplanationReply {
     hits: Vec<Any>,
 }
 
+/// What an SQL query came to.
+#[derive(ToSchema)]
+pub(crate) struct SqlReply {
+    /// In milliseconds.
+    took: u64,
+    columns: Vec<SqlReplyColumn>,
+    rows: Vec<Vec<Any>>,
+    /// There were more rows than asked for.
+    truncated: bool,
+    /// How many were asked for, if there were more.
+    size: Option<u64>,
+}
+
+/// A column of an SQL query's rows.
+#[derive(ToSchema)]
+pub(crate) struct SqlReplyColumn {
+    name: String,
+    /// As in Elasticsearch: keyword, long, datetime.
+    #[schema(rename = "type")]
+    ty: String,
+}
+
 /// Which rules can fire at all on what is stored.
 #[derive(ToSchema)]
 pub(crate) struct ReadinessReply {

@@ -125,6 +125,14 @@ impl Request {
         _ = stream.write_all(&body);
         read_response(&mut stream, self.method == "HEAD").unwrap()
     }
+
+    /// Sends it, and goes away without waiting for the answer.
+    pub fn leave(self, address: SocketAddr) {
+        let mut stream = connect(address);
+        let (head, body) = self.bytes();
+        stream.write_all(&head).unwrap();
+        stream.write_all(&body).unwrap();
+    }
 }
 
 pub fn connect(address: SocketAddr) -> TcpStream {
