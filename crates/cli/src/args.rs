@@ -2,6 +2,7 @@
 
 mod query;
 mod serve;
+mod service;
 mod sql;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::size::parse_size;
 
 pub use query::{Dialect, Language, Position, QueryArgs, QueryFormat};
 pub use serve::{BackfillArgs, ConfigArgs, ConfigCommand, ConfigSource, ServeArgs, StoreArgs, StoreCommand};
+pub use service::{DeadLettersArgs, DeadLettersCommand, ListLettersArgs, ReplayLettersArgs, ServiceSource, StatusArgs};
 pub use sql::SqlArgs;
 
 const EXIT_CODES: &str = "\
@@ -63,7 +65,9 @@ pub enum Command {
     Convert(ConvertArgs),
     Serve(ServeArgs),
     Config(ConfigArgs),
+    Status(StatusArgs),
     Store(StoreArgs),
+    DeadLetters(DeadLettersArgs),
     Backfill(BackfillArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),

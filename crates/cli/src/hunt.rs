@@ -2,16 +2,19 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use eqlipse_events::{DiscoverOptions, Discovery, InputProblem, Progress, Window, discover};
 use eqlipse_hunt::{HuntOptions, HuntReport, InputReport, RuleBook};
 use eqlipse_rules::{RuleLoad, Severity};
+use eqlipse_store::{StoreView, TimeRange};
 use jiff::Timestamp;
 
 use crate::args::{Format, HuntArgs, OrderBy, RuleSelection, RuleSource};
 use crate::bundled;
+use crate::data_folder;
 use crate::date::{self, DateError, Edge};
 use crate::exit::{CliError, Exit};
 use crate::format::{Report, closing, csv, html, json, table};
@@ -144,15 +147,35 @@ pub fn compiled(
     })
 }
 
-/// Finds the inputs; an error if there are none.
-pub fn find(paths: &[PathBuf], messages: Messages) -> Result<Discovery, CliError> {
-    let found = discover(paths, DiscoverOptions::default());
+/// Finds the inputs; an error if there are none. Of the data folder of a service, they are its events.
+pub fn find(paths: &[PathBuf], messages: Messages) -> Result<Inputs, CliError> {
+    let (data, paths): (Vec<&PathBuf>, Vec<&PathBuf>) = paths.iter().partition(|path| data_folder::is_one(path));
+    let mut found = discover(&paths, DiscoverOptions::default());
     for problem in &found.problems {
         messages.error(&shown(&problem.to_string()));
     }
-    match found.sources.is_empty() && found.folders.is_empty() {
+    let views = data.into_iter().map(|folder| data_folder::view(folder, messages)).collect::<Result<Vec<_>, _>>()?;
+    for view in &views {
+        found.sources.extend(view.snapshot.discovery(&TimeRange::default(), |_| true).sources);
+    }
+    match found.sources.is_empty() && found.folders.is_empty() && views.is_empty() {
         true => Err(CliError::NothingRead("none of the inputs exists".to_owned())),
-        false => Ok(found),
+        false => Ok(Inputs { found, views }),
+    }
+}
+
+/// The inputs of a command.
+pub struct Inputs {
+    found: Discovery,
+    /// They keep the files of running services in their place.
+    views: Vec<StoreView>,
+}
+
+impl Deref for Inputs {
+    type Target = Discovery;
+
+    fn deref(&self) -> &Discovery {
+        &self.found
     }
 }
 
@@ -194,11 +217,15 @@ pub fn report_reading(
     problems: &[InputProblem],
     inputs: &[InputReport],
     events: u64,
-    found: &Discovery,
+    found: &Inputs,
     messages: Messages,
 ) -> Result<(), CliError> {
     for problem in problems.iter().filter(|problem| !found.problems.contains(problem)) {
         messages.error(&shown(&problem.to_string()));
+    }
+    if inputs.is_empty() && !found.views.is_empty() {
+        // A service that has no events yet is no mistake.
+        return Ok(());
     }
     let skipped: u64 = inputs.iter().map(|input| input.skipped).sum();
     if inputs.iter().all(|input| input.format == "unknown") {

@@ -4,6 +4,7 @@ mod args;
 mod attack;
 mod bundled;
 mod convert;
+mod data_folder;
 mod date;
 mod exit;
 mod explain;
@@ -23,6 +24,7 @@ mod rule_cache;
 mod rules;
 mod select;
 mod serve;
+mod service;
 mod size;
 mod sql;
 mod style;
@@ -87,6 +89,8 @@ fn run(cli: &Cli, messages: Messages) -> Result<Exit, CliError> {
         },
         Command::Serve(args) => serve::serve(args),
         Command::Config(args) => serve::config(args, messages),
+        Command::Status(args) => service::status(args, messages),
+        Command::DeadLetters(args) => service::dead_letters(args, messages),
         Command::Store(args) => serve::store(args, messages),
         Command::Backfill(args) => serve::backfill(args, messages),
         Command::Completions(args) => man::completions(args),

@@ -7,10 +7,11 @@ use eqlipse_events::Window;
 use eqlipse_rules::RuleLoad;
 use eqlipse_server::config::{Config, Time};
 use eqlipse_server::{Offline, ServeError};
-use eqlipse_store::TimeRange;
+use eqlipse_store::{CheckReport, StoreError, StoreView, TimeRange};
 use jiff::Timestamp;
 
 use crate::args::{BackfillArgs, ConfigArgs, ConfigCommand, ConfigSource, ServeArgs, StoreArgs, StoreCommand};
+use crate::data_folder;
 use crate::date::{Edge, parse};
 use crate::exit::{CliError, Exit};
 use crate::output::{Messages, Output};
@@ -78,30 +79,47 @@ pub fn config(args: &ConfigArgs, messages: Messages) -> Result<Exit, CliError> {
 
 /// Looks after stored events.
 pub fn store(args: &StoreArgs, messages: Messages) -> Result<Exit, CliError> {
-    let (StoreCommand::Stats(source)
-    | StoreCommand::Check(source)
-    | StoreCommand::Export(source)
-    | StoreCommand::Prune(source)) = &args.command;
-    let offline = Offline::open(&settings(source)?).map_err(|error| failed(&error))?;
+    let view = |source| data_folder::view_of(&settings(source)?, messages);
+    match &args.command {
+        StoreCommand::Stats(source) => stats(&view(source)?),
+        StoreCommand::Export(source) => export(&view(source)?),
+        StoreCommand::Check(source) => match Offline::open(&settings(source)?) {
+            // Which objects nobody needs, only the service itself can say.
+            Err(ServeError::Store(StoreError::Locked(_))) => {
+                let view = view(source)?;
+                Ok(check(&view.snapshot.check(), view.damaged.is_empty(), messages))
+            }
+            offline => alone(offline, messages, |offline| {
+                Ok(check(&offline.store.check(), offline.recovered.missing.is_empty(), messages))
+            }),
+        },
+        StoreCommand::Prune(source) => {
+            alone(Offline::open(&settings(source)?), messages, |offline| prune(offline, messages))
+        }
+    }
+}
+
+/// Does something with a data folder that no service uses.
+fn alone(
+    offline: Result<Offline, ServeError>,
+    messages: Messages,
+    act: impl FnOnce(&Offline) -> Result<Exit, CliError>,
+) -> Result<Exit, CliError> {
+    let offline = offline.map_err(|error| failed(&error))?;
     for path in offline.recovered.quarantined.iter().chain(&offline.recovered.missing) {
         messages.error(&format!("damaged or missing: {}", shown(&path.display().to_string())));
     }
-    let done = match &args.command {
-        StoreCommand::Stats(_) => stats(&offline),
-        StoreCommand::Check(_) => check(&offline, messages),
-        StoreCommand::Export(_) => export(&offline),
-        StoreCommand::Prune(_) => prune(&offline, messages),
-    };
+    let done = act(&offline);
     offline.close().map_err(|error| failed(&error))?;
     done
 }
 
-fn stats(offline: &Offline) -> Result<Exit, CliError> {
-    let stats = offline.store.stats();
+fn stats(view: &StoreView) -> Result<Exit, CliError> {
+    let stats = view.stats();
     let events = stats.recent_events + stats.segment_events;
     let lines = [
         ("events", grouped(events)),
-        ("data streams", grouped(stats.data_streams)),
+        ("data streams", grouped(view.snapshot.data_streams().len() as u64)),
         ("segments", grouped(stats.segments)),
         ("bytes of segments", byte_size(stats.segment_bytes)),
         ("events in the log", grouped(stats.recent_events)),
@@ -117,8 +135,7 @@ fn stats(offline: &Offline) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn check(offline: &Offline, messages: Messages) -> Result<Exit, CliError> {
-    let report = offline.store.check();
+fn check(report: &CheckReport, is_all_there: bool, messages: Messages) -> Exit {
     for problem in &report.problems {
         messages.error(&shown(&problem.to_string()));
     }
@@ -132,14 +149,13 @@ fn check(offline: &Offline, messages: Messages) -> Result<Exit, CliError> {
     if report.objects > 0 {
         messages.note(&format!("{} compared in the object store too", counted(report.objects, "segment")));
     }
-    let is_sound = report.problems.is_empty() && report.quarantined.is_empty() && offline.recovered.missing.is_empty();
-    Ok(if is_sound { Exit::Done } else { Exit::Failed })
+    let is_sound = report.problems.is_empty() && report.quarantined.is_empty() && is_all_there;
+    if is_sound { Exit::Done } else { Exit::Failed }
 }
 
-fn export(offline: &Offline) -> Result<Exit, CliError> {
-    let snapshot = offline.store.snapshot();
+fn export(view: &StoreView) -> Result<Exit, CliError> {
     let mut output = Output::open(None)?;
-    for part in snapshot.parts(&TimeRange { timestamp: Window::default(), ingested: Window::default() }) {
+    for part in view.snapshot.parts(&TimeRange { timestamp: Window::default(), ingested: Window::default() }) {
         for row in 0..part.rows() {
             let mut hit = part.hit(row).map_err(|error| CliError::Run(error.to_string()))?;
             hit.push(b'\n');
@@ -177,18 +193,28 @@ pub fn backfill(args: &BackfillArgs, messages: Messages) -> Result<Exit, CliErro
             runs.map(|rule| rule.rule.rule_id.clone()).collect()
         }
     };
-    let (mut windows, mut alerts, mut capped) = (0, 0, 0);
+    let (mut windows, mut alerts, mut capped, mut failed_windows) = (0, 0, 0, 0);
     for rule in &rules {
         let executions = offline.backfill(rule, from, to).map_err(|error| CliError::Run(format!("{rule}: {error}")))?;
         windows += executions.len() as u64;
         alerts += executions.iter().map(|execution| execution.new_alerts).sum::<u64>();
-        capped += executions.iter().filter(|execution| execution.status != ExecutionStatus::Succeeded).count() as u64;
+        capped += executions.iter().filter(|execution| execution.capped > 0).count() as u64;
+        let failed = executions.iter().filter(|execution| execution.status == ExecutionStatus::Failed);
+        failed_windows += failed.clone().count() as u64;
+        // One of a rule says what is the matter.
+        for execution in failed.take(1) {
+            messages.error(&format!("{}: {}", shown(rule), shown(&execution.message)));
+        }
     }
     offline.close().map_err(|error| failed(&error))?;
     let (rules, windows) = (counted(rules.len() as u64, "rule"), counted(windows, "window"));
     messages.note(&format!("{rules} over {windows}: {}", counted(alerts, "new alert")));
     if capped > 0 {
         messages.warning(&format!("{} reached the rule's limit of alerts (max_signals)", counted(capped, "window")));
+    }
+    if failed_windows > 0 {
+        messages.error(&format!("{} could not be evaluated", counted(failed_windows, "window")));
+        return Ok(Exit::Failed);
     }
     Ok(Exit::Done)
 }

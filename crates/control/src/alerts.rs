@@ -576,6 +576,9 @@ mod tests {
         assert_eq!(control.last_window("r").unwrap(), Some(10));
         let latest = control.latest_executions().unwrap();
         assert_eq!(latest, [execution("3", 5, WindowKind::CaughtUp)]);
+        let summary = control.ledger_summary(0).unwrap();
+        assert_eq!((summary.of_kind(WindowKind::CaughtUp), summary.of_status(ExecutionStatus::Warning)), (1, 3));
+        assert_eq!(control.ledger_summary(i64::MAX).unwrap(), crate::LedgerSummary::default());
         assert_eq!(control.prune_executions(20).unwrap(), 2);
         assert_eq!(control.last_window("r").unwrap(), Some(10));
         assert_eq!(control.prune_alerts(5).unwrap(), 2);

@@ -115,7 +115,58 @@ pub struct Execution {
     pub message: String,
 }
 
+/// What the ledger says as a whole of a stretch of time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerSummary {
+    /// How many executions there were of each kind and status.
+    pub counts: Vec<(WindowKind, ExecutionStatus, u64)>,
+    /// Windows that failed and were not evaluated since.
+    pub gaps: u64,
+}
+
+impl LedgerSummary {
+    /// How many executions ended so.
+    pub fn of_status(&self, status: ExecutionStatus) -> u64 {
+        self.counts.iter().filter(|(_, of, _)| *of == status).map(|(_, _, count)| count).sum()
+    }
+
+    /// How many executions were of a kind.
+    pub fn of_kind(&self, kind: WindowKind) -> u64 {
+        self.counts.iter().filter(|(of, _, _)| *of == kind).map(|(_, _, count)| count).sum()
+    }
+}
+
+/// A later execution of the same window, or of more, that came to its end.
+const IS_FILLED: &str = "EXISTS (SELECT 1 FROM executions AS other WHERE other.rule = gap.rule
+    AND other.window_to = gap.window_to AND other.window_from <= gap.window_from AND other.status <> 'failed'
+    AND other.number > gap.number)";
+
 impl Control {
+    /// Counts the executions that ended since a time.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn ledger_summary(&self, since: i64) -> Result<LedgerSummary, ControlError> {
+        self.read(|connection| {
+            let sql = "SELECT kind, status, count(*) FROM executions WHERE finished >= ?1 GROUP BY kind, status";
+            let mut statement = connection.prepare_cached(sql)?;
+            let counts = statement.query_map([since], |row| {
+                let (kind, status): (String, String) = (row.get(0)?, row.get(1)?);
+                let kind = WindowKind::parse(&kind).ok_or_else(|| unknown("kind", &kind))?;
+                let status = ExecutionStatus::parse(&status).ok_or_else(|| unknown("status", &status))?;
+                Ok((kind, status, row.get::<_, i64>(2)? as u64))
+            })?;
+            let counts = counts.collect::<Result<_, _>>()?;
+            // The same window may have failed more than once.
+            let sql = format!(
+                "SELECT count(*) FROM (SELECT DISTINCT rule, window_to FROM executions AS gap
+                 WHERE status = 'failed' AND finished >= ?1 AND NOT {IS_FILLED})"
+            );
+            let gaps = connection.prepare_cached(&sql)?.query_row([since], |row| row.get::<_, i64>(0))?;
+            Ok(LedgerSummary { counts, gaps: gaps as u64 })
+        })
+    }
+
     /// Writes executions into the ledger, with the alerts that they made. Alerts that are there already stay as they are.
     ///
     /// # Errors
@@ -143,13 +194,29 @@ impl Control {
         })
     }
 
+    /// A rule's executions over windows that end in a stretch of time, oldest first.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn ledger_between(&self, rule: &str, from: i64, to: i64) -> Result<Vec<Execution>, ControlError> {
+        self.read(|connection| {
+            let sql = "SELECT * FROM executions WHERE rule = ?1 AND window_to BETWEEN ?2 AND ?3 ORDER BY number";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![rule, from, to], execution)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// The latest execution of every rule that has one.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn latest_executions(&self) -> Result<Vec<Execution>, ControlError> {
         self.read(|connection| {
-            let sql = "SELECT * FROM executions WHERE number IN (SELECT max(number) FROM executions GROUP BY rule)";
+            // One look-up a rule: a ledger of weeks has millions of rows.
+            let sql = "WITH known (rule) AS (SELECT rule FROM windows UNION SELECT id FROM rules)
+                 SELECT executions.* FROM known JOIN executions
+                 ON number = (SELECT max(number) FROM executions AS own WHERE own.rule = known.rule)";
             let mut statement = connection.prepare_cached(sql)?;
             let rows = statement.query_map([], execution)?;
             Ok(rows.collect::<Result<_, _>>()?)

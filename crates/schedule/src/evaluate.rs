@@ -1,6 +1,6 @@
 //! What rules find in a window.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use eqlipse_batch::OrderKey;
@@ -28,6 +28,20 @@ pub enum EvaluateError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What a rule's filters let through does not fit into memory.
+    #[error("{}", too_many(*.events))]
+    TooMany {
+        /// How many events.
+        events: usize,
+    },
+}
+
+/// Why a rule was not evaluated whose filters let through so many events.
+pub fn too_many(events: usize) -> String {
+    format!(
+        "the rule's filters let through {events} events of this window, more than may be correlated \
+         (schedule.rule_events): make the filters narrower"
+    )
 }
 
 /// An event of a finding.
@@ -70,6 +84,8 @@ pub struct Evaluated {
     pub parts: Vec<Arc<Part>>,
     /// Rules whose events in the window were not matched yet.
     pub not_matched: Vec<RuleIndex>,
+    /// Rules whose filters let through more events than may be correlated, and how many.
+    pub too_many: Vec<(RuleIndex, usize)>,
     /// Parts of the store that could not be looked at, as their files are damaged.
     pub unreadable: Vec<StoreError>,
 }
@@ -80,6 +96,9 @@ impl Evaluated {
     /// # Errors
     /// If a part could not be read.
     pub fn whole(mut self) -> Result<Self, EvaluateError> {
+        if let Some((_, events)) = self.too_many.first() {
+            return Err(EvaluateError::TooMany { events: *events });
+        }
         match self.unreadable.pop() {
             None => Ok(self),
             Some(error) => Err(error.into()),
@@ -145,7 +164,8 @@ impl Parts {
     }
 }
 
-/// Runs rules of one basis over a window, and over what came late.
+/// Runs rules of one basis over a window, and over what came late. A rule whose filters let through more than `most`
+/// events is left out: what it has to remember grows with them, and the others are not to suffer for it.
 ///
 /// # Errors
 /// If the store cannot be read.
@@ -154,6 +174,7 @@ pub fn evaluate(
     which: &[&ActiveRule],
     task: Task,
     snapshot: &Snapshot,
+    most: usize,
 ) -> Result<Evaluated, EvaluateError> {
     let Some(first) = which.first() else { return Ok(Evaluated::default()) };
     let lookback = which.iter().map(|rule| rule.lookback).max().unwrap_or(0);
@@ -171,9 +192,23 @@ pub fn evaluate(
     let is_new = |list: usize, event: &MatchedEvent| {
         scope.may_be_new(event.order.time, Some(arrival(list, event))) && keep(list, 0, event).is_some()
     };
+    // Parts at the window's edges also have events outside of it, and of what is old, rules of single events need nothing.
+    let is_needed = |rule: &ActiveRule, list: usize, event: &MatchedEvent| {
+        let is_old = since.is_some() && rule.reach == Some(0) && !is_new(list, event);
+        !is_old && keep(list, 0, event).is_some()
+    };
+    let needed = |rule: &ActiveRule| -> usize {
+        let rows = |(number, list): (usize, &Arc<MatchList>)| {
+            list.count_rows(rule.fingerprint, |event| is_needed(rule, number, event))
+        };
+        lists.iter().enumerate().map(rows).sum()
+    };
+    let exceeding = exceeding(which, &lists, most).into_iter().map(|rule| (rule.index, needed(rule)));
+    let too_many: Vec<(RuleIndex, usize)> = exceeding.filter(|(_, rows)| *rows > most).collect();
     let views: Vec<ListView<'_>> =
         lists.iter().zip(has_news).map(|(list, has_news)| ListView { list, has_news }).collect();
-    let asked: Vec<RuleIndex> = which.iter().map(|rule| rule.index).filter(|index| !lacking.contains(index)).collect();
+    let is_asked = |index: &RuleIndex| !lacking.contains(index) && too_many.iter().all(|(other, _)| other != index);
+    let asked: Vec<RuleIndex> = which.iter().map(|rule| rule.index).filter(is_asked).collect();
     let query = ListQuery {
         rules: active.compiled.plan.rules(),
         fingerprints: &active.compiled.fingerprints,
@@ -202,7 +237,21 @@ pub fn evaluate(
     drop(arrivals);
     let mut not_matched: Vec<RuleIndex> = lacking.into_iter().collect();
     not_matched.sort_unstable();
-    Ok(Evaluated { findings, parts, not_matched, unreadable })
+    Ok(Evaluated { findings, parts, not_matched, too_many, unreadable })
+}
+
+/// The rules that have more rows than `most` in lists.
+fn exceeding<'r>(which: &[&'r ActiveRule], lists: &[Arc<MatchList>], most: usize) -> Vec<&'r ActiveRule> {
+    if lists.iter().map(|list| list.rows()).sum::<usize>() <= most {
+        return Vec::new();
+    }
+    let mut counts: HashMap<u128, usize> = which.iter().map(|rule| (rule.fingerprint, 0)).collect();
+    for (fingerprint, rows) in lists.iter().flat_map(|list| list.row_counts()) {
+        if let Some(count) = counts.get_mut(&fingerprint) {
+            *count += rows;
+        }
+    }
+    which.iter().copied().filter(|rule| counts[&rule.fingerprint] > most).collect()
 }
 
 /// Events that came late, for rules that go by `@timestamp`.

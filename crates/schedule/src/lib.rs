@@ -23,7 +23,9 @@ mod scheduler;
 mod window;
 
 pub use active::{ActiveRule, ActiveRules, fingerprint};
-pub use evaluate::{EvaluateError, Evaluated, Finding, FoundEvent, Late, LateEvents, TimeBasis, evaluate, late_events};
+pub use evaluate::{
+    EvaluateError, Evaluated, Finding, FoundEvent, Late, LateEvents, TimeBasis, evaluate, late_events, too_many,
+};
 pub use execute::{Builder, Preview};
 pub use scheduler::{Clock, ScheduleError, ScheduleOptions, Scheduler, SchedulerStatus, SystemClock};
-pub use window::{RuleWindow, due_ends};
+pub use window::{DueWindow, RuleWindow, due_ends};

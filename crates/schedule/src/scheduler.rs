@@ -16,9 +16,11 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::active::{ActiveRule, ActiveRules};
-use crate::evaluate::{EvaluateError, Evaluated, Finding, Late, LateEvents, Task, TimeBasis, evaluate, late_events};
+use crate::evaluate::{
+    EvaluateError, Evaluated, Finding, Late, LateEvents, Task, TimeBasis, evaluate, late_events, too_many,
+};
 use crate::execute::{Builder, Preview, new_alerts};
-use crate::window::{RuleWindow, due_ends};
+use crate::window::{DueWindow, RuleWindow, due_ends};
 
 const NANOS: i64 = 1_000_000_000;
 /// So many rules are correlated at a time: what they matched stands in memory together.
@@ -54,11 +56,14 @@ pub struct ScheduleOptions {
     pub tick: Option<Duration>,
     /// How late an event may be, by `@timestamp`, and still be seen by rules that go by it.
     pub late_bound: Duration,
+    /// The most events of a window that a rule's filters may let through: beyond it the rule is not evaluated, and its
+    /// ledger says so.
+    pub rule_events: usize,
 }
 
 impl Default for ScheduleOptions {
     fn default() -> Self {
-        Self { tick: None, late_bound: Duration::from_secs(3600) }
+        Self { tick: None, late_bound: Duration::from_secs(3600), rule_events: 1_000_000 }
     }
 }
 
@@ -94,6 +99,8 @@ pub struct SchedulerStatus {
     pub alerts: u64,
     /// How far the evaluation of the latest window was behind its end, in nanoseconds.
     pub lag: i64,
+    /// The end of the oldest window that is due and not evaluated yet; `None` while nothing is due.
+    pub due: Option<i64>,
     /// What went wrong as a whole last, until it works again.
     pub problem: Option<String>,
 }
@@ -243,8 +250,12 @@ impl Scheduler {
     /// Runs until [`Self::stop`]: call it on a thread of its own.
     pub fn run(&self) {
         while !self.stopping.load(Ordering::SeqCst) {
-            let ran = self.run_due();
-            let problem = ran.err().map(|error| error.to_string());
+            // Rules must not end with the thread, and nobody know.
+            let ran = catch_unwind(AssertUnwindSafe(|| self.run_due()));
+            let problem = match ran {
+                Ok(ran) => ran.err().map(|error| error.to_string()),
+                Err(_) => Some("internal error, please report it: it panicked".to_owned()),
+            };
             if let Some(problem) = &problem {
                 tracing::error!(problem, "scheduled rules could not run");
             }
@@ -316,11 +327,15 @@ impl Scheduler {
             if self.stopping.load(Ordering::SeqCst) {
                 break;
             }
+            // The first window of a rule ends in the past, and nobody waits for it.
+            let last = |number: &usize| state.rules.get(active.rules[*number].id()).and_then(|known| known.last);
+            lock(&self.status).due = numbers.iter().any(|number| last(number).is_some()).then_some(due.end);
             for numbers in numbers.chunks(RULES_AT_A_TIME) {
                 let rules: Vec<&ActiveRule> = numbers.iter().map(|number| &active.rules[*number]).collect();
                 executions += self.execute(&mut state, &active, &rules, due, &snapshot, &mut news)?;
             }
         }
+        lock(&self.status).due = None;
         Ok(executions)
     }
 
@@ -460,7 +475,8 @@ impl Scheduler {
     ) -> Result<usize, ScheduleError> {
         let reach = due.since.zip(late.oldest).map(|(since, oldest)| Late { since, oldest });
         let task = Task { window: due.window, late: reach, since };
-        let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(active, rules, task, snapshot)));
+        let most = self.options.rule_events;
+        let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(active, rules, task, snapshot, most)));
         let found = match evaluated {
             Ok(Ok(found)) => found,
             failed if rules.len() > 1 => {
@@ -479,6 +495,11 @@ impl Scheduler {
             if found.not_matched.contains(&rule.index) {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = "some events of this window could not be matched with the rule".to_owned();
+                state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
+            } else if let Some((_, events)) = found.too_many.iter().find(|(index, _)| *index == rule.index) {
+                execution.status = ExecutionStatus::Failed;
+                execution.message = too_many(*events);
+                // Less of it may be in the next window.
                 state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
             } else if let Err(error) = self.collect(state, active, rule, &found, &mut execution, &mut made) {
                 execution.status = ExecutionStatus::Failed;
@@ -678,7 +699,8 @@ impl Scheduler {
         let uuid = Uuid::new_v4().to_string();
         let mut builder = Builder::new(&active, &uuid, self.clock.now(), true);
         for window in windows {
-            let found = evaluate(&active, &[&rule], Task { window, late: None, since: None }, &snapshot)?.whole()?;
+            let task = Task { window, late: None, since: None };
+            let found = evaluate(&active, &[&rule], task, &snapshot, self.options.rule_events)?.whole()?;
             preview.add(&mut builder, &found, rule.rule.max_signals)?;
         }
         Ok(preview)
@@ -689,32 +711,113 @@ impl Scheduler {
     ///
     /// # Errors
     /// If the rule cannot run, or store, ledger or alerts fail.
-    pub fn backfill(&self, key: &RuleKey<'_>, from: i64, to: i64) -> Result<Vec<Execution>, ScheduleError> {
-        let no_rule = || ScheduleError::Rule("there is no such rule".to_owned());
-        let stored = self.control.rule(key)?.ok_or_else(no_rule)?;
-        let (active, rule) = self.alone(&stored)?;
+    pub fn backfill(
+        &self,
+        key: &RuleKey<'_>,
+        kind: WindowKind,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<Execution>, ScheduleError> {
+        let (active, rule) = self.alone_by(key)?;
         let rule = ActiveRule { basis: TimeBasis::Timestamp, ..rule };
+        let last = from.saturating_sub(1).div_euclid(rule.interval) * rule.interval;
+        let ends = due_ends(Some(last), rule.interval, to.saturating_add(rule.interval - 1));
+        let windows: Vec<DueWindow> = ends.map(|end| DueWindow::of(&rule.rule, end)).collect();
+        self.run_windows(active, &rule, kind, &windows)
+    }
+
+    /// The windows of a rule that end in a stretch of time and were to be evaluated and are not: they failed, or the ledger
+    /// does not have them. Oldest first.
+    ///
+    /// # Errors
+    /// If the rule cannot run, or the ledger cannot be read.
+    pub fn gaps(&self, key: &RuleKey<'_>, from: i64, to: i64) -> Result<Vec<DueWindow>, ScheduleError> {
+        let (_, rule) = self.alone_by(key)?;
+        let ledger = self.control.ledger_between(rule.id(), from, to)?;
+        let is_done = |window: &RuleWindow| {
+            let done = ledger.iter().filter(|execution| execution.status != ExecutionStatus::Failed);
+            done.into_iter().any(|execution| execution.to == window.to && execution.from <= window.from)
+        };
+        let mut gaps: BTreeMap<i64, DueWindow> = BTreeMap::new();
+        for execution in ledger.iter().filter(|execution| execution.status == ExecutionStatus::Failed) {
+            let window = RuleWindow { from: execution.from, to: execution.to };
+            if !is_done(&window) {
+                gaps.insert(execution.scheduled, DueWindow { end: execution.scheduled, window });
+            }
+        }
+        // Between the first and the last window that it has, a ledger without holes has one at each interval, or one that
+        // holds all that came since the one before, where the interval was longer.
+        let scheduled = ledger.iter().filter(|execution| execution.kind.is_scheduled());
+        let (first, last) = scheduled.fold((i64::MAX, i64::MIN), |(first, last), execution| {
+            (first.min(execution.scheduled), last.max(execution.scheduled))
+        });
+        if first < last {
+            let mut windows: Vec<(i64, i64)> =
+                ledger.iter().map(|execution| (execution.scheduled, execution.from)).collect();
+            windows.sort_unstable();
+            for end in due_ends(Some(first), rule.interval, last) {
+                let later = &windows[windows.partition_point(|(other, _)| *other < end)..];
+                let next = later.first().filter(|(other, _)| *other - end < rule.interval);
+                if next.is_none_or(|(_, from)| *from > end - rule.interval) {
+                    gaps.entry(end).or_insert_with(|| DueWindow::of(&rule.rule, end));
+                }
+            }
+        }
+        Ok(gaps.into_values().collect())
+    }
+
+    /// Evaluates windows of a rule that were left out, by the rule's own time. Returns the executions.
+    ///
+    /// # Errors
+    /// If the rule cannot run, or store, ledger or alerts fail.
+    pub fn fill(&self, key: &RuleKey<'_>, windows: &[DueWindow]) -> Result<Vec<Execution>, ScheduleError> {
+        let (active, rule) = self.alone_by(key)?;
+        self.run_windows(active, &rule, WindowKind::Backfill, windows)
+    }
+
+    /// Runs a rule that is compiled by itself over windows, until it is told to stop.
+    fn run_windows(
+        &self,
+        active: ActiveRules,
+        rule: &ActiveRule,
+        kind: WindowKind,
+        windows: &[DueWindow],
+    ) -> Result<Vec<Execution>, ScheduleError> {
         let snapshot = self.matched_with(&active, i64::MIN)?;
         let mut state = State { active: Arc::new(active), generation: 0, rules: HashMap::new() };
         let active = state.active.clone();
         let mut executions = Vec::new();
-        let last = from.saturating_sub(1).div_euclid(rule.interval) * rule.interval;
-        let end = to.saturating_add(rule.interval - 1);
-        for end in due_ends(Some(last), rule.interval, end) {
-            let window = RuleWindow::of(&rule.rule, end);
-            let due = Due { end, basis: TimeBasis::Timestamp, window, since: None };
-            let found = evaluate(&active, &[&rule], Task { window, late: None, since: None }, &snapshot)?.whole()?;
-            let mut execution = self.execution(&rule, due, &LateEvents::default(), self.clock.now());
-            execution.kind = WindowKind::Backfill;
+        for DueWindow { end, window } in windows {
+            if self.stopping.load(Ordering::SeqCst) {
+                break;
+            }
+            let due = Due { end: *end, basis: rule.basis, window: *window, since: None };
+            let mut execution = self.execution(rule, due, &LateEvents::default(), self.clock.now());
+            execution.kind = kind;
             let mut made = Made::default();
-            self.collect(&mut state, &active, &rule, &found, &mut execution, &mut made)?;
+            let task = Task { window: *window, late: None, since: None };
+            let found = evaluate(&active, &[rule], task, &snapshot, self.options.rule_events);
+            match found.and_then(Evaluated::whole) {
+                Ok(found) => self.collect(&mut state, &active, rule, &found, &mut execution, &mut made)?,
+                // The other windows may be evaluated all the same.
+                Err(error) => {
+                    execution.status = ExecutionStatus::Failed;
+                    execution.message = error.to_string();
+                }
+            }
             execution.finished = self.clock.now();
             self.control.commit_execution(std::slice::from_ref(&execution), &made.alerts)?;
             made.remember(&mut state);
-            note_end(&mut state, &rule, end);
+            note_end(&mut state, rule, *end);
             executions.push(execution);
         }
         Ok(executions)
+    }
+
+    fn alone_by(&self, key: &RuleKey<'_>) -> Result<(ActiveRules, ActiveRule), ScheduleError> {
+        let no_rule = || ScheduleError::Rule("there is no such rule".to_owned());
+        let stored = self.control.rule(key)?.ok_or_else(no_rule)?;
+        self.alone(&stored)
     }
 
     /// One rule compiled by itself.

@@ -26,6 +26,22 @@ impl RuleWindow {
     }
 }
 
+/// A window, and when it was due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueWindow {
+    /// When it was due.
+    pub end: i64,
+    /// The window, which ends then or before.
+    pub window: RuleWindow,
+}
+
+impl DueWindow {
+    /// The window of a rule that is due at `end`.
+    pub fn of(rule: &Rule, end: i64) -> Self {
+        Self { end, window: RuleWindow::of(rule, end) }
+    }
+}
+
 /// The ends of the windows that are due `now`, oldest first: multiples of `period` behind `last`, the end of the last
 /// window that was evaluated. Without any, it is the latest multiple alone.
 pub fn due_ends(last: Option<i64>, period: i64, now: i64) -> impl Iterator<Item = i64> {

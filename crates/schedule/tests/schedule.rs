@@ -233,12 +233,81 @@ fn the_past_is_filled_in() {
     ]);
     service.store.flush().unwrap();
     let key = RuleKey::RuleId("s");
-    let executions = service.scheduler.backfill(&key, old - MINUTE, old + 30 * MINUTE).unwrap();
+    let executions = service.scheduler.backfill(&key, WindowKind::Backfill, old - MINUTE, old + 30 * MINUTE).unwrap();
     assert!(executions.iter().all(|run| run.kind == WindowKind::Backfill));
     assert_eq!(executions.iter().map(|run| run.new_alerts).sum::<u64>(), 1);
     assert_eq!(service.alerts("s"), [["0", "1"]]);
-    let again = service.scheduler.backfill(&key, old - MINUTE, old + 30 * MINUTE).unwrap();
+    let again = service.scheduler.backfill(&key, WindowKind::Backfill, old - MINUTE, old + 30 * MINUTE).unwrap();
     assert_eq!(again.iter().map(|run| run.new_alerts).sum::<u64>(), 0);
+    service.close();
+}
+
+#[test]
+fn a_rule_that_lets_everything_through_is_contained() {
+    let folder = tempfile::tempdir().unwrap();
+    let explodes = "sequence with maxspan=9m [any where true] [any where true] [any where true]";
+    setup(folder.path(), &[rule("explodes", explodes, json!({})), rule("s", SEQUENCE, json!({}))]);
+    let options = ScheduleOptions { rule_events: 150, ..ScheduleOptions::default() };
+    let service = Service::open(folder.path(), &Arc::default(), options);
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    // 100 events, three times.
+    service
+        .at(START + MINUTE)
+        .send((0..100).map(|id| event(id, START + MINUTE, ["a", "b"][id % 2], id as u32 / 2)).collect());
+    service.at(START + 5 * MINUTE + SECOND).scheduler.run_due().unwrap();
+    let run = service.ledger("explodes").pop().unwrap();
+    assert_eq!((run.status, run.new_alerts), (ExecutionStatus::Failed, 0));
+    assert!(run.message.contains("300 events") && run.message.contains("schedule.rule_events"), "{}", run.message);
+    assert_eq!(service.alerts("s").len(), 50);
+    assert_eq!(service.scheduler.status().failures, 1);
+    // The events are out of its window again.
+    service.at(START + 20 * MINUTE + SECOND).scheduler.run_due().unwrap();
+    assert_eq!(service.ledger("explodes").pop().unwrap().status, ExecutionStatus::Succeeded);
+    // What it did not look at is known, and can be made good with more room.
+    let key = RuleKey::RuleId("explodes");
+    let gaps = service.scheduler.gaps(&key, START, START + 20 * MINUTE).unwrap();
+    assert_eq!(gaps.iter().map(|gap| (gap.end - START) / MINUTE).collect::<Vec<_>>(), [5, 10]);
+    let failed = service.scheduler.fill(&key, &gaps).unwrap();
+    assert!(failed.iter().all(|run| run.status == ExecutionStatus::Failed));
+    service.close();
+    let service =
+        Service::open(folder.path(), &service_clock(START + 20 * MINUTE + SECOND), ScheduleOptions::default());
+    let gaps = service.scheduler.gaps(&key, START, START + 20 * MINUTE).unwrap();
+    assert_eq!(gaps.len(), 2);
+    let filled = service.scheduler.fill(&key, &gaps).unwrap();
+    assert!(filled.iter().all(|run| run.status == ExecutionStatus::Succeeded && run.kind == WindowKind::Backfill));
+    assert!(!service.alerts("explodes").is_empty());
+    assert_eq!(service.scheduler.gaps(&key, START, START + 20 * MINUTE).unwrap(), []);
+    service.close();
+}
+
+fn service_clock(now: i64) -> Arc<TestClock> {
+    Arc::new(TestClock(AtomicI64::new(now)))
+}
+
+#[test]
+fn holes_in_the_ledger_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("s", SEQUENCE, json!({}))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    for minute in [0, 5, 10] {
+        service.at(START + minute * MINUTE + SECOND).scheduler.run_due().unwrap();
+    }
+    let last = service.ledger("s").pop().unwrap();
+    let later = eqlipse_control::Execution {
+        uuid: "later".to_owned(),
+        from: last.from + 15 * MINUTE,
+        to: last.to + 15 * MINUTE,
+        scheduled: last.scheduled + 15 * MINUTE,
+        ..last
+    };
+    service.control.commit_execution(&[later], &[]).unwrap();
+    let key = RuleKey::RuleId("s");
+    let ends = |from: i64, to: i64| -> Vec<i64> {
+        let gaps = service.scheduler.gaps(&key, START + from * MINUTE, START + to * MINUTE).unwrap();
+        gaps.iter().map(|gap| (gap.end - START) / MINUTE).collect()
+    };
+    assert_eq!((ends(0, 30), ends(0, 10), ends(20, 30)), (vec![15, 20], vec![], vec![]));
     service.close();
 }
 

@@ -30,6 +30,8 @@ pub struct Config {
     pub rules: RulesConfig,
     /// Files that are read as they grow.
     pub input: InputConfig,
+    /// How long what rules made is kept.
+    pub retention: RetentionConfig,
     /// Who may log in.
     pub auth: AuthConfig,
     /// Documents that were refused.
@@ -146,6 +148,8 @@ pub struct ScheduleConfig {
     pub tick: Option<Time>,
     /// How late an event may come and still be seen by a rule that goes by `@timestamp`.
     pub late_bound: Time,
+    /// The most events of a window that a rule's filters may let through.
+    pub rule_events: usize,
 }
 
 /// `[rules]`
@@ -191,6 +195,20 @@ impl FolderConfig {
     fn default_poll() -> Time {
         Time::seconds(1)
     }
+}
+
+/// `[retention]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Alerts that are older are removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<Time>,
+    /// Executions that ended longer ago are removed from the ledger.
+    pub ledger: Time,
+    /// Entries of the audit log that are older are removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Time>,
 }
 
 /// `[auth]`
@@ -348,13 +366,19 @@ impl Default for StoreConfig {
 
 impl Default for ScheduleConfig {
     fn default() -> Self {
-        Self { tick: None, late_bound: Time::seconds(3600) }
+        Self { tick: None, late_bound: Time::seconds(3600), rule_events: 1_000_000 }
     }
 }
 
 impl Default for RulesConfig {
     fn default() -> Self {
         Self { paths: Vec::new(), bundled: true }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { alerts: None, ledger: Time::seconds(30 * 86_400), audit: None }
     }
 }
 
@@ -700,11 +724,24 @@ const SETTINGS: &[Setting] = &[
         "How late an event may come and still be seen by a rule that goes by @timestamp.\nWhat is later is counted in the rule's ledger.",
     ),
     setting(
+        "schedule.rule_events",
+        Plain,
+        "The most events of a window that a rule's filters may let through: what is let through stands in memory.\nBeyond it the rule is not evaluated over that window, and its ledger says so; the others are.",
+    ),
+    setting(
         "rules.paths",
         List,
         "Files and folders of rules. They are installed and enabled at the start and on SIGHUP.",
     ),
     setting("rules.bundled", Plain, "Install and enable the rules that come with eqlipse."),
+    optional(
+        "retention.alerts",
+        Text,
+        "Alerts that are older are removed, with their building blocks. Without it, they are kept.",
+        "365d",
+    ),
+    setting("retention.ledger", Text, "How long the ledger keeps which windows were evaluated, and how."),
+    optional("retention.audit", Text, "Older entries of the audit log are removed. Without it, they are kept.", "730d"),
     setting("auth.admin", Text, "The first user, made at the first start."),
     optional(
         "auth.admin_password_file",
@@ -849,6 +886,7 @@ impl Config {
             ("store.flush_bytes", self.store.flush_bytes.0),
             ("server.connections", self.server.connections as u64),
             ("auth.login_failures", u64::from(self.auth.login_failures)),
+            ("schedule.rule_events", self.schedule.rule_events as u64),
         ];
         let times = [
             ("limits.header_time", self.limits.header_time),
@@ -857,6 +895,7 @@ impl Config {
             ("limits.query_time", self.limits.query_time),
             ("store.flush_age", self.store.flush_age),
             ("auth.login_window", self.auth.login_window),
+            ("retention.ledger", self.retention.ledger),
         ];
         let times = times.map(|(name, time)| (name, time.0.as_millis() as u64));
         let folders = self.input.folder.iter().map(|folder| ("input.folder.poll", folder.poll.0.as_millis() as u64));
@@ -1011,6 +1050,8 @@ mod tests {
         full.store.s3_secret_access_key_file = Some("h".into());
         full.schedule.tick = Some(Time::seconds(1));
         full.auth.admin_password_file = Some("c".into());
+        full.retention.alerts = Some(Time::seconds(1));
+        full.retention.audit = Some(Time::seconds(1));
         keys("", &Table::try_from(full).unwrap(), &mut all);
         for key in all.iter().filter(|key| !key.starts_with("input.")) {
             assert!(SETTINGS.iter().any(|setting| setting.key == key), "{key}");

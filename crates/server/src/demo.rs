@@ -8,6 +8,7 @@ use eqlipse_fleet::Stream;
 use eqlipse_store::NewDocument;
 use serde_json::Value;
 
+use crate::metrics::DocumentResult;
 use crate::state::App;
 
 /// Hosts of the fleet.
@@ -30,8 +31,12 @@ pub(crate) fn start(app: &App) -> std::io::Result<JoinHandle<()>> {
             let documents: Vec<NewDocument<'_>> =
                 (0..EVENTS).map(|_| document(&fleet.at((now / 1_000_000) as u64))).collect();
             // What is turned away for a moment is not missed here.
-            if let Err(error) = app.store.ingest(&documents, now) {
-                tracing::warn!(%error, "simulated events were not taken");
+            match app.store.ingest(&documents, now) {
+                Ok(taken) => {
+                    let stored = taken.iter().filter(|result| result.is_ok()).count();
+                    app.metrics.documents(DocumentResult::Stored, stored as u64);
+                }
+                Err(error) => tracing::warn!(%error, "simulated events were not taken"),
             }
             thread::sleep(PERIOD);
         }

@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 
 use crate::http::Failure;
 use crate::openapi::EQLIPSE;
+use crate::rate::Rate;
 use crate::state::App;
 
 type Labels = Vec<(&'static str, String)>;
@@ -32,12 +33,16 @@ pub struct Metrics {
     request_seconds: Family<Labels, Histogram, fn() -> Histogram>,
     /// Documents by what became of them.
     documents: Family<Labels, Counter>,
+    /// Documents that were taken, second by second.
+    pub arrivals: Rate,
     /// Bytes of documents that were taken.
     pub document_bytes: Counter,
     /// Refused documents that were kept in a dead-letter file.
     pub dead_letters: Counter,
     /// Refused documents that were not: the day's file was full, or could not be written.
     pub dead_letters_dropped: Counter,
+    /// Passwords and keys that were compared with their hash.
+    pub credential_checks: Counter,
     /// Logins that failed.
     pub failed_logins: Counter,
     /// Connections that were closed at once because there were too many.
@@ -109,9 +114,11 @@ impl Default for Metrics {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(seconds),
             documents: Family::default(),
+            arrivals: Rate::default(),
             document_bytes: Counter::default(),
             dead_letters: Counter::default(),
             dead_letters_dropped: Counter::default(),
+            credential_checks: Counter::default(),
             failed_logins: Counter::default(),
             refused_connections: Counter::default(),
             under_way: Gauge::default(),
@@ -135,6 +142,8 @@ impl Metrics {
         self.register("http_requests_under_way", "Requests under way", self.under_way.clone());
         self.register("http_body_bytes", "Memory of bodies under way", self.store.body_bytes.clone());
         self.register("refused_connections", "Connections beyond server.connections", self.refused_connections.clone());
+        let checks = "Passwords and keys that were compared with their hash";
+        self.register("credential_checks", checks, self.credential_checks.clone());
         self.register("failed_logins", "Logins that failed", self.failed_logins.clone());
         self.register("ingest_documents", "Documents by what became of them", self.documents.clone());
         self.register("ingest_document_bytes", "Bytes of documents that were taken", self.document_bytes.clone());
@@ -183,9 +192,17 @@ impl Metrics {
         self.request_seconds.get_or_create(&vec![("route", route.to_owned())]).observe(took.as_secs_f64());
     }
 
+    /// How many documents had this result since the start.
+    pub fn documents_with(&self, result: DocumentResult) -> u64 {
+        self.documents.get_or_create(&vec![("result", result.name().to_owned())]).get()
+    }
+
     /// Counts documents.
     pub fn documents(&self, result: DocumentResult, count: u64) {
         if count > 0 {
+            if result == DocumentResult::Stored {
+                self.arrivals.add(crate::now().div_euclid(1_000_000_000).unsigned_abs(), count);
+            }
             self.documents.get_or_create(&vec![("result", result.name().to_owned())]).inc_by(count);
         }
     }

@@ -1,13 +1,14 @@
 //! The data folder of a service: to look at its events, and where it is not running, to look after them and to run rules
 //! over the past.
 
-use eqlipse_control::{Control, Execution, RuleKey};
-use eqlipse_schedule::{ScheduleOptions, Scheduler, SystemClock};
-use eqlipse_store::{RecoveryReport, Store, StoreView};
+use eqlipse_control::{Control, Execution, RuleKey, WindowKind};
+use eqlipse_schedule::{Scheduler, SystemClock};
+use eqlipse_store::{NewDocument, RecoveryReport, Store, StoreView};
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::start::{ServeError, segment_place, store_options};
+use crate::dead_letters::{DeadLetters, ReplayError, Replayed};
+use crate::start::{ServeError, schedule_options, segment_place, store_options};
 
 /// The events of a data folder at this moment, whether a service uses it or not.
 ///
@@ -26,6 +27,7 @@ pub struct Offline {
     /// What was found when it was opened.
     pub recovered: RecoveryReport,
     scheduler: Scheduler,
+    dead_letters: DeadLetters,
 }
 
 impl Offline {
@@ -40,9 +42,10 @@ impl Offline {
         let control = Control::open(&path)?;
         let active = Scheduler::enabled_rules(&control)?;
         let (store, recovered) = Store::open(&data.join("events"), store_options(config)?, active.compiled.clone())?;
-        let options = ScheduleOptions { late_bound: config.schedule.late_bound.0, ..ScheduleOptions::default() };
+        let options = schedule_options(config);
         let scheduler = Scheduler::new(store.clone(), control.clone(), active, options, Arc::new(SystemClock))?;
-        Ok(Self { store, control, recovered, scheduler })
+        let dead_letters = DeadLetters::new(DeadLetters::folder_of(data), config.dead_letters.clone());
+        Ok(Self { store, control, recovered, scheduler, dead_letters })
     }
 
     /// Runs a rule, by its `rule_id`, over the events from one time to another, both in nanoseconds since the Unix epoch.
@@ -50,7 +53,16 @@ impl Offline {
     /// # Errors
     /// If there is no such rule, it cannot run, or the data cannot be read or written.
     pub fn backfill(&self, rule_id: &str, from: i64, to: i64) -> Result<Vec<Execution>, ServeError> {
-        Ok(self.scheduler.backfill(&RuleKey::RuleId(rule_id), from, to)?)
+        Ok(self.scheduler.backfill(&RuleKey::RuleId(rule_id), WindowKind::Backfill, from, to)?)
+    }
+
+    /// Offers what was refused to the store again.
+    ///
+    /// # Errors
+    /// If the store or the files of dead letters cannot be read or written.
+    pub fn replay_dead_letters(&self) -> Result<Replayed, ReplayError> {
+        let mut offer = |documents: &[NewDocument<'_>]| self.store.ingest(documents, crate::now());
+        self.dead_letters.replay(&mut offer, &|| true)
     }
 
     /// Ends the work in order.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::dead_letters::DeadLetters;
 use crate::elastic::Stash;
 use crate::http::listen::{self, Tls};
 use crate::http::{Budget, Logins};
+use crate::kibana::MAX_WAITING as MAX_MANUAL_WAITING;
 use crate::metrics::Metrics;
 use crate::state::{App, BLOCKING_REQUESTS, Parts};
 
@@ -122,26 +123,46 @@ pub async fn serve(
         tokio::select! {
             () = &mut shutdown => break Ok(()),
             () = hangup.next() => running.reload().await,
-            ended = running.ended() => break ended,
+            // Nobody asked it to.
+            ended = running.ended() => break ended.and(Err(ServeError::Server(io::Error::other("nobody listens any more")))),
         }
     };
     ended.and(running.stop().await)
 }
 
-/// Waits for SIGTERM or Ctrl-C.
+/// Waits for SIGTERM or Ctrl-C. Where the system does not tell of them, there is no other way to end it than to kill it:
+/// that is never taken for a signal.
 pub async fn terminated() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+    let interrupted = async {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::warn!(%error, "Ctrl-C is not heard");
+            std::future::pending().await
         }
-        return;
+    };
+    tokio::select! {
+        () = told_to_terminate() => tracing::info!("SIGTERM"),
+        () = interrupted => tracing::info!("Ctrl-C"),
     }
-    // Without the signal there is no other way to end it than to kill it.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
+}
+
+#[cfg(unix)]
+async fn told_to_terminate() {
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            if terminate.recv().await.is_none() {
+                std::future::pending().await
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM is not heard");
+            std::future::pending().await
+        }
     }
+}
+
+#[cfg(not(unix))]
+async fn told_to_terminate() {
+    std::future::pending().await
 }
 
 /// SIGHUP, where there is such a thing.
@@ -181,6 +202,7 @@ pub struct Running {
     handle: Handle<SocketAddr>,
     server: tokio::task::JoinHandle<io::Result<()>>,
     scheduler: Option<JoinHandle<()>>,
+    retention: Option<JoinHandle<()>>,
 }
 
 /// Starts the service.
@@ -198,7 +220,8 @@ pub async fn start(config: Config, bundled: Vec<LoadedRule>) -> Result<Running, 
     let server = tokio::spawn(listen::serve(listener, tls.clone(), router, app.clone(), handle.clone()));
     let scheme = if tls.is_some() { "https" } else { "http" };
     tracing::info!("listening on {scheme}://{address}");
-    Ok(Running { address, app, tls, handle, server, scheduler: Some(scheduler) })
+    let retention = crate::retention::start(&app).map_err(ServeError::Server)?;
+    Ok(Running { address, app, tls, handle, server, scheduler: Some(scheduler), retention: Some(retention) })
 }
 
 impl Running {
@@ -221,7 +244,7 @@ impl Running {
         }
     }
 
-    /// Waits until the server ends by itself, which it does for an error only.
+    /// Waits until the server has ended.
     async fn ended(&mut self) -> Result<(), ServeError> {
         match (&mut self.server).await {
             Ok(Ok(())) => Ok(()),
@@ -241,9 +264,13 @@ impl Running {
         if !self.server.is_finished() {
             self.ended().await?;
         }
-        let (app, scheduler) = (self.app.clone(), self.scheduler.take());
+        self.app.scheduler.stop();
+        // Rules that somebody asked to be run end after the window under way.
+        _ = self.app.manual_waiting.acquire_many(MAX_MANUAL_WAITING as u32).await;
+        let (app, scheduler, retention) = (self.app.clone(), self.scheduler.take(), self.retention.take());
         let closed = tokio::task::spawn_blocking(move || {
-            app.scheduler.stop();
+            retention.iter().for_each(|thread| thread.thread().unpark());
+            retention.map(JoinHandle::join);
             scheduler.map(JoinHandle::join);
             app.store.close()
         });
@@ -279,8 +306,7 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
     for path in recovered.quarantined.iter().chain(&recovered.missing) {
         tracing::error!(path = %path.display(), "damaged or missing: events of this file are lost");
     }
-    let options =
-        ScheduleOptions { tick: config.schedule.tick.map(|tick| tick.0), late_bound: config.schedule.late_bound.0 };
+    let options = schedule_options(&config);
     let scheduler = Scheduler::new(store.clone(), control.clone(), active, options, Arc::new(SystemClock))?;
     let scheduler = Arc::new(scheduler);
     let parts = Parts {
@@ -292,11 +318,13 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
         started: crate::now(),
         logins: Logins::new(&config.auth)?,
         bodies: Budget::new(config.limits.body_memory.0),
-        dead_letters: DeadLetters::new(data.join("dead-letter"), config.dead_letters.clone()),
+        dead_letters: DeadLetters::new(DeadLetters::folder_of(data), config.dead_letters.clone()),
         stash: Stash::default(),
         stopping: AtomicBool::new(false),
         sql: sql_engine(&config)?,
         sql_places: Arc::new(Semaphore::new(crate::sql::SQL_QUERIES)),
+        manual_waiting: Arc::new(Semaphore::new(MAX_MANUAL_WAITING)),
+        manual_turn: std::sync::Mutex::default(),
         blocking: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
         intake: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
         config,
@@ -314,6 +342,14 @@ fn sql_engine(config: &Config) -> Result<SqlEngine, ServeError> {
         may_spill: false,
     };
     SqlEngine::new(options).map_err(ServeError::Server)
+}
+
+pub(crate) fn schedule_options(config: &Config) -> ScheduleOptions {
+    ScheduleOptions {
+        tick: config.schedule.tick.map(|tick| tick.0),
+        late_bound: config.schedule.late_bound.0,
+        rule_events: config.schedule.rule_events,
+    }
 }
 
 /// A secret that is a file's only line.
@@ -398,11 +434,15 @@ fn make_first_user(control: &Control, config: &Config) -> Result<(), ServeError>
         (None, None) => None,
     };
     let password = given.clone().map_or_else(new_password, Ok)?;
-    control.create_user(name, &password, &roles, "eqlipse", crate::now())?;
     if given.is_none() {
-        // Not through the log, which may go elsewhere and stay there.
-        eprintln!("The first user is \"{name}\", with the password {password}\nIt is shown this once only.");
+        // Not through the log, which may go elsewhere and stay there. What nobody could read is nobody's password.
+        let said = writeln!(
+            io::stderr(),
+            "The first user is \"{name}\", with the password {password}\nIt is shown this once only."
+        );
+        said.map_err(ServeError::io(Path::new("standard error, where the first password is shown")))?;
     }
+    control.create_user(name, &password, &roles, "eqlipse", crate::now())?;
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts as RequestParts;
@@ -53,6 +53,10 @@ pub struct Parts {
     pub sql: SqlEngine,
     /// SQL queries at a time.
     pub(crate) sql_places: Arc<Semaphore>,
+    /// Manual runs of rules that wait or work.
+    pub(crate) manual_waiting: Arc<Semaphore>,
+    /// Held by the one that works.
+    pub(crate) manual_turn: Mutex<()>,
     /// Blocking work at a time.
     pub(crate) blocking: Arc<Semaphore>,
     /// The same for what never takes long.

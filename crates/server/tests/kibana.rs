@@ -248,6 +248,98 @@ fn many_rules_are_changed_at_once() {
     assert_eq!(act("", json!({ "action": "delete", "ids": vec!["x"; 101] })).status, 400);
 }
 
+/// A time so many minutes ago.
+fn ago(minutes: i64) -> String {
+    let now = eqlipse_server::now() - minutes * 60_000_000_000;
+    jiff::Timestamp::from_nanosecond(i128::from(now)).unwrap().to_string()
+}
+
+/// The executions of a rule that somebody asked for, once there are so many.
+fn asked_for(service: &Service, rule_id: &str, kind: &str, wanted: usize) -> Vec<Value> {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let ledger = service.get(&format!("/api/ledger?rule_id={rule_id}&limit=10000")).json();
+        let of_kind: Vec<Value> =
+            ledger.as_array().unwrap().iter().filter(|run| run["kind"] == kind).cloned().collect();
+        if of_kind.len() >= wanted {
+            return of_kind;
+        }
+        assert!(std::time::Instant::now() < until, "{ledger}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn rules_are_run_over_the_past() {
+    let service = with_rules(2);
+    let act = |query: &str, body: Value| send(&service, "POST", &format!("{RULES}/_bulk_action{query}"), &body);
+    let id = |n: u32| service.get(&format!("{RULES}?rule_id=rule-{n}")).json()["id"].as_str().unwrap().to_owned();
+    let event = json!({
+        "@timestamp": ago(120), "event": { "category": "process" }, "process": { "name": "cmd.exe" },
+    });
+    let body = format!("{{\"create\":{{\"_index\":\"logs-test-default\"}}}}\n{event}\n");
+    assert_eq!(service.post("/_bulk", body).json()["errors"], false);
+    let range = json!({ "start_date": ago(180), "end_date": ago(60) });
+    let run = json!({ "action": "run", "ids": [id(1), id(2)], "run": range });
+    let dry = act("?dry_run=true", run.clone());
+    assert_eq!((dry.status, &dry.json()["attributes"]["results"]["updated"]), (500, &json!([])));
+    let done = act("", run);
+    assert_eq!(done.status, 500);
+    let attributes = done.json()["attributes"].clone();
+    assert_eq!(attributes["summary"], json!({ "failed": 1, "succeeded": 1, "skipped": 0, "total": 2 }));
+    let expected = json!([{
+        "message": "Cannot schedule manual rule run for a disabled rule", "status_code": 500,
+        "err_code": "MANUAL_RULE_RUN_DISABLED_RULE", "rules": [{ "id": id(1), "name": "Rule 1 finds shells" }],
+    }]);
+    assert_eq!(attributes["errors"], expected);
+    assert_eq!(attributes["results"]["updated"][0]["rule_id"], "rule-2");
+    // Two hours, every five minutes.
+    let runs = asked_for(&service, "rule-2", "manual", 24);
+    let alerts: u64 = runs.iter().map(|run| run["alerts"].as_u64().unwrap()).sum();
+    assert_eq!((alerts, runs.iter().filter(|run| run["status"] == "succeeded").count()), (1, runs.len()));
+
+    let fill = |ids: Value| act("", json!({ "action": "fill_gaps", "ids": ids, "fill_gaps": range }));
+    let nothing = fill(json!([id(2)])).json();
+    let skipped = json!([{ "id": id(2), "name": "Rule 2 finds shells", "skip_reason": "NO_GAPS_TO_FILL" }]);
+    assert_eq!((&nothing["success"], &nothing["attributes"]["results"]["skipped"]), (&json!(true), &skipped));
+    let control = &service.app().control;
+    let rule = control.rule(&eqlipse_control::RuleKey::RuleId("rule-2")).unwrap().unwrap();
+    let failed = control.ledger(&rule.id, 1).unwrap().remove(0);
+    let start = eqlipse_server::now() - 130 * 60_000_000_000;
+    let failed = eqlipse_control::Execution {
+        uuid: "failed".to_owned(),
+        kind: eqlipse_control::WindowKind::OnTime,
+        from: start,
+        to: start + 60_000_000_000,
+        scheduled: start + 60_000_000_000,
+        status: eqlipse_control::ExecutionStatus::Failed,
+        ..failed
+    };
+    control.commit_execution(&[failed], &[]).unwrap();
+    let disabled = fill(json!([id(1), id(2)]));
+    assert_eq!(disabled.status, 500);
+    let attributes = disabled.json()["attributes"].clone();
+    assert_eq!(attributes["errors"][0]["err_code"], "RULE_FILL_GAPS_DISABLED_RULE");
+    assert_eq!(attributes["results"]["updated"][0]["rule_id"], "rule-2");
+    let filled = asked_for(&service, "rule-2", "backfill", 1);
+    assert_eq!((filled.len(), &filled[0]["status"]), (1, &json!("succeeded")));
+    assert_eq!(fill(json!([id(2)])).json()["attributes"]["summary"]["skipped"], 1);
+
+    let refused = |action: &str, from: String, to: String| {
+        let answer = act("", json!({ "action": action, "query": "", action: { "start_date": from, "end_date": to } }));
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        message(&answer)
+    };
+    for action in ["run", "fill_gaps"] {
+        let moment = ago(5);
+        assert_eq!(refused(action, moment.clone(), moment), "Backfill end must be greater than backfill start");
+        assert_eq!(refused(action, ago(5), ago(-5)), "Backfill cannot be scheduled for the future");
+        assert_eq!(refused(action, ago(91 * 1440), ago(5)), "Backfill cannot look back more than 90 days");
+        assert!(refused(action, "yesterday".to_owned(), ago(5)).contains("Invalid datetime"));
+    }
+    assert_eq!(act("", json!({ "action": "run", "query": "" })).status, 400);
+}
+
 #[test]
 fn alerts_are_worked_on() {
     let service = Service::start();

@@ -5,7 +5,7 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -186,20 +186,30 @@ fn a_request_may_take_so_long() {
 
 #[test]
 fn many_clients_send_at_once() {
+    const CLIENTS: usize = 500;
     let service = Service::start();
+    // All are connected before the first of them says a word.
+    let all_there = Barrier::new(CLIENTS);
     let answers: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..200)
+        let threads: Vec<_> = (0..CLIENTS)
             .map(|client| {
-                let service = &service;
+                let (service, all_there) = (&service, &all_there);
                 scope.spawn(move || {
-                    let events = (0..20).map(move |number| event(&format!("c{client}-{number}")));
-                    service.post("/_bulk", creates(events)).json()
+                    let mut stream = connect(service.address);
+                    all_there.wait();
+                    let events = (0..8).map(move |number| event(&format!("c{client}-{number}")));
+                    let (head, body) = Request::new("POST", "/_bulk").body(creates(events)).bytes();
+                    stream.write_all(&head).unwrap();
+                    stream.write_all(&body).unwrap();
+                    read_response(&mut stream, false).unwrap().json()
                 })
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(answers.iter().all(|answer| answer["errors"] == false));
+    // The password of all of them was hashed once.
+    assert_eq!(service.app().metrics.credential_checks.get(), 1);
     let mut sequences: Vec<u64> = answers
         .iter()
         .flat_map(|answer| answer["items"].as_array().unwrap())
@@ -213,13 +223,21 @@ fn many_clients_send_at_once() {
 #[test]
 fn connections_are_limited() {
     let service = Service::with(|config| config.server.connections = 3);
-    let held: Vec<TcpStream> = (0..3).map(|_| connect(service.address)).collect();
+    // One that was answered counts; which of several that were only made does is not said.
+    let answered = || {
+        let mut stream = connect(service.address);
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
+        stream
+    };
+    let held: Vec<TcpStream> = (0..3).map(|_| answered()).collect();
     let until = Instant::now() + Duration::from_secs(10);
-    // One beyond the limit is closed without a word.
+    // One beyond the limit is told so and closed.
     let mut beyond = connect(service.address);
-    let mut rest = Vec::new();
-    _ = beyond.read_to_end(&mut rest);
-    assert!(rest.is_empty());
+    let answer = read_response(&mut beyond, false).unwrap();
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert!(answer.error().1.contains("server.connections"), "{}", answer.text());
+    assert_eq!(beyond.read(&mut [0]).unwrap(), 0);
     drop(held);
     loop {
         let mut stream = connect(service.address);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,17 +43,16 @@ pub(crate) fn maintain(inner: &Inner) {
     while !inner.is_closing() {
         inner.rest(PERIOD);
         let now = Timestamp::now().as_nanosecond() as i64;
-        join_chunks(inner);
-        let looked = damage::look_at_suspects(inner);
-        let done = (|| {
-            if is_due(inner, now) {
-                flush(inner)?;
-                compact(inner)?;
-            }
-            Ok::<_, StoreError>(())
-        })();
-        // Whatever else fails: it may make the room that is missing.
-        let done = done.and(prune(inner, now)).and(looked);
+        // Segments must not end with the thread, and nobody know.
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            join_chunks(inner);
+            let looked = damage::look_at_suspects(inner);
+            let done = if is_due(inner, now) { flush(inner).and_then(|()| compact(inner)) } else { Ok(()) };
+            // Whatever else fails: it may make the room that is missing.
+            done.and(prune(inner, now)).and(looked)
+        }));
+        let panicked = || StoreError::Rules("the background work panicked".to_owned());
+        let done = done.unwrap_or_else(|_| Err(panicked()));
         inner.set_problem(done.err().map(|error| error.to_string()));
         inner.readers.remove_waiting();
         if inner.cache.is_nearly_full() {

@@ -20,7 +20,8 @@ pub struct QueryArgs {
     /// The query; '@FILE' reads it from a file, '-' from standard input
     #[arg(value_name = "QUERY")]
     pub query: String,
-    /// Files, folders and globs to read; '-' is standard input, as is nothing when it is not a terminal
+    /// Files, folders and globs to read; of the data folder of a service, its events, while it runs or not; '-' is standard
+    /// input, as is nothing when it is not a terminal
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 
@@ -101,6 +102,8 @@ const AFTER_HELP: &str = "\
 Examples:
   eqlipse query 'process where process.name : \"powershell.exe\"' logs/
   eqlipse query 'any where true | head 3' Security.evtx --format json
+  eqlipse query 'process where process.name : \"mshta.exe\"' eqlipse-data --from now-1h
+      what a running service has taken in, to this moment
   eqlipse query @hunt.eql logs/ --all --fields @timestamp,host.name,process.command_line --format csv
   eqlipse query 'sequence by process.entity_id with maxspan=1m
       [process where event.type == \"start\"] [network where true]' logs/

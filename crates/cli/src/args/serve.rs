@@ -75,9 +75,9 @@ pub enum ConfigCommand {
     Check(ConfigSource),
 }
 
-/// Look after the events of a service that is not running
+/// Look after the events of a service, whether it is running or not
 ///
-/// A running service has its data folder to itself: stop it first, or ask it (GET /metrics).
+/// Only 'prune' changes something: the service must not be running then.
 #[derive(Debug, Args)]
 pub struct StoreArgs {
     /// What to do.

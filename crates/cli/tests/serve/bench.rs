@@ -130,7 +130,12 @@ impl Bench {
 
     /// `eqlipse store`: what it writes to standard output and standard error, and its exit code.
     pub fn store(&self, what: &str) -> (String, String, i32) {
-        let output = self.command().args(["store", what, "--data"]).arg(&self.data).output().expect("the binary runs");
+        self.run(&["store", what, "--data", &self.data.display().to_string()])
+    }
+
+    /// A command: what it writes to standard output and standard error, and its exit code.
+    pub fn run(&self, arguments: &[&str]) -> (String, String, i32) {
+        let output = self.command().args(arguments).output().expect("the binary runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         (text(output.stdout), text(output.stderr), output.status.code().expect("an exit code"))
     }

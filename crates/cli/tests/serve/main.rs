@@ -10,5 +10,6 @@ mod full;
 mod kill;
 mod load;
 mod objects;
+mod operate;
 mod seed;
 mod stop;

@@ -194,6 +194,25 @@ impl MatchList {
         self.rules.0.iter().filter(has_row).map(|rule| rule.fingerprint)
     }
 
+    /// How many rows there are of all rules.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// By the fingerprints of rules: how many rows their stages have together.
+    pub fn row_counts(&self) -> impl Iterator<Item = (u128, usize)> {
+        let count = |rule: &ListedRule| rule.selections.iter().map(|selection| self.rows_of(*selection).len()).sum();
+        self.rules.0.iter().map(move |rule| (rule.fingerprint, count(rule)))
+    }
+
+    /// The same of one rule, and only rows of events that count.
+    pub fn count_rows(&self, fingerprint: u128, counts: impl Fn(&MatchedEvent) -> bool) -> usize {
+        let rule = self.rules.0.iter().find(|rule| rule.fingerprint == fingerprint);
+        let selections = rule.into_iter().flat_map(|rule| &rule.selections);
+        let rows = selections.flat_map(|selection| self.rows_of(*selection));
+        rows.filter(|row| counts(&self.events[row.event as usize].event())).count()
+    }
+
     /// The events that some stage matched.
     pub fn events(&self) -> impl Iterator<Item = MatchedEvent> {
         self.events.iter().map(ListedEvent::event)

@@ -49,7 +49,7 @@ pub fn concat_segments<W: Write + Send>(
     for (file, metadata) in &files {
         for (number, group) in metadata.row_groups().iter().enumerate() {
             let mut copied = out.next_row_group().map_err(failed)?;
-            let places = metadata.page_index_for_row_group(number);
+            let places = metadata.offset_index().and_then(|places| places.get(number));
             for (leaf, column) in group.columns().iter().enumerate() {
                 let written = ColumnCloseResult {
                     bytes_written: column.compressed_size() as u64,
@@ -58,7 +58,7 @@ pub fn concat_segments<W: Write + Send>(
                     bloom_filter: None,
                     column_index: None,
                     // Where each page lies.
-                    offset_index: places.offset_index(leaf).cloned(),
+                    offset_index: places.and_then(|places| places.get(leaf)).cloned(),
                 };
                 copied.append_column(file, written).map_err(failed)?;
             }

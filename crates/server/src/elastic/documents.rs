@@ -211,8 +211,8 @@ fn new_document<'a>(action: &'a Action<'_>) -> Result<NewDocument<'a>, ItemError
     Ok(NewDocument { index: Cow::Borrowed(&action.index), id: action.id.as_deref().map(Cow::Borrowed), document })
 }
 
-/// Elasticsearch's limit.
-const MAX_ID_BYTES: usize = 512;
+/// The longest id of an event, which is Elasticsearch's limit.
+pub(crate) const MAX_ID_BYTES: usize = 512;
 
 /// Counts what became of the documents, and keeps those that were refused.
 fn record(app: &App, actions: &[Action<'_>], outcomes: &[Outcome], now: i64) {
@@ -253,6 +253,8 @@ fn bury(app: &App, refused: &[(&Action<'_>, &ItemError)], now: i64) {
             time: &time,
             index: &action.index,
             id: action.id.as_deref(),
+            operation: (action.operation == Operation::Update || action.unsupported.is_some())
+                .then(|| action.operation.name()),
             reason: &error.reason,
             document,
         })

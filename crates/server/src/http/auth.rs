@@ -63,12 +63,18 @@ async fn identify(
     if let Some(identity) = app.logins.known(fingerprint) {
         return Ok(identity);
     }
+    let turn = app.logins.turn(fingerprint);
+    let _turn = turn.lock().await;
+    if let Some(identity) = app.logins.known(fingerprint) {
+        return Ok(identity);
+    }
     let mut sources = vec![Source::name(credentials.name())];
     sources.extend(address.map(|address| Source::address(address.ip())));
     if let Some(retry_after) = app.logins.wait(&sources) {
         return Err(Failure::LoginLimited { retry_after });
     }
     let name = credentials.name().to_owned();
+    app.metrics.credential_checks.inc();
     match app.intake(move |app| credentials.verify(app)).await? {
         Some(identity) => {
             app.logins.remember(fingerprint, &identity);

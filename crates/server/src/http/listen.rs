@@ -1,6 +1,6 @@
 //! Sockets, TLS, and how many connections there may be.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ pub(crate) async fn serve(
     let server = server.first_request_timeout(header_time).accept_error_handler(|address, error| {
         tracing::debug!(?address, %error, "connection not accepted");
     });
-    let limit = Limited::new(app);
+    let limit = Limited::new(app, tls.is_some());
     let router = router.into_make_service_with_connect_info::<SocketAddr>();
     match tls {
         None => server.acceptor(limit).serve(router).await,
@@ -94,12 +94,35 @@ pub(crate) async fn serve(
 struct Limited {
     room: Arc<Semaphore>,
     app: App,
+    /// Words before the handshake are of no use.
+    is_encrypted: bool,
+}
+
+/// What one connection too many is told.
+const TOO_MANY: &str = "too many connections (server.connections)";
+
+/// Answers as far as that goes without waiting: a connection that is not counted must not cost anything.
+fn say_too_many(stream: TcpStream) {
+    let kind = "es_rejected_execution_exception";
+    let cause = serde_json::json!({ "type": kind, "reason": TOO_MANY });
+    let error = serde_json::json!({ "root_cause": [cause], "type": kind, "reason": TOO_MANY });
+    let body = serde_json::json!({ "error": error, "status": 503 }).to_string();
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nX-Elastic-Product: Elasticsearch\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // Out of and into the system's buffers; who has gone away is told nothing. A connection that is closed with something
+    // unread in it would be broken off, and the answer with it.
+    let Ok(mut stream) = stream.into_std() else { return };
+    _ = stream.read(&mut [0; 4096]);
+    _ = stream.write_all(answer.as_bytes());
 }
 
 impl Limited {
-    fn new(app: App) -> Self {
+    fn new(app: App, is_encrypted: bool) -> Self {
         let room = app.config.server.connections.min(Semaphore::MAX_PERMITS);
-        Self { room: Arc::new(Semaphore::new(room)), app }
+        Self { room: Arc::new(Semaphore::new(room)), app, is_encrypted }
     }
 
     fn metrics(&self) -> &Metrics {
@@ -115,7 +138,10 @@ impl<S> Accept<TcpStream, S> for Limited {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Ok(permit) = self.room.clone().try_acquire_owned() else {
             self.metrics().refused_connections.inc();
-            return std::future::ready(Err(io::Error::other("too many connections (server.connections)")));
+            if !self.is_encrypted {
+                say_too_many(stream);
+            }
+            return std::future::ready(Err(io::Error::other(TOO_MANY)));
         };
         let accepted = stream.set_nodelay(true).map(|()| (Counted { stream, _permit: permit }, service));
         std::future::ready(accepted)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use eqlipse_control::Identity;
@@ -14,6 +14,10 @@ use crate::config::AuthConfig;
 
 /// Credentials kept at a time; those that were checked longest ago go first.
 const MAX_KNOWN: usize = 10_000;
+
+/// Checks that are remembered before those are forgotten that nobody is at any more: there are never more of the others
+/// than connections.
+const MAX_TURNS: usize = 1_000;
 
 /// Addresses and users whose failures are counted at a time; those whose window ends first go first.
 const MAX_COUNTED: usize = 10_000;
@@ -29,7 +33,11 @@ pub struct Logins {
     cache_time: Duration,
     known: Mutex<HashMap<Fingerprint, Known>>,
     counted: Mutex<HashMap<Source, Counted>>,
+    checks: Mutex<HashMap<Fingerprint, Turn>>,
 }
+
+/// Held by the request that checks certain credentials; others with the same wait for what it finds.
+pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// Stands for credentials in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +87,7 @@ impl Logins {
             cache_time: config.cache_time.0,
             known: Mutex::default(),
             counted: Mutex::default(),
+            checks: Mutex::default(),
         })
     }
 
@@ -106,6 +115,16 @@ impl Logins {
             let known = Known { identity: identity.clone(), until: Instant::now() + self.cache_time };
             put_bounded(&mut lock(&self.known), fingerprint, known, MAX_KNOWN, |known| known.until);
         }
+    }
+
+    /// Whose turn it is to check credentials. A shipper opens many connections at once, all with the same password, which
+    /// takes long to hash: it is done once.
+    pub(crate) fn turn(&self, fingerprint: Fingerprint) -> Turn {
+        let mut checks = lock(&self.checks);
+        if checks.len() >= MAX_TURNS {
+            checks.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        checks.entry(fingerprint).or_default().clone()
     }
 
     /// Says how long a login from these sources has to wait, if it has.
@@ -208,6 +227,17 @@ mod tests {
         assert!(logins.wait(&source).is_some());
         std::thread::sleep(Duration::from_millis(40));
         assert!(logins.wait(&source).is_none());
+    }
+
+    #[test]
+    fn checks_that_nobody_is_at_are_forgotten() {
+        let logins = logins(3, Duration::from_secs(60));
+        let fingerprint = |number: usize| logins.fingerprint("basic", &number.to_le_bytes());
+        let held = logins.turn(fingerprint(0));
+        assert!(Arc::ptr_eq(&held, &logins.turn(fingerprint(0))));
+        (1..2 * MAX_TURNS).for_each(|number| drop(logins.turn(fingerprint(number))));
+        assert!(lock(&logins.checks).len() <= MAX_TURNS);
+        assert!(Arc::ptr_eq(&held, &logins.turn(fingerprint(0))));
     }
 
     #[test]

@@ -8,10 +8,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use eqlipse_control::{Control, ControlError, Role, RuleKey, StoredRule};
 use eqlipse_rules::{Interval, RuleType};
+use eqlipse_schedule::ScheduleError;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::manual::{self, Job, Work};
 use super::rules::filtered;
 use super::{MAX_RULES, engine, export};
 use crate::http::{Failure, Payload};
@@ -22,6 +25,10 @@ use crate::state::{App, Caller};
 
 /// How many ids a request may name.
 const MAX_IDS: usize = 100;
+/// The longest stretch of the past that rules are run over.
+const MAX_RANGE: i64 = 90 * 86_400_000_000_000;
+/// The most windows of it that a rule is run over.
+const MAX_WINDOWS: i64 = 100_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(bulk_action))
@@ -35,6 +42,8 @@ enum Action {
     Duplicate,
     Export,
     Edit,
+    Run,
+    FillGaps,
 }
 
 impl Action {
@@ -46,6 +55,8 @@ impl Action {
             "duplicate" => Self::Duplicate,
             "export" => Self::Export,
             "edit" => Self::Edit,
+            "run" => Self::Run,
+            "fill_gaps" => Self::FillGaps,
             _ => return None,
         })
     }
@@ -78,13 +89,18 @@ async fn bulk_action(
     let dry_run = params.flag("dry_run")?.unwrap_or(false);
     let body: Map<String, Value> = body.json()?;
     let text = body.get("action").and_then(Value::as_str).unwrap_or_default();
-    let known = "enable, disable, delete, duplicate, export, edit";
+    let known = "enable, disable, delete, duplicate, export, edit, run, fill_gaps";
     let action = Action::parse(text).ok_or_else(|| invalid(format!("action: [{text}] is none of {known}")))?;
     caller.require(if action == Action::Export { Role::Reader } else { Role::Author })?;
     app.blocking(move |app| {
         let edits = match action {
             Action::Edit => edits(body.get("edit"))?,
             _ => Vec::new(),
+        };
+        let range = match action {
+            Action::Run => Some(Range::read(body.get("run"), "run")?),
+            Action::FillGaps => Some(Range::read(body.get("fill_gaps"), "fill_gaps")?),
+            _ => None,
         };
         let (rules, missing) = selected(&app.control, &body)?;
         if action == Action::Export {
@@ -102,6 +118,8 @@ async fn bulk_action(
             Action::Delete => run.delete(rules)?,
             Action::Duplicate => run.duplicate(rules)?,
             Action::Edit => run.edit(rules, &edits)?,
+            Action::Run => run.start(rules, range, false)?,
+            Action::FillGaps => run.start(rules, range, true)?,
             Action::Export => {}
         }
         if !dry_run {
@@ -155,14 +173,18 @@ struct Done {
     created: Vec<Value>,
     deleted: Vec<Value>,
     skipped: Vec<Value>,
-    /// By message and status.
-    errors: BTreeMap<(String, u16), Vec<Value>>,
+    /// By message, status, and Kibana's code if it has one.
+    errors: BTreeMap<(String, u16, Option<&'static str>), Vec<Value>>,
     succeeded: usize,
 }
 
 impl Done {
     fn fail(&mut self, message: impl Into<String>, status: u16, rule: &Value) {
-        self.errors.entry((message.into(), status)).or_default().push(rule.clone());
+        self.errors.entry((message.into(), status, None)).or_default().push(rule.clone());
+    }
+
+    fn fail_with(&mut self, message: &str, code: &'static str, rule: &Value) {
+        self.errors.entry((message.to_owned(), 500, Some(code))).or_default().push(rule.clone());
     }
 
     fn answer(self, dry_run: bool) -> Response {
@@ -181,10 +203,13 @@ impl Done {
         if failed == 0 {
             return Json(json!({ "success": true, "rules_count": total, "attributes": attributes })).into_response();
         }
-        let errors = self
-            .errors
-            .into_iter()
-            .map(|((message, status), rules)| json!({ "message": message, "status_code": status, "rules": rules }));
+        let errors = self.errors.into_iter().map(|((message, status, code), rules)| {
+            let mut error = json!({ "message": message, "status_code": status, "rules": rules });
+            if let Some(code) = code {
+                error["err_code"] = code.into();
+            }
+            error
+        });
         attributes["errors"] = errors.collect();
         let message = if self.succeeded > 0 { "Bulk edit partially failed" } else { "Bulk edit failed" };
         let body = json!({ "message": message, "status_code": 500, "attributes": attributes });
@@ -291,6 +316,90 @@ impl Run<'_> {
             self.note(&rule, done, |done| &mut done.updated)?;
         }
         Ok(())
+    }
+}
+
+/// The stretch of the past that rules are to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    from: i64,
+    to: i64,
+}
+
+impl Range {
+    fn read(value: Option<&Value>, name: &str) -> Result<Self, Failure> {
+        let time = |field: &str| -> Result<Option<i64>, Failure> {
+            let Some(value) = value.and_then(|value| value.get(field)) else { return Ok(None) };
+            let time = value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+            let time = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+            time.map(Some).ok_or_else(|| invalid(format!("{name}.{field}: Invalid datetime")))
+        };
+        let now = crate::now();
+        let from = time("start_date")?.ok_or_else(|| invalid(format!("{name}.start_date: Required")))?;
+        let to = time("end_date")?.unwrap_or(now);
+        let refuse = |reason: &str| Err(engine(StatusCode::BAD_REQUEST, reason));
+        if from > now || to > now {
+            return refuse("Backfill cannot be scheduled for the future");
+        }
+        if to <= from {
+            return refuse("Backfill end must be greater than backfill start");
+        }
+        // Where it ends as well as how long it is: what is older is beyond most retentions.
+        if to - from > MAX_RANGE {
+            return refuse("Backfill cannot look back more than 90 days");
+        }
+        Ok(Self { from, to })
+    }
+}
+
+impl Run<'_> {
+    /// Has rules run over a stretch of the past, or over what they missed of it, in the background.
+    fn start(&mut self, rules: Vec<StoredRule>, range: Option<Range>, only_gaps: bool) -> Result<(), Failure> {
+        let Some(Range { from, to }) = range else { return Ok(()) };
+        let mut jobs = Vec::new();
+        for rule in rules {
+            if !rule.enabled {
+                let (message, code) = match only_gaps {
+                    true => ("Cannot bulk fill gaps for a disabled rule", "RULE_FILL_GAPS_DISABLED_RULE"),
+                    false => ("Cannot schedule manual rule run for a disabled rule", "MANUAL_RULE_RUN_DISABLED_RULE"),
+                };
+                self.done.fail_with(message, code, &named(&rule));
+                continue;
+            }
+            let key = RuleKey::Id(&rule.id);
+            let work = match only_gaps {
+                false => {
+                    let interval = i64::try_from(rule.rule.interval.seconds()).unwrap_or(i64::MAX).max(1);
+                    let windows = (to - from) / 1_000_000_000 / interval;
+                    if windows > MAX_WINDOWS {
+                        self.done.fail(format!("More than {MAX_WINDOWS} windows in this range"), 400, &named(&rule));
+                        continue;
+                    }
+                    Work::Range { from, to }
+                }
+                true => match self.app.scheduler.gaps(&key, from, to) {
+                    Ok(gaps) if gaps.is_empty() => {
+                        let reason = "NO_GAPS_TO_FILL";
+                        let skipped = json!({ "id": rule.id, "name": rule.rule.name, "skip_reason": reason });
+                        self.done.skipped.push(skipped);
+                        continue;
+                    }
+                    Ok(gaps) => Work::Windows(gaps),
+                    Err(ScheduleError::Rule(reason)) => {
+                        self.done.fail(reason, 500, &named(&rule));
+                        continue;
+                    }
+                    Err(error) => return Err(Failure::Internal(error.to_string())),
+                },
+            };
+            self.done.succeeded += 1;
+            jobs.push(Job { id: rule.id.clone(), rule_id: rule.rule.rule_id.clone(), work });
+            self.done.updated.push(Value::Object(rule.document));
+        }
+        match self.dry_run || jobs.is_empty() {
+            true => Ok(()),
+            false => manual::start(self.app, jobs, self.by),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod explain;
 mod export;
 mod import;
 mod kql;
+mod manual;
 mod rules;
 mod signals;
 mod system;
@@ -22,6 +23,7 @@ use eqlipse_control::{ControlError, RuleKey};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use kql::{Comparison, Kql, KqlError, Lookup, Test};
+pub(crate) use manual::MAX_WAITING;
 
 use crate::http::Failure;
 use crate::openapi::with_xsrf_header;
@@ -45,10 +47,12 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .merge(explain::routes())
         .merge(trial::own_routes())
         .merge(crate::sql::routes())
+        .merge(crate::service::routes())
         .merge(crate::openapi::routes())
 }
 
-async fn wants_xsrf_header(request: Request, next: Next) -> Response {
+/// Refuses a call that changes something and may be another site's doing.
+pub(crate) async fn wants_xsrf_header(request: Request, next: Next) -> Response {
     let only_reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let has_header = ["kbn-xsrf", "kbn-version"].iter().any(|name| request.headers().contains_key(*name));
     if only_reads || has_header {

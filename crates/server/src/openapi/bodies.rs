@@ -212,7 +212,11 @@ bodies! {
     RulesAction = required(&["action"], json!({
         "type": "object",
         "properties": {
-            "action": { "enum": ["enable", "disable", "delete", "duplicate", "export", "edit"] },
+            "action": { "enum": [
+                "enable", "disable", "delete", "duplicate", "export", "edit", "run", "fill_gaps",
+            ] },
+            "run": past("A stretch of the past that rules are run over, for `run`"),
+            "fill_gaps": past("A stretch of the past whose missed windows are evaluated, for `fill_gaps`"),
             "ids": { "type": ["array", "null"], "items": { "type": "string" }, "maxItems": 100 },
             "query": { "type": ["string", "null"], "description": "A filter in KQL" },
             "edit": { "description": "What is changed, for `edit`", "type": "array", "items": {
@@ -318,6 +322,15 @@ fn options(mut properties: Value) -> Value {
 fn required(names: &[&str], mut schema: Value) -> Value {
     schema["required"] = json!(names);
     schema
+}
+
+fn past(what: &str) -> Value {
+    json!({
+        "type": "object", "description": what, "required": ["start_date"], "properties": {
+            "start_date": { "type": "string", "format": "date-time" },
+            "end_date": { "type": "string", "format": "date-time" },
+        },
+    })
 }
 
 fn one_of_names(properties: Value) -> Value {

@@ -29,7 +29,11 @@ impl Service {
 
     /// A service with changed settings.
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), change)
+    }
+
+    /// A service over what another one left behind.
+    pub fn on(folder: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(folder.path());
         change(&mut config);
         let runtime = Runtime::new().unwrap();

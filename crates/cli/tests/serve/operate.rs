@@ -1,0 +1,164 @@
+//! The commands that look at a service: its data folder while it runs, its status, what it refused; and starts that fail.
+
+use std::fs;
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, PASSWORD, now};
+
+const INDEX: &str = "logs-a-default";
+
+fn event(name: &str) -> Value {
+    json!({ "@timestamp": now(), "event": { "category": "process", "type": "start" }, "process": { "name": name } })
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn a_running_service_can_be_looked_into() {
+    let bench = Bench::new();
+    let data = bench.data("").display().to_string();
+    let service = bench.start();
+    let query = |text: &str| {
+        let (out, err, code) = bench.run(&["query", text, &data, "--format", "ndjson", "--fields", "process.name"]);
+        assert_eq!(code, 0, "{err}");
+        lines(&out).len()
+    };
+    // There is nothing in it yet, and that is no mistake.
+    assert_eq!(query("process where true"), 0);
+    service.bulk(INDEX, &[event("a.exe"), event("b.exe")]);
+    assert_eq!((query("process where true"), query("process where process.name == \"a.exe\"")), (2, 1));
+    let (out, err, code) = bench.store("stats");
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("events in the log             2"), "{out}");
+    assert_eq!(bench.export().len(), 2);
+    let rule = bench.file("one.toml", RULE);
+    let hunt = ["hunt", "--rules", &rule.display().to_string(), &data, "--format", "ndjson"];
+    let (out, err, code) = bench.run(&hunt);
+    assert_eq!((lines(&out).len(), code), (1, 0), "{err}");
+    // A letter that is no event is not looked at.
+    service.send("POST", &format!("/{INDEX}/_bulk"), "{\"create\":{}}\n[1]\n");
+    service.stop();
+    assert_eq!((query("any where true"), bench.store("check").2), (2, 0));
+    let (out, _, code) = bench.run(&hunt);
+    assert_eq!((lines(&out).len(), code), (1, 0));
+    // What only a service may change is for it alone.
+    let service = bench.start();
+    let (_, err, code) = bench.store("prune");
+    assert_eq!(code, 1);
+    assert!(err.contains("another eqlipse"), "{err}");
+    drop(service);
+}
+
+const RULE: &str = "[metadata]\ncreation_date = \"2026/03/01\"\nupdated_date = \"2026/03/01\"\nmaturity = \"production\"\n\n\
+    [rule]\nrule_id = \"one\"\nname = \"One\"\ndescription = \"Of a test.\"\nseverity = \"low\"\nrisk_score = 21\n\
+    type = \"eql\"\nlanguage = \"eql\"\nauthor = [\"Test\"]\nlicense = \"Apache-2.0\"\nindex = [\"logs-*\"]\n\
+    query = \'\'\'\nprocess where process.name == \"a.exe\"\n\'\'\'\n";
+
+#[test]
+fn the_status_of_a_service_is_shown() {
+    let bench = Bench::new().rule("named", "any where process.name == \"x\"", 100);
+    let service = bench.start();
+    service.bulk(INDEX, &[event("a.exe")]);
+    let url = format!("http://{}", service.address);
+    // The password is the settings' own.
+    let (out, err, code) = bench.run(&["status", "--url", &url]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.starts_with("healthy: eqlipse "), "{out}");
+    assert!(out.contains("1 stored, 0 there already") && out.contains("1 running of 1 enabled"), "{out}");
+    let (out, _, _) = bench.run(&["status", "--url", &url, "--json", "--hours", "1"]);
+    let status = &lines(&out)[0];
+    assert_eq!((&status["healthy"], &status["store"]["events"]), (&json!(true), &json!(1)));
+    assert_eq!(status["ledger"]["hours"], 1);
+
+    let secret = "wrong-and-never-shown";
+    let file = bench.file("password", secret);
+    let with_file = ["status", "--url", &url, "--password-file", &file.display().to_string()];
+    let (out, err, code) = bench.run(&with_file);
+    assert_eq!(code, 1);
+    assert!(err.contains("401") && !(out + &err).contains(secret), "{err}");
+    let (_, err, code) = bench.run(&["status", "--url", &format!("http://admin:{PASSWORD}@{}", service.address)]);
+    assert!(code == 2 && !err.contains(PASSWORD), "{err}");
+    let key = service.ask("POST", "/_security/api_key", &json!({ "name": "watch" }))["encoded"].clone();
+    let file = bench.file("key", key.as_str().expect("a key"));
+    let with_key = ["status", "--url", &url, "--api-key-file", &file.display().to_string(), "--user", "nobody"];
+    assert_eq!(bench.run(&with_key).2, 0);
+    service.stop();
+    let (_, err, code) = bench.run(&["status", "--url", &url]);
+    assert_eq!(code, 1);
+    assert!(err.contains(&url), "{err}");
+}
+
+#[test]
+fn refused_documents_are_listed_and_replayed() {
+    let short = Bench::new().set("EQLIPSE_LIMITS_DOCUMENT_BYTES", "300B");
+    let data = short.data("").display().to_string();
+    let service = short.start();
+    let long = json!({ "message": "x".repeat(400), "event": { "category": "process" } });
+    let body = format!("{{\"create\":{{}}}}\n{long}\n{{\"create\":{{}}}}\n{long}\n{{\"create\":{{}}}}\n[]\n");
+    assert_eq!(service.send("POST", &format!("/{INDEX}/_bulk"), body).json()["errors"], true);
+    let (out, err, code) = short.run(&["dead-letters", "list", "--data", &data, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let letters = lines(&out);
+    assert_eq!(letters.len(), 3);
+    assert!(letters[2]["reason"].as_str().expect("a reason").contains("max_document_bytes"), "{out}");
+    let (out, _, _) = short.run(&["dead-letters", "list", "--data", &data, "--limit", "1"]);
+    assert!(out.contains(INDEX) && out.lines().count() == 2, "{out}");
+    // The service that runs is asked.
+    let url = format!("http://{}", service.address);
+    let (out, err, code) = short.run(&["dead-letters", "replay", "--url", &url, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!((&lines(&out)[0]["stored"], &lines(&out)[0]["refused"]), (&json!(0), &json!(3)));
+    service.stop();
+    // And where none runs, it is done here.
+    let longer = Bench::with_data(&short.data(""));
+    let replay = || {
+        let (out, err, code) = longer.run(&["dead-letters", "replay", "--data", &data, "--json"]);
+        assert_eq!(code, 0, "{err}");
+        lines(&out).remove(0)
+    };
+    let done = replay();
+    assert_eq!((&done["stored"], &done["refused"]), (&json!(2), &json!(1)), "{done}");
+    let again = replay();
+    assert_eq!((&again["stored"], &again["refused"]), (&json!(0), &json!(1)), "{again}");
+    assert_eq!(longer.export().len(), 2);
+    let (out, _, _) = longer.run(&["dead-letters", "list", "--data", &data, "--json"]);
+    assert_eq!(lines(&out).len(), 1);
+}
+
+/// Whatever keeps the service from starting, it says so and the exit code is not 0.
+#[test]
+fn a_start_that_fails_is_never_silent() {
+    let bench = Bench::new();
+    bench.start().stop();
+    let data = bench.data("");
+    let fails = |bench: &Bench, data: &std::path::Path, said: &str| {
+        let (_, err, code) = bench.run(&["serve", "--data", &data.display().to_string()]);
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains(said), "{said}: {err}");
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    fails(&Bench::new().set("EQLIPSE_SERVER_LISTEN", &address), &data, "cannot listen on");
+    fails(&Bench::new().set("EQLIPSE_LOG_LEVEL", "eqlipse=nothing"), &data, "log.level");
+    let running = bench.start();
+    fails(&Bench::new(), &data, "another eqlipse");
+    running.stop();
+    for (file, said) in [("control.sqlite", "control database"), ("events/catalogue.sqlite", "catalogue")] {
+        let bench = Bench::new();
+        bench.start().stop();
+        let path = bench.data(file);
+        // SQLite would bring the file back out of its log.
+        for beside in ["-wal", "-shm"] {
+            _ = fs::remove_file(format!("{}{beside}", path.display()));
+        }
+        fs::write(&path, "no database, but long enough to be looked at. ".repeat(200)).expect("a database");
+        fails(&Bench::new(), &bench.data(""), said);
+    }
+    let file = bench.file("no-folder", "");
+    fails(&Bench::new(), &file, "no-folder");
+    bench.start().stop();
+}
