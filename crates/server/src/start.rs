@@ -26,6 +26,7 @@ use crate::http::listen::{self, Tls};
 use crate::http::{Budget, Logins};
 use crate::kibana::MAX_WAITING as MAX_MANUAL_WAITING;
 use crate::metrics::Metrics;
+use crate::search::KeptSearches;
 use crate::state::{App, BLOCKING_REQUESTS, Parts};
 
 /// Why the service does not start, or did not end well.
@@ -213,7 +214,7 @@ pub async fn start(config: Config, bundled: Vec<LoadedRule>) -> Result<Running, 
     let tls = Tls::load(&config).await?;
     let listener = listen::bind(&config)?;
     let address = listener.local_addr().map_err(ServeError::Server)?;
-    let opened = tokio::task::spawn_blocking(move || open(config, address, &bundled)).await;
+    let opened = tokio::task::spawn_blocking(move || open(config, address, bundled)).await;
     let (app, scheduler) = opened.map_err(|error| ServeError::Server(io::Error::other(error)))??;
     let handle = Handle::new();
     let router = crate::http::router(&app);
@@ -281,12 +282,13 @@ impl Running {
 }
 
 /// Opens the data folder and everything in it.
-fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(App, JoinHandle<()>), ServeError> {
+fn open(config: Config, address: SocketAddr, bundled: Vec<LoadedRule>) -> Result<(App, JoinHandle<()>), ServeError> {
     let data = &config.server.data;
     std::fs::create_dir_all(data).map_err(ServeError::io(data))?;
     let control = Control::open(&data.join("control.sqlite"))?;
     make_first_user(&control, &config)?;
-    install(&control, &config, if config.rules.bundled { bundled } else { &[] })?;
+    let bundled = if config.rules.bundled { bundled } else { Vec::new() };
+    install(&control, &config, &bundled)?;
     let active = Scheduler::enabled_rules(&control)?;
     let (store, recovered) = Store::open(&data.join("events"), store_options(&config)?, active.compiled.clone())?;
     if recovered.replayed > 0 {
@@ -318,8 +320,10 @@ fn open(config: Config, address: SocketAddr, bundled: &[LoadedRule]) -> Result<(
         started: crate::now(),
         logins: Logins::new(&config.auth)?,
         bodies: Budget::new(config.limits.body_memory.0),
+        bundled,
         dead_letters: DeadLetters::new(DeadLetters::folder_of(data), config.dead_letters.clone()),
         stash: Stash::default(),
+        searches: KeptSearches::default(),
         stopping: AtomicBool::new(false),
         sql: sql_engine(&config)?,
         sql_places: Arc::new(Semaphore::new(crate::sql::SQL_QUERIES)),

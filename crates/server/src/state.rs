@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts as RequestParts;
 use eqlipse_control::{Control, Identity, Permission, Role};
+use eqlipse_rules::LoadedRule;
 use eqlipse_schedule::Scheduler;
 use eqlipse_sql::SqlEngine;
 use eqlipse_store::Store;
@@ -18,6 +19,7 @@ use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::elastic::Stash;
 use crate::http::{Budget, Failure, Logins};
 use crate::metrics::Metrics;
+use crate::search::KeptSearches;
 
 /// The service's parts, as axum's state. Clones are the same service.
 #[derive(Clone)]
@@ -43,10 +45,14 @@ pub struct Parts {
     pub logins: Logins,
     /// Memory for the bodies of requests (`limits.body_memory`).
     pub bodies: Arc<Budget>,
+    /// The rules that come with it, unless `rules.bundled` is off.
+    pub bundled: Vec<LoadedRule>,
     /// Documents that were refused.
     pub dead_letters: DeadLetters,
     /// What clients put and want to find again: templates, pipelines, policies.
     pub stash: Stash,
+    /// EQL searches that were kept.
+    pub searches: KeptSearches,
     /// Set when the service begins to stop: `/health/ready` says so.
     pub stopping: AtomicBool,
     /// Runs SQL queries.

@@ -441,3 +441,26 @@ fn rules_are_explained_and_judged() {
     let readiness = service.get("/api/readiness").json();
     assert_eq!((&readiness["totals"]["ready"], &readiness["data"]["events"]), (&json!(1), &json!(1)));
 }
+
+#[test]
+fn bundled_rules_are_counted_and_installed_again() {
+    let bundled = [1, 2].map(|number| {
+        let Value::Object(mut document) = rule(number) else { unreachable!() };
+        document.insert("version".to_owned(), 3.into());
+        let rule = eqlipse_rules::Rule::from_json(document).unwrap();
+        eqlipse_rules::LoadedRule { rule, origin: eqlipse_rules::Origin::file("x"), content_hash: String::new() }
+    });
+    let service = Service::with_bundled(bundled.to_vec(), |config| config.rules.bundled = true);
+    send(&service, "POST", RULES, &rule(3));
+    let counts = || {
+        let status = service.get(&format!("{RULES}/prepackaged/_status")).json();
+        ["rules_custom_installed", "rules_installed", "rules_not_installed", "rules_not_updated"]
+            .map(|name| status[name].as_u64().unwrap())
+    };
+    assert_eq!(counts(), [1, 2, 0, 0]);
+    send(&service, "DELETE", &format!("{RULES}?rule_id=rule-2"), &json!({}));
+    assert_eq!(counts(), [1, 1, 1, 0]);
+    let installed = send(&service, "PUT", &format!("{RULES}/prepackaged"), &json!({})).json();
+    assert_eq!((&installed["rules_installed"], &installed["rules_updated"]), (&json!(1), &json!(0)));
+    assert_eq!(counts(), [1, 2, 0, 0]);
+}

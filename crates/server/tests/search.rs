@@ -328,3 +328,48 @@ fn who_may_not_read_finds_nothing() {
         assert_eq!(sender(path), 403, "{path}");
     }
 }
+
+#[test]
+fn eql_searches_are_kept_for_their_owner_until_they_are_deleted() {
+    let service = service();
+    let query = |more: Value| {
+        let mut body = json!({ "query": "process where process.pid > 37", "size": 5 });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        search(&service, "/logs-*/_eql/search", body)
+    };
+    assert_eq!(query(json!({ "wait_for_completion_timeout": "1m" })).get("id"), None, "it ended in time");
+    // Nobody waits for it; it is asked for later.
+    let running = query(json!({ "wait_for_completion_timeout": "0s", "keep_alive": "1m" }));
+    assert_eq!((&running["is_running"], &running["is_partial"]), (&json!(true), &json!(true)));
+    let path = format!("/_eql/search/{}", running["id"].as_str().unwrap());
+    let ended = service.get(&path).json();
+    assert_eq!(
+        (&ended["id"], &ended["is_running"], &ended["hits"]["total"]["value"]),
+        (&running["id"], &json!(false), &json!(2))
+    );
+    let status = format!("/_eql/search/status/{}", running["id"].as_str().unwrap());
+    let until = |answer: Value| answer["expiration_time_in_millis"].as_i64().unwrap();
+    let first = service.get(&status).json();
+    assert_eq!((&first["is_running"], &first["completion_status"]), (&json!(false), &json!(200)));
+    service.get(&format!("{path}?keep_alive=10d&wait_for_completion_timeout=1s"));
+    assert!(until(service.get(&status).json()) > until(first) + 9 * 86_400_000);
+    let kept = query(json!({ "keep_on_completion": true }));
+    assert_eq!((&kept["is_running"], kept["id"].is_string()), (&json!(false), true));
+    // Another reader sees nothing of it.
+    let roles = std::collections::BTreeSet::from([eqlipse_control::Role::Reader]);
+    service.app().control.create_user("other", "a password of tests", &roles, "admin", 0).unwrap();
+    let other = common::basic("other", "a password of tests");
+    for method in ["GET", "DELETE"] {
+        let answer = Request::anonymous(method, &path).header("Authorization", &other).send(service.address);
+        assert_eq!(answer.status, 404, "{method}");
+    }
+    let delete = || Request::new("DELETE", &path).send(service.address);
+    assert_eq!(delete().json(), json!({ "acknowledged": true }));
+    assert_eq!((delete().status, service.get(&path).status, service.get(&status).status), (404, 404, 404));
+    // An error is what the search came to.
+    let wrong = ask(&service, "/logs-*/_eql/search", json!({ "query": "any where true", "keep_alive": "soon" }));
+    assert_eq!(wrong.status, 400);
+    let wrong = json!({ "query": "process where", "wait_for_completion_timeout": "0s" });
+    let id = search(&service, "/logs-*/_eql/search", wrong)["id"].as_str().unwrap().to_owned();
+    assert_eq!(service.get(&format!("/_eql/search/{id}")).status, 400);
+}

@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, PASSWORD, now, wait_until};
 
 /// Says that a client is missing; in CI, none may be.
-fn missing(what: &str, looked_for: &str) {
+pub fn missing(what: &str, looked_for: &str) {
     assert!(std::env::var_os("CI").is_none(), "{what}: {looked_for} is not installed (.ci/test does it)");
     eprintln!("SKIPPED: {what}: {looked_for} is not installed (.ci/test does it)");
 }
 
 /// Where `.ci/test` installs what comes from PyPI.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
     target.join("serve-clients/venv/bin/python")
 }

@@ -11,5 +11,6 @@ mod kill;
 mod load;
 mod objects;
 mod operate;
+mod schema;
 mod seed;
 mod stop;

@@ -1,10 +1,11 @@
 //! What Kibana's clients ask around rules and alerts: who they are, what they may do, which version it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::Json;
 use axum::extract::{Path, State};
 use eqlipse_control::Role;
+use eqlipse_rules::LoadedRule;
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -192,25 +193,50 @@ async fn acknowledge(caller: Caller) -> Result<Json<Value>, Failure> {
 )]
 async fn prepackaged(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
-    let rules = app.blocking(|app| Ok(app.control.rules()?)).await?;
-    let installed = rules.iter().filter(|rule| rule.immutable).count();
-    Ok(Json(json!({
-        "rules_custom_installed": rules.len() - installed,
-        "rules_installed": installed,
-        "rules_not_installed": 0,
-        "rules_not_updated": 0,
-        "timelines_installed": 0,
-        "timelines_not_installed": 0,
-        "timelines_not_updated": 0,
-    })))
+    app.blocking(|app| {
+        let rules = app.control.rules()?;
+        let installed = rules.iter().filter(|rule| rule.immutable).count();
+        let versions: HashMap<&str, (bool, u64)> = rules
+            .iter()
+            .map(|rule| (rule.rule.rule_id.as_str(), (rule.immutable, u64::from(rule.rule.version))))
+            .collect();
+        let (mut missing, mut older) = (0, 0);
+        for LoadedRule { rule, .. } in &app.bundled {
+            match versions.get(rule.rule_id.as_str()) {
+                None => missing += 1,
+                Some((true, version)) if *version < u64::from(rule.version) => older += 1,
+                Some(_) => {}
+            }
+        }
+        Ok(Json(json!({
+            "rules_custom_installed": rules.len() - installed,
+            "rules_installed": installed,
+            "rules_not_installed": missing,
+            "rules_not_updated": older,
+            "timelines_installed": 0,
+            "timelines_not_installed": 0,
+            "timelines_not_updated": 0,
+        })))
+    })
+    .await
 }
 
-/// Installs and updates the bundled rules.
+/// Installs the bundled rules that are missing, enabled, and updates the others.
 #[utoipa::path(
     put, path = "/api/detection_engine/rules/prepackaged", tag = KIBANA,
     responses((status = 200, description = "How many rules", body = schemas::PrepackagedInstalled)),
 )]
-async fn install_prepackaged(caller: Caller) -> Result<Json<Value>, Failure> {
+async fn install_prepackaged(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Failure> {
     caller.require(Role::Author)?;
-    Ok(Json(json!({ "rules_installed": 0, "rules_updated": 0, "timelines_installed": 0, "timelines_updated": 0 })))
+    app.blocking(move |app| {
+        let report = app.control.install(&app.bundled, true, caller.name(), crate::now())?;
+        app.scheduler.wake();
+        Ok(Json(json!({
+            "rules_installed": report.installed,
+            "rules_updated": report.updated,
+            "timelines_installed": 0,
+            "timelines_updated": 0,
+        })))
+    })
+    .await
 }

@@ -92,6 +92,32 @@ pub(crate) struct SearchParams {
     source_excludes: Option<String>,
 }
 
+/// How an EQL search is waited for and kept; the body may say it too.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EqlParams {
+    /// The search goes on without its request after so long: `1s`.
+    #[param(pattern = "^(-1|[0-9]+(ms|s|m|h|d))$")]
+    wait_for_completion_timeout: Option<String>,
+    /// It is kept although it ended in time.
+    keep_on_completion: Option<bool>,
+    /// For how long it is kept; five days where nothing is said.
+    #[param(pattern = "^(-1|[0-9]+(ms|s|m|h|d))$")]
+    keep_alive: Option<String>,
+}
+
+/// How a kept search is waited for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct KeptSearchParams {
+    /// For how long it is waited for: `1s`; until it ends where nothing is said.
+    #[param(pattern = "^(-1|[0-9]+(ms|s|m|h|d))$")]
+    wait_for_completion_timeout: Option<String>,
+    /// For how long it is kept from now on.
+    #[param(pattern = "^(-1|[0-9]+(ms|s|m|h|d))$")]
+    keep_alive: Option<String>,
+}
+
 /// How a table of `_cat` looks.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -343,6 +369,22 @@ pub(crate) struct EqlReply {
     /// Whether time ran out.
     timed_out: bool,
     hits: EqlHits,
+}
+
+/// How far a kept search is.
+#[derive(ToSchema)]
+pub(crate) struct EqlStatus {
+    id: String,
+    is_partial: bool,
+    is_running: bool,
+    /// Milliseconds since 1970; of a search that runs.
+    #[schema(nullable = false)]
+    start_time_in_millis: Option<i64>,
+    /// Until when it is kept, in milliseconds since 1970.
+    expiration_time_in_millis: i64,
+    /// The status of the answer of a search that ended.
+    #[schema(nullable = false)]
+    completion_status: Option<u16>,
 }
 
 /// Events, sequences or samples.

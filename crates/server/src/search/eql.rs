@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -16,16 +16,19 @@ use eqlipse_hunt::{CompiledQuery, HuntOptions, QueryOptions, QueryResult, QueryR
 use eqlipse_store::{Snapshot, TimeRange};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::kept::{Answer, KEEP_ALIVE, Running, still_running};
+use super::request::duration;
 use super::run::time_range;
 use super::{ALERTS_INDEX, MAX_RESULT_WINDOW, Options, Params, Target};
 use crate::dsl::{Document, DslError, DslErrorKind, FieldsToShow, Query, count, did_you_mean, flag};
 use crate::http::{Failure, Payload};
 use crate::openapi::bodies::EqlBody;
 use crate::openapi::{ELASTICSEARCH, schemas};
-use crate::state::{App, Caller, StopOnDrop};
+use crate::state::{App, Caller};
 
 /// How many bytes of events a `filter` may let through, and how many bytes of alerts a query may read.
 pub const MAX_FILTERED_BYTES: usize = 256 << 20;
@@ -58,28 +61,138 @@ const KNOWN: [&str; 20] = [
 ];
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(search)).routes(routes!(finished)).routes(routes!(finished_status))
+    OpenApiRouter::new().routes(routes!(search)).routes(routes!(kept, delete)).routes(routes!(status))
 }
 
-/// Asks for a search that was kept.
+/// Gives what a kept search found, once it has ended or `wait_for_completion_timeout` has passed.
 #[utoipa::path(
-    method(get, delete), path = "/_eql/search/{id}", tag = ELASTICSEARCH,
-    params(("id" = String, Path, description = "The search's id")),
-    responses(),
+    get, path = "/_eql/search/{id}", tag = ELASTICSEARCH,
+    params(("id" = String, Path, description = "The search's id"), schemas::KeptSearchParams),
+    responses((status = 200, description = "What was found, or that it still runs", body = schemas::EqlReply)),
 )]
-async fn finished(caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
+async fn kept(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
-    Err(Failure::NotFound(id))
+    params.only(&["keep_alive", "wait_for_completion_timeout"])?;
+    let keeping = Keeping::read(&Map::new(), &params)?;
+    let keep_alive = params.get("keep_alive").map(|_| keeping.keep_alive);
+    let mut seen = app.searches.see(&id, caller.name(), keep_alive, now_millis())?;
+    match keeping.wait_for(&mut seen.answer).await {
+        Some(answer) => with_id(answer?, &id),
+        None => Ok(Json(still_running(&id, seen.started, now_millis()))),
+    }
 }
 
-/// Asks how far a search that was kept is.
+/// Ends a search and forgets what it found.
+#[utoipa::path(
+    delete, path = "/_eql/search/{id}", tag = ELASTICSEARCH,
+    params(("id" = String, Path, description = "The search's id")),
+    responses((status = 200, description = "It is gone", body = schemas::Acknowledged)),
+)]
+async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
+    caller.require(Role::Reader)?;
+    app.searches.delete(&id, caller.name(), now_millis())?;
+    Ok(Json(json!({ "acknowledged": true })))
+}
+
+/// Says how far a kept search is.
 #[utoipa::path(
     get, path = "/_eql/search/status/{id}", tag = ELASTICSEARCH,
     params(("id" = String, Path, description = "The search's id")),
-    responses(),
+    responses((status = 200, description = "Whether it runs, and until when it is kept", body = schemas::EqlStatus)),
 )]
-async fn finished_status(caller: Caller, id: Path<String>) -> Result<Json<Value>, Failure> {
-    finished(caller, id).await
+async fn status(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, Failure> {
+    caller.require(Role::Reader)?;
+    let seen = app.searches.see(&id, caller.name(), None, now_millis())?;
+    let mut status = json!({ "id": id, "expiration_time_in_millis": seen.expires });
+    match &*seen.answer.borrow() {
+        None => {
+            status["is_running"] = true.into();
+            status["is_partial"] = true.into();
+            status["start_time_in_millis"] = seen.started.into();
+        }
+        Some(answer) => {
+            status["is_running"] = false.into();
+            status["is_partial"] = answer.as_ref().map_or(true.into(), |answer| answer["is_partial"].clone());
+            status["completion_status"] =
+                answer.as_ref().map_or_else(|failure| failure.status().as_u16(), |_| 200).into();
+        }
+    }
+    Ok(Json(status))
+}
+
+fn now_millis() -> i64 {
+    crate::now().div_euclid(1_000_000)
+}
+
+fn with_id(mut answer: Value, id: &str) -> Result<Json<Value>, Failure> {
+    answer["id"] = id.into();
+    Ok(Json(answer))
+}
+
+/// How long a search is waited for, and how long it is kept.
+struct Keeping {
+    wait: Duration,
+    on_completion: bool,
+    keep_alive: Duration,
+}
+
+impl Keeping {
+    /// Reads it; what the URL says counts.
+    fn read(body: &Map<String, Value>, params: &Params) -> Result<Self, Failure> {
+        let value = |name: &str| {
+            let own = body.get(name).filter(|value| !value.is_null()).cloned();
+            params.get(name).map(Value::from).or(own)
+        };
+        let time = |name: &str| value(name).map(|value| duration(&value, name)).transpose();
+        Ok(Self {
+            wait: time("wait_for_completion_timeout")?.unwrap_or(Duration::MAX),
+            on_completion: match params.flag("keep_on_completion")? {
+                Some(keeps) => keeps,
+                None => value("keep_on_completion").map_or(Ok(false), |value| flag(&value, "keep_on_completion"))?,
+            },
+            keep_alive: time("keep_alive")?.unwrap_or(KEEP_ALIVE),
+        })
+    }
+
+    /// What a search came to, if it comes to it in time.
+    async fn wait_for(&self, answer: &mut watch::Receiver<Answer>) -> Option<Result<Value, Failure>> {
+        if self.wait.is_zero() {
+            return None;
+        }
+        let ended = answer.wait_for(Option::is_some);
+        let lost = || Failure::Internal("internal error, please report it: a search without an answer".to_owned());
+        match tokio::time::timeout(self.wait, ended).await {
+            Ok(Ok(answer)) => answer.clone().or_else(|| Some(Err(lost()))),
+            Ok(Err(_)) => Some(Err(lost())),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Begins a search. It ends when it is dropped, and after `limits.query_time`.
+fn begin(app: &App, index: String, options: Options, request: Request) -> Running {
+    let (sender, answer) = watch::channel(None);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (app, seen, timer) = (app.clone(), stop.clone(), stop.clone());
+    tokio::spawn(async move {
+        let limit = app.config.limits.query_time.0;
+        let work = app.blocking(move |app| run(app, &index, options, request, &seen));
+        tokio::pin!(work);
+        let answer = tokio::select! {
+            answer = &mut work => answer,
+            () = tokio::time::sleep(limit) => {
+                timer.store(true, Ordering::Relaxed);
+                work.await
+            }
+        };
+        sender.send_replace(Some(answer));
+    });
+    Running { answer, stop, started: now_millis() }
 }
 
 /// What an EQL search asks for.
@@ -160,7 +273,7 @@ fn position(value: &Value) -> Result<ResultPosition, DslError> {
 /// Finds events, sequences and samples by the Event Query Language.
 #[utoipa::path(
     method(post, get), path = "/{index}/_eql/search", tag = ELASTICSEARCH,
-    params(schemas::Index, schemas::IndexOptions),
+    params(schemas::Index, schemas::IndexOptions, schemas::EqlParams),
     request_body = EqlBody,
     responses((status = 200, description = "What was found", body = schemas::EqlReply)),
 )]
@@ -184,24 +297,22 @@ async fn search(
         "wait_for_completion_timeout",
     ])?;
     let options = Options::of(&params)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let limit = app.config.limits.query_time.0;
-    let seen = stop.clone();
-    let work = app.blocking(move |app| {
-        let body: Map<String, Value> = body.json()?;
-        let request = Request::parse(&body, crate::now())?;
-        run(app, &index, options, request, &seen)
-    });
-    let guard = StopOnDrop(stop);
-    tokio::pin!(work);
-    let answer = tokio::select! {
-        answer = &mut work => answer,
-        () = tokio::time::sleep(limit) => {
-            guard.0.store(true, Ordering::Relaxed);
-            work.await
+    let (request, keeping) = app
+        .blocking(move |_| {
+            let body: Map<String, Value> = body.json()?;
+            Ok((Request::parse(&body, crate::now())?, Keeping::read(&body, &params)?))
+        })
+        .await?;
+    let mut search = begin(&app, index, options, request);
+    let answer = keeping.wait_for(&mut search.answer).await.transpose()?;
+    match answer {
+        Some(answer) if !keeping.on_completion => Ok(Json(answer)),
+        answer => {
+            let started = search.started;
+            let id = app.searches.keep(caller.name(), search, keeping.keep_alive, now_millis())?;
+            answer.map_or_else(|| Ok(Json(still_running(&id, started, now_millis()))), |answer| with_id(answer, &id))
         }
-    };
-    answer.map(Json)
+    }
 }
 
 fn run(app: &App, index: &str, options: Options, request: Request, stop: &Arc<AtomicBool>) -> Result<Value, Failure> {

@@ -157,7 +157,7 @@ impl SearchRequest {
                     fields.extend(value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]))
                 }
                 "version" => request.version = flag(value, "version")?,
-                "timeout" => request.timeout = Some(duration(value)?),
+                "timeout" => request.timeout = Some(duration(value, "timeout")?),
                 "terminate_after" => {
                     request.terminate_after = Some(count(value, "terminate_after")? as u64).filter(|count| *count > 0)
                 }
@@ -218,7 +218,7 @@ impl SearchRequest {
             self.track = Track::parse(&track.into())?;
         }
         if let Some(timeout) = params.get("timeout") {
-            self.timeout = Some(duration(&timeout.into())?);
+            self.timeout = Some(duration(&timeout.into(), "timeout")?);
         }
         self.terminate_after = params
             .count("terminate_after")?
@@ -267,7 +267,7 @@ impl Track {
 }
 
 /// `30s`, `500ms`, `1m`; `-1` for no end.
-pub(super) fn duration(value: &Value) -> Result<Duration, DslError> {
+pub(super) fn duration(value: &Value, name: &str) -> Result<Duration, DslError> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if text == "-1" {
         return Ok(Duration::MAX);
@@ -285,7 +285,7 @@ pub(super) fn duration(value: &Value) -> Result<Duration, DslError> {
     let millis = factor.and_then(|factor: u64| number.parse::<u64>().ok()?.checked_mul(factor));
     let bad = || {
         DslError::argument(format!(
-            "failed to parse setting [timeout] with value [{text}] as a time value: unit is missing or unrecognized"
+            "failed to parse setting [{name}] with value [{text}] as a time value: unit is missing or unrecognized"
         ))
     };
     millis.map(Duration::from_millis).ok_or_else(bad)

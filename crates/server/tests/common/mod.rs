@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use eqlipse_rules::LoadedRule;
 use eqlipse_server::config::Secret;
 use eqlipse_server::{Config, Running};
 use serde_json::Value;
@@ -34,10 +35,19 @@ impl Service {
 
     /// A service over what another one left behind.
     pub fn on(folder: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(folder, Vec::new(), change)
+    }
+
+    /// A service that comes with rules.
+    pub fn with_bundled(bundled: Vec<LoadedRule>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(tempfile::tempdir().unwrap(), bundled, change)
+    }
+
+    fn of(folder: tempfile::TempDir, bundled: Vec<LoadedRule>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config(folder.path());
         change(&mut config);
         let runtime = Runtime::new().unwrap();
-        let running = runtime.block_on(eqlipse_server::start(config, Vec::new())).unwrap();
+        let running = runtime.block_on(eqlipse_server::start(config, bundled)).unwrap();
         Self { address: running.address, running: Some(running), runtime, folder }
     }
 

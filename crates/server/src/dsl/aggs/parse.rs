@@ -279,9 +279,9 @@ fn offset(text: &str) -> Result<i64, DslError> {
         Some(plain) => (-1, plain),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    let millis = plain.parse().ok().or_else(|| fixed_millis(plain));
+    let millis: Option<i64> = plain.parse().ok().or_else(|| fixed_millis(plain));
     millis
-        .map(|millis| sign * millis)
+        .and_then(|millis| millis.checked_mul(sign))
         .ok_or_else(|| DslError::argument(format!("failed to parse [offset] value [{text}]")))
 }
 

@@ -1,0 +1,51 @@
+//! schemathesis makes requests of the OpenAPI document, good and bad ones, and holds the answers against it.
+//!
+//! `EQLIPSE_TEST_EXAMPLES=200` is the long form: so many requests of each kind for each operation.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::bench::{Bench, PASSWORD, now};
+use crate::clients::{missing, python};
+
+/// How many made-up requests an operation gets in the short form, beside those at the edges of its schemas.
+const EXAMPLES: &str = "4";
+
+/// What is not asked for: whether a body of the right form is taken. A query, a rule or a time is a text in which the
+/// schema sees no sense, so most that are made up are refused, as they should be.
+const UNCHECKED: &str = "positive_data_acceptance";
+
+/// It would change the password that all other requests are made with.
+const OWN_PASSWORD: &str = "/_security/user/_password";
+
+#[test]
+fn every_answer_is_as_the_openapi_document_says() {
+    let program = python().with_file_name("st");
+    if !program.exists() {
+        return missing("the OpenAPI document", "schemathesis");
+    }
+    // Whatever is sent, it comes from one address and has the wrong credentials now and then.
+    let bench = Bench::new().set("EQLIPSE_AUTH_LOGIN_FAILURES", "1000000");
+    let bench = bench.rule("schema", "process where process.name == \"a.exe\"", 100);
+    let service = bench.start();
+    let event =
+        |name: &str| json!({ "@timestamp": now(), "event": { "category": "process" }, "process": { "name": name } });
+    service.bulk("logs-schema-default", &[event("a.exe"), event("b.exe")]);
+    let examples = std::env::var("EQLIPSE_TEST_EXAMPLES").unwrap_or_else(|_| EXAMPLES.to_owned());
+    let output = Command::new(&program)
+        .current_dir(bench.path(""))
+        .args(["run", &format!("http://{}/api/openapi.json", service.address)])
+        .args(["--auth", &format!("admin:{PASSWORD}")])
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", &examples, "--seed", "9280"])
+        .args(["--checks", "all", "--exclude-checks", UNCHECKED, "--exclude-path", OWN_PASSWORD])
+        .args(["--generation-database", "none", "--generation-deterministic", "--workers", "2"])
+        .args(["--continue-on-failure", "--no-color", "--warnings", "off", "--request-timeout", "30"])
+        .output()
+        .expect("schemathesis runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    // It still works, for the same user.
+    assert_eq!(service.send("GET", "/_security/_authenticate", "").status, 200);
+    service.stop();
+}
