@@ -55,7 +55,11 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, CliError> {
     let RuleLoad { rules: bundled, .. } = crate::bundled::bundled();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::Run(format!("no threads for the service: {error}")))?;
-    let served = runtime.block_on(eqlipse_server::serve(config, bundled, args.demo, eqlipse_server::terminated()));
+    let terminated = {
+        let _context = runtime.enter();
+        eqlipse_server::terminated()
+    };
+    let served = runtime.block_on(eqlipse_server::serve(config, bundled, args.demo, terminated));
     served.map_err(|error| failed(&error))?;
     Ok(Exit::Done)
 }

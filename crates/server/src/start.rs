@@ -110,6 +110,8 @@ pub async fn serve(
     demo: bool,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    // By default, this one too would end the process.
+    let mut hangup = Hangup::new();
     let mut running = start(config, bundled).await?;
     for (folder, number) in running.app.config.input.folder.iter().zip(0..) {
         crate::folder::start(&running.app, folder.clone(), number).map_err(ServeError::io(&folder.path))?;
@@ -119,7 +121,6 @@ pub async fn serve(
         crate::demo::start(&running.app).map_err(ServeError::Server)?;
     }
     tokio::pin!(shutdown);
-    let mut hangup = Hangup::new();
     let ended = loop {
         tokio::select! {
             () = &mut shutdown => break Ok(()),
@@ -131,39 +132,54 @@ pub async fn serve(
     ended.and(running.stop().await)
 }
 
-/// Waits for SIGTERM or Ctrl-C. Where the system does not tell of them, there is no other way to end it than to kill it:
-/// that is never taken for a signal.
-pub async fn terminated() {
-    let interrupted = async {
+/// Waits for SIGTERM or Ctrl-C, which are heard from now on, and not only when somebody waits: one that comes while the
+/// service starts would end the process at once and without a word. To be called in the context of a runtime. Where the
+/// system does not tell of them, there is no other way to end it than to kill it: that is never taken for a signal.
+pub fn terminated() -> impl Future<Output = ()> {
+    #[cfg(unix)]
+    let (terminate, interrupt) = {
+        use tokio::signal::unix::SignalKind;
+        (Heard::new("SIGTERM", SignalKind::terminate()), Heard::new("Ctrl-C", SignalKind::interrupt()))
+    };
+    async move {
+        #[cfg(unix)]
+        tokio::select! {
+            () = terminate.wait() => {}
+            () = interrupt.wait() => {}
+        }
+        #[cfg(not(unix))]
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::warn!(%error, "Ctrl-C is not heard");
             std::future::pending().await
         }
-    };
-    tokio::select! {
-        () = told_to_terminate() => tracing::info!("SIGTERM"),
-        () = interrupted => tracing::info!("Ctrl-C"),
     }
+}
+
+/// A signal that is heard.
+#[cfg(unix)]
+struct Heard {
+    name: &'static str,
+    signal: io::Result<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
-async fn told_to_terminate() {
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            if terminate.recv().await.is_none() {
-                std::future::pending().await
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM is not heard");
-            std::future::pending().await
-        }
+impl Heard {
+    fn new(name: &'static str, kind: tokio::signal::unix::SignalKind) -> Self {
+        Self { name, signal: tokio::signal::unix::signal(kind) }
     }
-}
 
-#[cfg(not(unix))]
-async fn told_to_terminate() {
-    std::future::pending().await
+    async fn wait(self) {
+        match self.signal {
+            Ok(mut signal) => {
+                if signal.recv().await.is_some() {
+                    tracing::info!("{}", self.name);
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "{} is not heard", self.name),
+        }
+        std::future::pending().await
+    }
 }
 
 /// SIGHUP, where there is such a thing.

@@ -162,3 +162,13 @@ fn a_start_that_fails_is_never_silent() {
     fails(&Bench::new(), &file, "no-folder");
     bench.start().stop();
 }
+
+/// Signals that come before anybody waits for them are not lost, and do not end the process without a word.
+#[test]
+fn signals_are_heard_from_the_start() {
+    let bench = Bench::new();
+    for _ in 0..10 {
+        let log = bench.start().stop();
+        assert!(log.contains("SIGTERM") && log.contains("stopped"), "{log}");
+    }
+}
