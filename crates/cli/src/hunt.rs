@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroUsize;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -176,6 +176,12 @@ impl Deref for Inputs {
 
     fn deref(&self) -> &Discovery {
         &self.found
+    }
+}
+
+impl DerefMut for Inputs {
+    fn deref_mut(&mut self) -> &mut Discovery {
+        &mut self.found
     }
 }
 

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 
 use crate::args::{QueryFormat, SqlArgs};
 use crate::exit::{CliError, Exit};
-use crate::hunt::find;
+use crate::hunt::{Inputs, find};
 use crate::output::{Messages, Output, is_styled, is_terminal, width};
 use crate::progress::with_bar;
 use crate::query::QueryText;
@@ -60,6 +60,8 @@ fn failed(error: &SqlError) -> CliError {
 struct Input {
     events: Events,
     _converted: Option<NamedTempFile>,
+    /// Keeps the files of running services in their place.
+    _inputs: Option<Inputs>,
 }
 
 impl Input {
@@ -81,7 +83,7 @@ impl Input {
         for path in &view.damaged {
             messages.error(&format!("damaged or missing: {}", shown(&path.display().to_string())));
         }
-        Ok(Self { events: Events::of_snapshot(&view.snapshot), _converted: None })
+        Ok(Self { events: Events::of_snapshot(&view.snapshot), _converted: None, _inputs: None })
     }
 
     fn of_files(paths: &[PathBuf], args: &SqlArgs, messages: Messages) -> Result<Self, CliError> {
@@ -101,7 +103,7 @@ impl Input {
         }
         files.extend(converted.as_ref().map(|file| file.path().to_owned()));
         let events = Events::of_files(files).map_err(|error| failed(&error))?;
-        Ok(Self { events, _converted: converted })
+        Ok(Self { events, _converted: converted, _inputs: Some(found) })
     }
 }
 

@@ -660,7 +660,7 @@ const SETTINGS: &[Setting] = &[
         Text,
         "Memory for sorting, grouping and joining of all SQL queries together; a query that needs more fails: 429.",
     ),
-    setting("limits.sql_rows", Number, "The most rows that an SQL query may ask for."),
+    setting("limits.sql_rows", Plain, "The most rows that an SQL query may ask for."),
     setting(
         "store.memory",
         Text,

@@ -26,12 +26,16 @@ pub fn open(folder: &Path) -> Store {
     eqlipse_events::reserve(builder.schema_mut());
     let plan = Arc::new(MatchPlan::new(Arc::new(builder.build())));
     let options = StoreOptions { flush_age: Duration::from_secs(3600), ..StoreOptions::default() };
-    Store::open(folder, options, Arc::new(StoreRules { plan, fingerprints: Vec::new() })).unwrap().0
+    Store::open(folder, options, Arc::new(StoreRules::new(plan, Vec::new()))).unwrap().0
 }
 
 pub fn ingest(store: &Store, index: &str, documents: &[Value]) {
-    let new = |document: &Value| NewDocument { index: index.to_owned(), id: None, document: document.to_string() };
-    for result in store.ingest(documents.iter().map(new).collect(), NOW).unwrap() {
+    let new = |document: &Value| NewDocument {
+        index: index.to_owned().into(),
+        id: None,
+        document: document.to_string().into(),
+    };
+    for result in store.ingest(&documents.iter().map(new).collect::<Vec<_>>(), NOW).unwrap() {
         result.unwrap();
     }
 }
