@@ -91,10 +91,10 @@ fn check(lines: &str, schema: &Arc<Schema>) {
 fn check_segments(events: &[Facts], schema: &Arc<Schema>) {
     let folder = tempfile::tempdir().unwrap();
     let sources: Vec<Box<RawValue>> = events.iter().map(|event| source(&event.hit)).collect();
-    let hit = |(row, source): (usize, &Box<RawValue>)| {
+    let hit = |(row, source): (usize, &RawValue)| {
         format!("{{\"_index\":\"logs-x-default\",\"_id\":\"{row}\",\"_source\":{source}}}\n")
     };
-    let hits: String = sources.iter().enumerate().map(hit).collect();
+    let hits: String = sources.iter().map(|source| &**source).enumerate().map(hit).collect();
     let (expected, _) = facts(&file(folder.path(), "hits.ndjson", hits), schema, &options(1, ROWS));
     // What is no event as a hit is none in a store.
     if expected.len() < sources.len() || sources.is_empty() {
