@@ -153,7 +153,7 @@ fn who_may_read_may_ask() {
     for (role, status) in [(Role::Reader, 200), (Role::Analyst, 200), (Role::Ingest, 403)] {
         let name = role.as_str();
         service.app().control.create_user(name, PASSWORD, &BTreeSet::from([role]), "admin", 0).unwrap();
-        let answer = Request::new("POST", "/api/sql")
+        let answer = Request::anonymous("POST", "/api/sql")
             .header("Content-Type", "application/json")
             .header("Authorization", &basic(name, PASSWORD))
             .body(json!({ "query": "SELECT count(*) FROM events" }).to_string())

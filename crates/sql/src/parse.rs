@@ -435,16 +435,24 @@ impl VisitorMut for Resolver<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
-        let name = joined(relation);
-        let parts = match name.split_once('.') {
-            Some((schema, table)) if schema.eq_ignore_ascii_case("information_schema") => {
-                vec!["information_schema".to_owned(), table.to_ascii_lowercase()]
-            }
-            _ => vec![name],
-        };
-        let parts = parts.into_iter().map(|part| ObjectNamePart::Identifier(Ident::with_quote('"', part)));
-        relation.0 = parts.collect();
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        // A function that gives a table keeps its name as it is.
+        if let TableFactor::Table { name, args: None, .. } = factor {
+            name_table(name);
+        }
         ControlFlow::Continue(())
     }
+}
+
+/// Makes a table's name one word, but for a table about tables.
+fn name_table(table: &mut ObjectName) {
+    let name = joined(table);
+    let parts = match name.split_once('.') {
+        Some((schema, table)) if schema.eq_ignore_ascii_case("information_schema") => {
+            vec!["information_schema".to_owned(), table.to_ascii_lowercase()]
+        }
+        _ => vec![name],
+    };
+    let parts = parts.into_iter().map(|part| ObjectNamePart::Identifier(Ident::with_quote('"', part)));
+    table.0 = parts.collect();
 }
