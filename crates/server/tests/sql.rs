@@ -117,7 +117,7 @@ fn limits_are_named() {
     let much = ask(&service, "/api/sql", &json!({ "query": "SELECT 1 FROM events", "size": 31 }));
     assert!(much.status == 400 && message(&much).contains("limits.sql_rows"), "{}", much.text());
     let cross = "events a, events b, events c, events d, events e";
-    let slow = json!({ "query": format!("SELECT count(*) FROM {cross} WHERE a.process.pid + b.process.pid > c.process.pid + e.process.pid") });
+    let slow = json!({ "query": "SELECT sum(value % 7) FROM generate_series(1, 1000000000000)" });
     let slow = ask(&service, "/api/sql", &slow);
     assert!(slow.status == 504 && message(&slow).contains("limits.query_time"), "{}", slow.text());
     let large = json!({ "query": format!("SELECT array_agg(a.message || b.message) FROM {cross}") });

@@ -40,7 +40,7 @@ fn every_format() {
         "json",
     ]);
     let cut: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((&cut["rows"], &cut["truncated"], code), (&json!([["cmd.exe"]]), &json!(true), 0));
+    assert_eq!((&cut["rows"], &cut["truncated"], code), (&json!([["courier.exe"]]), &json!(true), 0));
     assert!(err.contains("more than 1 row (--size)"), "{err}");
 }
 

@@ -66,7 +66,9 @@ impl Field {
             (self.doubles, Kind::Double),
             (self.booleans, Kind::Boolean),
         ];
-        kinds.into_iter().rev().max_by_key(|(count, _)| *count).map_or(Kind::Text, |(_, kind)| kind)
+        let most = kinds.into_iter().rev().filter(|(count, _)| *count > 0).max_by_key(|(count, _)| *count);
+        // What no column holds is a number beyond 64 bits with a sign.
+        most.map_or(Kind::Double, |(_, kind)| kind)
     }
 }
 

@@ -490,7 +490,7 @@ pub(crate) struct Acknowledged {
 
 /// Things by name.
 #[derive(ToSchema)]
-pub(crate) struct ByName(BTreeMap<String, Any>);
+pub(crate) struct ByName(BTreeMap<String, serde_json::Value>);
 
 /// Nothing by name, or an error.
 #[derive(ToSchema)]
