@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! text ──[`parse`]──> statement ──[`catalog`]──> tables ──> plan ──[`any_value`]──> DataFusion ──[`value`]──> rows
-//!         limits, names      data streams, patterns         lists                [`field`]: columns of each file
+//!         limits, names      data streams, patterns         lists                `field`: columns of each file
 //! ```
 //!
-//! A table has the columns of all its files: [`kind`] says what becomes of a field that has another type in another
-//! file, and [`field`] reads it so. Files are told by their footers, which are remembered ([`source`]); recent events
+//! A table has the columns of all its files: `kind` says what becomes of a field that has another type in another
+//! file, and `field` reads it so. Files are told by their footers, which are remembered (`source`); recent events
 //! are written to files in memory first. Nothing but these files can be read, and nothing written.
 
 mod any_value;
