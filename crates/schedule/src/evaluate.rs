@@ -151,8 +151,7 @@ impl Parts {
                 }
             };
             if seen.insert(known.iter().map(|list| list.rules().number()).collect()) {
-                let fingerprints: HashSet<u128> = known.iter().flat_map(|list| list.fingerprints()).collect();
-                let lacking = which.iter().filter(|rule| !fingerprints.contains(&rule.fingerprint));
+                let lacking = which.iter().filter(|rule| !known.iter().any(|list| list.has(rule.fingerprint)));
                 found.lacking.extend(lacking.map(|rule| rule.index));
             }
             found.part_of.resize(found.part_of.len() + known.len(), found.parts.len() as u32);
