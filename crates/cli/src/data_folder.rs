@@ -16,11 +16,10 @@ pub fn is_one(path: &Path) -> bool {
     path.join("events").join("catalogue.sqlite").is_file()
 }
 
-/// The events in a data folder at this moment. Where else segments may be, the settings of the environment say. Says what
-/// is damaged.
-pub fn view(folder: &Path, messages: Messages) -> Result<StoreView, CliError> {
-    let config = std::env::var_os("EQLIPSE_CONFIG").filter(|path| !path.is_empty()).map(Into::into);
-    view_of(&settings(&ConfigSource { config, data: Some(folder.to_owned()) })?, messages)
+/// The events in a data folder at this moment. Where else segments may be, the settings say. Says what is damaged.
+pub fn view(folder: &Path, config: Option<&Path>, messages: Messages) -> Result<StoreView, CliError> {
+    let source = ConfigSource { config: config.map(Path::to_owned), data: Some(folder.to_owned()) };
+    view_of(&settings(&source)?, messages)
 }
 
 /// As [`view`], with these settings.

@@ -149,12 +149,19 @@ pub fn compiled(
 
 /// Finds the inputs; an error if there are none. Of the data folder of a service, they are its events.
 pub fn find(paths: &[PathBuf], messages: Messages) -> Result<Inputs, CliError> {
+    let config = std::env::var_os("EQLIPSE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    find_with(paths, config.as_deref(), messages)
+}
+
+/// As [`find`]; where else the segments of data folders may be, these settings say.
+pub fn find_with(paths: &[PathBuf], config: Option<&Path>, messages: Messages) -> Result<Inputs, CliError> {
     let (data, paths): (Vec<&PathBuf>, Vec<&PathBuf>) = paths.iter().partition(|path| data_folder::is_one(path));
     let mut found = discover(&paths, DiscoverOptions::default());
     for problem in &found.problems {
         messages.error(&shown(&problem.to_string()));
     }
-    let views = data.into_iter().map(|folder| data_folder::view(folder, messages)).collect::<Result<Vec<_>, _>>()?;
+    let views =
+        data.into_iter().map(|folder| data_folder::view(folder, config, messages)).collect::<Result<Vec<_>, _>>()?;
     for view in &views {
         found.sources.extend(view.snapshot.discovery(&TimeRange::default(), |_| true).sources);
     }
@@ -176,6 +183,13 @@ impl Deref for Inputs {
 
     fn deref(&self) -> &Discovery {
         &self.found
+    }
+}
+
+impl Inputs {
+    /// Whether some are events of services, which may have none yet.
+    pub fn has_services(&self) -> bool {
+        !self.views.is_empty()
     }
 }
 
@@ -229,7 +243,7 @@ pub fn report_reading(
     for problem in problems.iter().filter(|problem| !found.problems.contains(problem)) {
         messages.error(&shown(&problem.to_string()));
     }
-    if inputs.is_empty() && !found.views.is_empty() {
+    if inputs.is_empty() && found.has_services() {
         // A service that has no events yet is no mistake.
         return Ok(());
     }

@@ -6,7 +6,7 @@ mod footer;
 mod json;
 mod table;
 
-pub use csv::harmless;
+pub use csv::{harmless, harmless_name};
 
 use std::fs::File;
 use std::io::{self, Read};

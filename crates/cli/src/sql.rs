@@ -5,15 +5,17 @@ mod table;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
-use eqlipse_events::{ConvertError, Discovery, Progress, ReadOptions, Source, convert_to_parquet};
+use eqlipse_events::{ConvertError, Discovery, InputProblem, Progress, ReadOptions, Source, convert_to_parquet};
 use eqlipse_sql::{Events, SqlEngine, SqlError, SqlLimits, SqlOptions, SqlPart, SqlRun};
 use tempfile::NamedTempFile;
 
-use crate::args::{QueryFormat, SqlArgs};
+use crate::args::{ConfigSource, QueryFormat, SqlArgs};
+use crate::data_folder;
 use crate::exit::{CliError, Exit};
-use crate::hunt::{Inputs, find};
+use crate::hunt::{Inputs, find_with};
 use crate::output::{Messages, Output, is_styled, is_terminal, width};
 use crate::progress::with_bar;
 use crate::query::QueryText;
@@ -22,8 +24,6 @@ use crate::text::{counted, shown};
 
 /// What a Parquet file begins with.
 const PARQUET_MAGIC: &[u8; 4] = b"PAR1";
-/// The file that a data folder has.
-const CONTROL: &str = "control.sqlite";
 /// Memory for sorting, grouping and joining.
 const DEFAULT_MEMORY: usize = 1 << 30;
 
@@ -66,31 +66,26 @@ struct Input {
 
 impl Input {
     fn open(args: &SqlArgs, messages: Messages) -> Result<Self, CliError> {
+        if args.config.data.is_some() && !args.paths.is_empty() {
+            return Err(CliError::Usage("give --data or paths, not both".to_owned()));
+        }
         match args.paths.as_slice() {
-            [] => Self::of_data_folder(args, None, messages),
-            [path] if path.join(CONTROL).is_file() => Self::of_data_folder(args, Some(path), messages),
+            [] => Self::of_data_folder(&args.config, messages),
+            [path] if data_folder::is_one(path) => {
+                let (config, data) = (args.config.config.clone(), Some(path.clone()));
+                Self::of_data_folder(&ConfigSource { config, data }, messages)
+            }
             paths => Self::of_files(paths, args, messages),
         }
     }
 
-    fn of_data_folder(args: &SqlArgs, path: Option<&Path>, messages: Messages) -> Result<Self, CliError> {
-        let mut config = settings(&args.config)?;
-        if let Some(path) = path {
-            path.clone_into(&mut config.server.data);
-        }
-        let view =
-            eqlipse_server::view(&config).map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
-        for path in &view.damaged {
-            messages.error(&format!("damaged or missing: {}", shown(&path.display().to_string())));
-        }
+    fn of_data_folder(source: &ConfigSource, messages: Messages) -> Result<Self, CliError> {
+        let view = data_folder::view_of(&settings(source)?, messages)?;
         Ok(Self { events: Events::of_snapshot(&view.snapshot), _converted: None, _inputs: None })
     }
 
     fn of_files(paths: &[PathBuf], args: &SqlArgs, messages: Messages) -> Result<Self, CliError> {
-        if args.config.data.is_some() {
-            return Err(CliError::Usage("give --data or paths, not both".to_owned()));
-        }
-        let mut found = find(paths, messages)?;
+        let mut found = find_with(paths, args.config.config.as_deref(), messages)?;
         let (parquet, others): (Vec<Source>, Vec<Source>) = found.sources.drain(..).partition(is_parquet);
         found.sources = others;
         let mut files: Vec<PathBuf> = parquet.into_iter().filter_map(|source| source.path).collect();
@@ -98,7 +93,7 @@ impl Input {
             true => None,
             false => convert(&found, args, messages)?,
         };
-        if files.is_empty() && converted.is_none() {
+        if files.is_empty() && converted.is_none() && !found.has_services() {
             return Err(CliError::NothingRead("none of the inputs is a log that eqlipse reads".to_owned()));
         }
         files.extend(converted.as_ref().map(|file| file.path().to_owned()));
@@ -110,7 +105,8 @@ impl Input {
 /// Whether a file can be read where it lies.
 fn is_parquet(source: &Source) -> bool {
     let mut start = [0; PARQUET_MAGIC.len()];
-    let path = source.path.as_ref().filter(|path| path.as_os_str() != "-" && path.is_file());
+    // What lies in an object store is only held in its place while it is read.
+    let path = source.path.as_ref().filter(|path| source.fetch.is_none() && path.is_file());
     let read = path.and_then(|path| File::open(path).ok()?.read_exact(&mut start).ok());
     read.is_some() && start == *PARQUET_MAGIC
 }
@@ -119,11 +115,15 @@ fn is_parquet(source: &Source) -> bool {
 fn convert(found: &Discovery, args: &SqlArgs, messages: Messages) -> Result<Option<NamedTempFile>, CliError> {
     let mut file = NamedTempFile::new().map_err(|error| CliError::Run(format!("no temporary file: {error}")))?;
     let progress = Progress::default();
+    let jobs = args.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs)));
+    let options = ReadOptions::default();
+    let options = ReadOptions { jobs: jobs.unwrap_or(options.jobs), ..options };
     let read = with_bar(!args.no_progress && !args.quiet, &progress, || {
-        convert_to_parquet(found, &ReadOptions::default(), &progress, &mut file)
+        convert_to_parquet(found, &options, &progress, &mut file)
     });
     let report = read.map_err(|ConvertError::Write(error)| CliError::Run(format!("temporary file: {error}")))?;
-    for problem in &report.problems {
+    // A folder of Parquet files alone has none to convert.
+    for problem in report.problems.iter().filter(|problem| !matches!(problem, InputProblem::NoLogs { .. })) {
         messages.error(&shown(&problem.to_string()));
     }
     let skipped: u64 = report.inputs.iter().map(|input| input.skipped).sum();

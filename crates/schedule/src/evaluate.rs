@@ -332,11 +332,16 @@ impl Scope {
         }
         let (range, first) = (self.range(), self.first_new(snapshot));
         let is_late = |part: &&Arc<Part>| self.has_news(part) || part.last_time() >= first;
-        let lists: Vec<Arc<MatchList>> =
-            snapshot.parts(&range).filter(is_late).flat_map(|part| part.lists().unwrap_or_default()).collect();
+        let parts: Vec<Vec<Arc<MatchList>>> =
+            snapshot.parts(&range).filter(is_late).map(|part| part.lists().unwrap_or_default()).collect();
         let rules = active.compiled.plan.rules();
-        let may_end = |rule: &ActiveRule| lists.iter().any(|list| may_end(rules, rule.index, rule.fingerprint, list));
-        which.iter().copied().filter(|rule| may_end(rule)).collect()
+        // Where a part was not matched with it, or cannot be read, that is said by who looks there.
+        let is_unknown =
+            |rule: &ActiveRule, lists: &[Arc<MatchList>]| lists.iter().all(|list| !list.has(rule.fingerprint));
+        let may_end = |rule: &ActiveRule, lists: &[Arc<MatchList>]| {
+            is_unknown(rule, lists) || lists.iter().any(|list| may_end(rules, rule.index, rule.fingerprint, list))
+        };
+        which.iter().copied().filter(|rule| parts.iter().any(|lists| may_end(rule, lists))).collect()
     }
 
     /// Whether an event of this time and arrival was not there, or not in a window yet, when the rules were last run.

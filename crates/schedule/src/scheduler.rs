@@ -131,8 +131,12 @@ const MAX_COMPLAINTS: usize = 1_000;
 /// What is remembered of a rule. The ledger has the same, but for what came since its last row.
 #[derive(Default)]
 struct RuleState {
-    /// The end of the last window that was evaluated.
+    /// When the last window that was evaluated was due.
     last: Option<i64>,
+    /// Where that window ended: before, if the rule's `to` is not `now`.
+    to: Option<i64>,
+    /// When the last window was due that left nothing out: what came late is looked for since then.
+    whole: Option<i64>,
     /// As what it was evaluated then.
     fingerprint: Option<u128>,
     /// The last execution left something out: it was capped, or it failed.
@@ -168,7 +172,7 @@ impl RuleState {
 
     /// Since when only what is new can be in a finding that is not known; `None` if anything can.
     fn since(&self, rule: &ActiveRule) -> Option<i64> {
-        self.last.filter(|_| !rule.needs_all && !self.must_look_again(rule))
+        self.to.filter(|_| !rule.needs_all && !self.must_look_again(rule))
     }
 }
 
@@ -350,7 +354,7 @@ impl Scheduler {
         let since = match rule.basis {
             TimeBasis::Ingested => None,
             // Of several windows that are due, the first takes what came late.
-            TimeBasis::Timestamp => state.rules.get(rule.id()).and_then(|known| known.last),
+            TimeBasis::Timestamp => state.rules.get(rule.id()).and_then(|known| known.whole.or(known.last)),
         };
         Due { end, basis: rule.basis, window: RuleWindow::of(&rule.rule, end), since }
     }
@@ -420,7 +424,7 @@ impl Scheduler {
         let started = self.clock.now();
         let late = self.late(due, snapshot)?;
         let Some(since) =
-            rules.iter().map(|rule| state.rules.get(rule.id()).and_then(|known| known.last)).min().flatten()
+            rules.iter().map(|rule| state.rules.get(rule.id()).and_then(|known| known.to)).min().flatten()
         else {
             return self.execute_all(state, active, rules, due, None, &late, started, snapshot);
         };
@@ -430,7 +434,7 @@ impl Scheduler {
             rule.basis == TimeBasis::Timestamp
                 || rule.lookback > 0
                 || state.rules.get(rule.id()).is_none_or(|known| known.must_look_again(rule))
-                || news.contains(&rule.fingerprint)
+                || news.is_none_or(|news| news.contains(&rule.fingerprint))
         });
         let mut written: Vec<Execution> = Vec::new();
         for rule in &idle {
@@ -543,8 +547,8 @@ impl Scheduler {
             .collect();
         self.control.commit_execution(&executions, &[])?;
         for rule in rules {
-            note_end(state, rule, due.end);
             state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
+            note_end(state, rule, due.end);
         }
         self.note(&executions, started, due.end);
         Ok(executions.len())
@@ -836,29 +840,34 @@ impl Scheduler {
     }
 }
 
-/// Which rules have a row among what arrived since when, in one snapshot.
+/// Which rules have a row among what arrived since when, in one snapshot; `None` where some of that cannot be read.
 #[derive(Default)]
-struct News(HashMap<i64, HashSet<u128, RandomState>>);
+struct News(HashMap<i64, Option<HashSet<u128, RandomState>>>);
 
 impl News {
-    fn since(&mut self, snapshot: &Snapshot, since: i64) -> &HashSet<u128, RandomState> {
-        self.0.entry(since).or_insert_with(|| {
+    fn since(&mut self, snapshot: &Snapshot, since: i64) -> Option<&HashSet<u128, RandomState>> {
+        let found = self.0.entry(since).or_insert_with(|| {
             let ingested = Window { from: Some(since.saturating_add(1)), to: None };
             let mut rules = HashSet::default();
             for part in snapshot.parts(&TimeRange { ingested, ..TimeRange::default() }) {
-                part.lists().unwrap_or_default().iter().for_each(|list| rules.extend(list.rules_with_rows()));
+                part.lists().ok()?.iter().for_each(|list| rules.extend(list.rules_with_rows()));
             }
-            rules
-        })
+            Some(rules)
+        });
+        found.as_ref()
     }
 }
 
 fn note_end(state: &mut State, rule: &ActiveRule, end: i64) {
     let known = state.rules.entry(rule.id().to_owned()).or_default();
+    let window = RuleWindow::of(&rule.rule, end);
     known.last = known.last.max(Some(end));
+    known.to = known.to.max(Some(window.to));
     known.fingerprint = Some(rule.fingerprint);
-    let reach = RuleWindow::of(&rule.rule, end);
+    if !known.left_some {
+        known.whole = known.last;
+    }
     // No later window holds them any more; those of late events are known by their ids.
-    let oldest = reach.from.min(end - rule.interval);
+    let oldest = window.from.min(end - rule.interval);
     known.seen.retain(|_, last| *last >= oldest);
 }

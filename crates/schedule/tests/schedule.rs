@@ -153,6 +153,38 @@ fn windows_of_nine_minutes_every_five_and_at_most_so_many_alerts() {
 }
 
 #[test]
+fn what_came_late_to_a_window_that_left_some_out_is_looked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("t", ANY, json!({ "timestamp_override": null, "max_signals": 1 }))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    service.at(START + MINUTE).send((0..3).map(|id| event(id, START - 20 * MINUTE, "a", 1)).collect());
+    for (minute, found) in [(5, 1), (10, 2), (15, 3), (20, 3)] {
+        service.at(START + minute * MINUTE + 10 * SECOND).scheduler.run_due().unwrap();
+        assert_eq!(service.alerts("t").len(), found, "after {minute} minutes");
+    }
+    service.close();
+}
+
+#[test]
+fn a_window_may_end_before_it_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let windows = json!({ "from": "now-11m", "to": "now-5m" });
+    setup(folder.path(), &[rule("e", ANY, windows.clone()), rule("s", SEQUENCE, windows)]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    for minute in 1..=30 {
+        let (time, pid) = (START + minute * MINUTE, minute as u32);
+        let events = [event(2 * pid as usize, time, "a", pid), event(2 * pid as usize + 1, time + SECOND, "b", pid)];
+        service.at(time + 10 * SECOND).send(events.into());
+        service.scheduler.run_due().unwrap();
+    }
+    // The last window that was due ended five minutes before.
+    assert_eq!((service.alerts("e").len(), service.alerts("s").len()), (24, 24));
+    service.close();
+}
+
+#[test]
 fn a_stopped_service_catches_up_window_by_window() {
     let folder = tempfile::tempdir().unwrap();
     setup(folder.path(), &[rule("e", ANY, json!({})), rule("t", ANY, json!({ "timestamp_override": null }))]);
@@ -369,6 +401,8 @@ proptest! {
             rule("e", ANY, json!({})),
             rule("t", ANY, json!({ "timestamp_override": null })),
             rule("s", SEQUENCE, json!({})),
+            rule("d", ANY, json!({ "from": "now-14m", "to": "now-5m" })),
+            rule("dt", ANY, json!({ "from": "now-14m", "to": "now-5m", "timestamp_override": null })),
         ]);
         let options = ScheduleOptions { tick: tick.then(|| Duration::from_secs(20)), ..ScheduleOptions::default() };
         let clock: Arc<TestClock> = Arc::default();
@@ -409,7 +443,7 @@ proptest! {
         }
         let singles = sent.iter().filter(|(_, _, is_first, _)| *is_first).map(|(id, ..)| vec![id.to_string()]);
         let singles: BTreeSet<Vec<String>> = singles.collect();
-        for rule in ["e", "t"] {
+        for rule in ["e", "t", "d", "dt"] {
             let alerts = service.alerts(rule);
             prop_assert_eq!(alerts.len(), alerts.iter().collect::<BTreeSet<_>>().len());
             prop_assert_eq!(&alerts.into_iter().collect::<BTreeSet<_>>(), &singles, "rule {}", rule);

@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use eqlipse_control::Role;
-use eqlipse_sql::{Events, SqlColumn, SqlError, SqlLimits, SqlPart};
+use eqlipse_sql::{Events, SqlColumn, SqlError, SqlLimits, SqlPart, member_names};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -191,9 +191,9 @@ fn with_type(content_type: &'static str, body: Vec<u8>, cut: Option<usize>) -> R
 }
 
 fn ndjson(columns: &[SqlColumn], rows: Vec<Vec<Value>>) -> Vec<u8> {
-    let mut body = Vec::new();
+    let (mut body, names) = (Vec::new(), member_names(columns));
     for row in rows {
-        let cells = columns.iter().map(|column| column.name.clone()).zip(row).filter(|(_, cell)| !cell.is_null());
+        let cells = names.iter().cloned().zip(row).filter(|(_, cell)| !cell.is_null());
         body.extend(Value::Object(cells.collect::<Map<_, _>>()).to_string().into_bytes());
         body.push(b'\n');
     }
@@ -207,16 +207,28 @@ fn csv(columns: &[SqlColumn], rows: &[Vec<Value>]) -> Vec<u8> {
         body.push_str(&cells.collect::<Vec<_>>().join(","));
         body.push_str("\r\n");
     };
-    line(&mut columns.iter().map(|column| quoted(&column.name)));
+    // A name like @timestamp is no formula.
+    line(&mut columns.iter().map(|column| match column.name.strip_prefix('@') {
+        Some(rest) if rest.chars().all(|letter| letter.is_ascii_alphanumeric()) => quoted(&column.name),
+        _ => harmless(&column.name),
+    }));
     for row in rows {
         line(&mut row.iter().map(|cell| match cell {
             Value::Null => String::new(),
-            Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => quoted(&format!("'{text}")),
-            Value::String(text) => quoted(text),
+            Value::String(text) => harmless(text),
             other => quoted(&other.to_string()),
         }));
     }
     body.into_bytes()
+}
+
+/// A text that no spreadsheet takes for a formula.
+fn harmless(text: &str) -> String {
+    match text.trim_start_matches(' ').starts_with(['=', '+', '-', '@', '\t', '\r', '|', '%', '＝', '＋', '－', '＠'])
+    {
+        true => quoted(&format!("'{text}")),
+        false => quoted(text),
+    }
 }
 
 fn quoted(text: &str) -> String {

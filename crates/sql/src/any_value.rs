@@ -274,8 +274,15 @@ impl ScalarUDFImpl for AnyValue {
         let others = others.iter().map(|other| Other::new(other, &rows)).collect::<Result<Vec<_>>>()?;
         let passed = self.comparison.compare(&values, &others)?;
         let of_row = |row: usize| {
-            let range = offsets[row] as usize - first..offsets[row + 1] as usize - first;
-            list.is_valid(row).then(|| range.into_iter().any(|place| passed.is_valid(place) && passed.value(place)))
+            if list.is_null(row) {
+                return None;
+            }
+            let mut places = offsets[row] as usize - first..offsets[row + 1] as usize - first;
+            // A value beside nothing is neither equal nor unequal.
+            match places.clone().any(|place| passed.is_valid(place) && passed.value(place)) {
+                true => Some(true),
+                false => places.all(|place| passed.is_valid(place)).then_some(false),
+            }
         };
         let found: BooleanArray = (0..list.len()).map(of_row).collect();
         Ok(ColumnarValue::Array(Arc::new(found)))

@@ -25,4 +25,4 @@ pub use error::SqlError;
 pub use parse::{MAX_SQL_BYTES, MAX_SQL_DEPTH, MAX_SQL_TABLES};
 pub use run::{SqlEngine, SqlLimits, SqlOptions, SqlPart, SqlRun};
 pub use source::Events;
-pub use value::SqlColumn;
+pub use value::{SqlColumn, member_names};

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -36,20 +37,8 @@ const STACK_BYTES: usize = 64 << 20;
 /// Rows that are worked on at a time.
 const BATCH_ROWS: usize = 8_192;
 /// Functions that make much of little, which no limit of memory sees.
-const REFUSED_FUNCTIONS: [&str; 12] = [
-    "array_repeat",
-    "array_resize",
-    "generate_series",
-    "list_repeat",
-    "list_resize",
-    "lpad",
-    "range",
-    "repeat",
-    "rpad",
-    "gen_series",
-    "list_pad",
-    "array_pad",
-];
+const REFUSED_FUNCTIONS: [&str; 7] =
+    ["array_repeat", "array_resize", "generate_series", "lpad", "range", "repeat", "rpad"];
 
 /// What all queries together may take.
 #[derive(Clone, Copy, Debug)]
@@ -362,15 +351,26 @@ fn explained(error: &DataFusionError, parsed: &Parsed, options: &SqlOptions) -> 
         DataFusionError::External(error) => SqlError::Failed(error.to_string()),
         DataFusionError::ParquetError(error) => SqlError::Failed(error.to_string()),
         DataFusionError::Internal(reason) => SqlError::Failed(reason.clone()),
+        fault @ (DataFusionError::IoError(_) | DataFusionError::ExecutionJoin(_) | DataFusionError::ObjectStore(_)) => {
+            SqlError::Failed(fault.strip_backtrace())
+        }
+        DataFusionError::ArrowError(error, _)
+            if matches!(**error, ArrowError::IoError(..) | ArrowError::ParquetError(_) | ArrowError::IpcError(_)) =>
+        {
+            SqlError::Failed(error.to_string())
+        }
         other => {
-            let message = other.strip_backtrace();
-            let prefixes = ["Error during planning: ", "Execution error: ", "This feature is not implemented: "];
-            let message = prefixes.iter().find_map(|prefix| message.strip_prefix(prefix)).unwrap_or(&message);
-            match place {
-                Some(span) => {
-                    SqlError::At { line: span.start.line, column: span.start.column, message: message.to_owned() }
+            let message = match other {
+                DataFusionError::Plan(text)
+                | DataFusionError::Execution(text)
+                | DataFusionError::NotImplemented(text) => {
+                    text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default().to_owned()
                 }
-                None => SqlError::Query(message.to_owned()),
+                other => other.strip_backtrace(),
+            };
+            match place {
+                Some(span) => SqlError::At { line: span.start.line, column: span.start.column, message },
+                None => SqlError::Query(message),
             }
         }
     }

@@ -91,7 +91,7 @@ fn schema<'f>(shapes: impl Iterator<Item = &'f FileShape>, mentioned: &BTreeSet<
             add(name, *shape);
         }
         for (name, (kind, has_several)) in &file.others {
-            let shape = match eqlipse_ecs::field_type(name).map_or(FieldType::Dynamic, |ty| ty) {
+            let shape = match eqlipse_ecs::field_type(name).unwrap_or(FieldType::Dynamic) {
                 FieldType::Dynamic => Shape { kind: *kind, is_list: *has_several },
                 // Of such a field, what does not have its type has no place in SQL.
                 ty => Shape { kind: kind_of(ty), is_list: *has_several },

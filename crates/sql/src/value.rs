@@ -1,5 +1,7 @@
 //! Results as JSON values.
 
+use std::collections::BTreeSet;
+
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{
     DataType, Field, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
@@ -27,6 +29,17 @@ impl SqlColumn {
         let ty = if is_json(field) { "object" } else { type_name(field.data_type()) };
         Self { name: field.name().clone(), ty }
     }
+}
+
+/// The names of columns as members of one object: a second of the same name gets a number.
+pub fn member_names(columns: &[SqlColumn]) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let names = columns.iter().map(|column| {
+        let numbered = (2..).map(|number| format!("{}_{number}", column.name));
+        let mut candidates = std::iter::once(column.name.clone()).chain(numbered);
+        candidates.find(|name| taken.insert(name.clone())).unwrap_or_default()
+    });
+    names.collect()
 }
 
 fn type_name(data_type: &DataType) -> &'static str {
@@ -124,4 +137,15 @@ fn time(column: &ArrayRef, row: usize, unit: TimeUnit) -> Value {
         TimeUnit::Nanosecond => i128::from(column.as_primitive::<TimestampNanosecondType>().value(row)),
     };
     jiff::Timestamp::from_nanosecond(nanos).map_or_else(|_| nanos.to_string(), |time| time.to_string()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_column_takes_the_place_of_another() {
+        let columns = ["a", "b", "a", "a_2", "a"].map(|name| SqlColumn { name: name.to_owned(), ty: "keyword" });
+        assert_eq!(member_names(&columns), ["a", "b", "a_2", "a_2_2", "a_3"]);
+    }
 }

@@ -75,13 +75,17 @@ fn header(grouped: bool, fields: &Fields, columns: &[String], shape: &Shape) -> 
     }
     match fields.is_empty() {
         true => header.extend(SUMMARY.map(str::to_owned)),
-        // A field's name is not changed for the sake of an `@` in front, which no formula looks like.
-        false => header.extend(columns.iter().map(|column| match column.strip_prefix('@') {
-            Some(rest) if rest.chars().all(|c| c.is_ascii_alphanumeric()) => column.clone(),
-            _ => safe(column),
-        })),
+        false => header.extend(columns.iter().map(|column| harmless_name(column))),
     }
     header
+}
+
+/// A field's name is not changed for the sake of an `@` in front, which no formula looks like.
+pub fn harmless_name(name: &str) -> String {
+    match name.strip_prefix('@') {
+        Some(rest) if rest.chars().all(|c| c.is_ascii_alphanumeric()) => name.to_owned(),
+        _ => safe(name),
+    }
 }
 
 fn summary(event: &MatchedEvent) -> [String; SUMMARY.len()] {

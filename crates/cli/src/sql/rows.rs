@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use eqlipse_sql::SqlColumn;
+use eqlipse_sql::{SqlColumn, member_names};
 use serde_json::{Map, Value, json};
 
 use super::table::Table;
 use crate::exit::CliError;
 use crate::output::Output;
-use crate::query::harmless;
+use crate::query::{harmless, harmless_name};
 
 /// Writes rows in one of the formats.
 pub enum Writer {
@@ -44,8 +44,10 @@ impl Writer {
                 let columns: Value = columns.collect();
                 output.write(|out| write!(out, "{{\"columns\":{columns},\"rows\":["))?;
             }
-            Self::Ndjson(ndjson) => ndjson.names = columns.into_iter().map(|column| column.name).collect(),
-            Self::Csv => output.write(|out| write_csv(out, columns.into_iter().map(|column| column.name)))?,
+            Self::Ndjson(ndjson) => ndjson.names = member_names(&columns),
+            Self::Csv => {
+                output.write(|out| write_csv(out, [columns.iter().map(|column| harmless_name(&column.name))]))?
+            }
         }
         Ok(())
     }
@@ -69,9 +71,9 @@ impl Writer {
                 }
                 Ok(())
             }),
-            Self::Csv => output.write(|out| {
-                rows.iter().try_for_each(|row| write_csv(&mut *out, row.iter().map(|cell| harmless(&text(cell)))))
-            }),
+            Self::Csv => {
+                output.write(|out| write_csv(out, rows.iter().map(|row| row.iter().map(|cell| harmless(&text(cell))))))
+            }
         }
     }
 
@@ -89,9 +91,9 @@ impl Writer {
     }
 }
 
-fn write_csv(out: &mut dyn Write, cells: impl Iterator<Item = String>) -> io::Result<()> {
+fn write_csv<C: Iterator<Item = String>>(out: &mut dyn Write, lines: impl IntoIterator<Item = C>) -> io::Result<()> {
     let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-    csv.write_record(cells)?;
+    lines.into_iter().try_for_each(|cells| csv.write_record(cells))?;
     csv.flush()
 }
 

@@ -68,6 +68,10 @@ fn counts_are_those_of_a_plain_pass() {
         ("event.type > 'end'", 600),
         ("event.type < 'start'", 86),
         ("event.type = event.category", 0),
+        // Only every fifth event has the one, so that of the others nothing is known.
+        ("event.type <> user.name", 120),
+        ("event.type NOT LIKE user.name", 120),
+        ("event.type NOT BETWEEN user.name AND user.name", 120),
         ("process.pid = 7 AND event.type = 'start'", 12),
     ] {
         assert_eq!(
