@@ -27,10 +27,19 @@ fn a_running_service_can_be_looked_into() {
         assert_eq!(code, 0, "{err}");
         lines(&out).len()
     };
+    let sql = |more: &[&str]| {
+        let command = ["sql", "SELECT count(*) AS n FROM events", "--format", "ndjson"];
+        let (out, err, code) = bench.run(&[&command, more].concat());
+        assert_eq!(code, 0, "{err}");
+        lines(&out)[0]["n"].as_u64().unwrap()
+    };
     // There is nothing in it yet, and that is no mistake.
-    assert_eq!(query("process where true"), 0);
+    assert_eq!((query("process where true"), sql(&[&data]), sql(&[&data, &data])), (0, 0, 0));
     service.bulk(INDEX, &[event("a.exe"), event("b.exe")]);
     assert_eq!((query("process where true"), query("process where process.name == \"a.exe\"")), (2, 1));
+    assert_eq!((sql(&[&data]), sql(&["--data", &data])), (2, 2));
+    let (_, err, code) = bench.run(&["sql", "SELECT 1", &data, "--data", &data]);
+    assert!(code == 2 && err.contains("--data or paths"), "{err}");
     let (out, err, code) = bench.store("stats");
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("events in the log             2"), "{out}");
@@ -42,7 +51,7 @@ fn a_running_service_can_be_looked_into() {
     // A letter that is no event is not looked at.
     service.send("POST", &format!("/{INDEX}/_bulk"), "{\"create\":{}}\n[1]\n");
     service.stop();
-    assert_eq!((query("any where true"), bench.store("check").2), (2, 0));
+    assert_eq!((query("any where true"), sql(&[&data]), bench.store("check").2), (2, 2, 0));
     let (out, _, code) = bench.run(&hunt);
     assert_eq!((lines(&out).len(), code), (1, 0));
     // What only a service may change is for it alone.
