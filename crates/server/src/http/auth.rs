@@ -75,9 +75,10 @@ async fn identify(
     }
     let name = credentials.name().to_owned();
     app.metrics.credential_checks.inc();
+    let changes = app.logins.changes();
     match app.intake(move |app| credentials.verify(app)).await? {
         Some(identity) => {
-            app.logins.remember(fingerprint, &identity);
+            app.logins.remember(fingerprint, &identity, changes);
             Ok(identity)
         }
         None => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub struct Logins {
     window: Duration,
     cache_time: Duration,
     known: Mutex<HashMap<Fingerprint, Known>>,
+    /// How often all were forgotten; changes while `known` is locked.
+    changes: AtomicU64,
     counted: Mutex<HashMap<Source, Counted>>,
     checks: Mutex<HashMap<Fingerprint, Turn>>,
 }
@@ -86,6 +89,7 @@ impl Logins {
             window: config.login_window.0,
             cache_time: config.cache_time.0,
             known: Mutex::default(),
+            changes: AtomicU64::new(0),
             counted: Mutex::default(),
             checks: Mutex::default(),
         })
@@ -93,7 +97,15 @@ impl Logins {
 
     /// Forgets all credentials: users or keys were changed.
     pub fn forget(&self) {
-        lock(&self.known).clear();
+        let mut known = lock(&self.known);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        known.clear();
+    }
+
+    /// How often credentials were forgotten. Who checks some takes it before, for [`Self::remember`].
+    pub(crate) fn changes(&self) -> u64 {
+        let _known = lock(&self.known);
+        self.changes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn fingerprint(&self, scheme: &str, credentials: &[u8]) -> Fingerprint {
@@ -110,10 +122,13 @@ impl Logins {
         known.get(&fingerprint).filter(|known| known.until > Instant::now()).map(|known| known.identity.clone())
     }
 
-    pub(crate) fn remember(&self, fingerprint: Fingerprint, identity: &Identity) {
-        if !self.cache_time.is_zero() {
-            let known = Known { identity: identity.clone(), until: Instant::now() + self.cache_time };
-            put_bounded(&mut lock(&self.known), fingerprint, known, MAX_KNOWN, |known| known.until);
+    /// Remembers credentials that were right at `changes`, unless users or keys were changed since: a check takes long, and
+    /// what it read may hold no more.
+    pub(crate) fn remember(&self, fingerprint: Fingerprint, identity: &Identity, changes: u64) {
+        let mut known = lock(&self.known);
+        if !self.cache_time.is_zero() && self.changes.load(Ordering::Relaxed) == changes {
+            let new = Known { identity: identity.clone(), until: Instant::now() + self.cache_time };
+            put_bounded(&mut known, fingerprint, new, MAX_KNOWN, |known| known.until);
         }
     }
 
@@ -194,6 +209,8 @@ fn put_bounded<K: Eq + Hash + Clone, V>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::config::Time;
 
@@ -227,6 +244,22 @@ mod tests {
         assert!(logins.wait(&source).is_some());
         std::thread::sleep(Duration::from_millis(40));
         assert!(logins.wait(&source).is_none());
+    }
+
+    #[test]
+    fn a_check_that_began_before_a_change_is_not_remembered() {
+        let logins = logins(3, Duration::from_secs(60));
+        let fingerprint = logins.fingerprint("basic", b"ann:old password");
+        let ann = Identity { name: "ann".to_owned(), roles: BTreeSet::new(), api_key: None };
+        // The password is changed while it is hashed.
+        let before = logins.changes();
+        logins.forget();
+        logins.remember(fingerprint, &ann, before);
+        assert!(logins.known(fingerprint).is_none());
+        logins.remember(fingerprint, &ann, logins.changes());
+        assert_eq!(logins.known(fingerprint).map(|known| known.name), Some("ann".to_owned()));
+        logins.forget();
+        assert!(logins.known(fingerprint).is_none());
     }
 
     #[test]
