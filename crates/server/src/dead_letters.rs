@@ -6,7 +6,7 @@
 //! [`DeadLetters::replay`] offers them to the store again. A file is first set aside as `YYYY-MM-DD.N.ndjson`, so that what
 //! is refused meanwhile goes to another; when all of it was offered, what was refused again takes its place, in one step.
 //! Broken off before, the file is offered again from its beginning: an event's id is its sender's or comes of the letter's
-//! own, so that the store knows those it has.
+//! own, so that the store knows those it has, as long as they are among the latest ids.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -27,6 +27,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::config::DeadLettersConfig;
 use crate::elastic::MAX_ID_BYTES;
+use crate::search::MAX_RESPONSE_BYTES;
 
 /// A portion of a replay, in bytes of documents.
 const PORTION_BYTES: usize = 4 << 20;
@@ -214,11 +215,15 @@ impl DeadLetters {
         }
     }
 
-    /// The latest dead letters, newest first, at most so many.
+    /// The latest dead letters, newest first, at most so many, and no more than [`MAX_RESPONSE_BYTES`] of them.
     ///
     /// # Errors
     /// If a file cannot be read.
     pub fn latest(&self, limit: usize) -> Result<Vec<Letter>, ReplayError> {
+        self.latest_within(limit, MAX_RESPONSE_BYTES)
+    }
+
+    fn latest_within(&self, limit: usize, mut bytes: usize) -> Result<Vec<Letter>, ReplayError> {
         let mut latest = Vec::new();
         for path in files(&self.folder).map_err(failed(&self.folder))?.iter().rev() {
             let wanted = limit - latest.len();
@@ -230,16 +235,17 @@ impl DeadLetters {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened.map_err(failed(path))?,
             };
-            let mut of_file: VecDeque<Letter> = VecDeque::new();
+            let mut of_file = Newest::default();
             while let Some(line) = lines.next().map_err(failed(path))? {
                 if let Ok(letter) = serde_json::from_slice(line) {
-                    of_file.push_back(letter);
-                    if of_file.len() > wanted {
-                        of_file.pop_front();
-                    }
+                    of_file.push(letter, line.len(), wanted, bytes);
                 }
             }
-            latest.extend(of_file.into_iter().rev());
+            bytes -= of_file.bytes;
+            latest.extend(of_file.letters.into_iter().rev().map(|(letter, _)| letter));
+            if of_file.is_cut {
+                break;
+            }
         }
         Ok(latest)
     }
@@ -256,6 +262,13 @@ impl DeadLetters {
             Err(TryLockError::Poisoned(error)) => error.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(ReplayError::Busy),
         };
+        let done = self.replay_files(offer, goes_on);
+        // What went counts for its day no longer.
+        *self.today() = None;
+        done
+    }
+
+    fn replay_files(&self, offer: &mut Offer<'_>, goes_on: &dyn Fn() -> bool) -> Result<Replayed, ReplayError> {
         let mut done = Replayed { complete: true, ..Replayed::default() };
         // Those that are refused from now on are for the next time.
         for path in self.set_aside().map_err(failed(&self.folder))? {
@@ -271,6 +284,8 @@ impl DeadLetters {
     /// Closes the files that may be written to, under names of their own. Returns all files there are then.
     fn set_aside(&self) -> io::Result<Vec<PathBuf>> {
         let mut today = self.today();
+        // First, so that nothing is written to a file that was renamed, whatever fails below.
+        *today = None;
         let known = files(&self.folder)?;
         let mut names: BTreeSet<PathBuf> = known.iter().cloned().collect();
         for path in known {
@@ -281,7 +296,6 @@ impl DeadLetters {
             names.remove(&path);
             names.insert(aside);
         }
-        *today = None;
         Ok(names.into_iter().collect())
     }
 }
@@ -310,6 +324,27 @@ fn file_date(path: &Path) -> Option<Date> {
 fn date_of(nanos: i64) -> Date {
     let time = Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH);
     TimeZone::UTC.to_datetime(time).date()
+}
+
+/// The newest letters of a file, oldest first, each with the length of its line.
+#[derive(Default)]
+struct Newest {
+    letters: VecDeque<(Letter, usize)>,
+    bytes: usize,
+    /// Whether some were left out for their length: nothing older follows then.
+    is_cut: bool,
+}
+
+impl Newest {
+    /// Adds a letter; the oldest go where there are more than `most`, or they are longer than `room` together.
+    fn push(&mut self, letter: Letter, length: usize, most: usize, room: usize) {
+        self.letters.push_back((letter, length));
+        self.bytes += length;
+        while self.letters.len() > most || self.bytes > room {
+            self.is_cut |= self.bytes > room;
+            self.bytes -= self.letters.pop_front().map_or(self.bytes, |(_, length)| length);
+        }
+    }
 }
 
 /// The lines of a file, one at a time.
@@ -533,6 +568,57 @@ mod tests {
             fs::read_dir(folder.path().join("dead-letter")).unwrap().flatten().map(|e| e.file_name()).collect();
         names.sort();
         assert_eq!(names, ["1970-01-05.ndjson"]);
+    }
+
+    #[test]
+    fn the_latest_are_bounded_by_number_and_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let letters = DeadLetters::new(folder.path().to_owned(), DeadLettersConfig::default());
+        letters.keep(&[letter("1"), letter("2")], 0).unwrap();
+        letters.keep(&[letter(&"3".repeat(500)), letter("4"), letter("5")], DAY).unwrap();
+        let texts = |limit, bytes| -> Vec<String> {
+            let latest = letters.latest_within(limit, bytes).unwrap();
+            latest.into_iter().map(|letter| letter.document.chars().take(1).collect()).collect()
+        };
+        assert_eq!(texts(9, MAX_RESPONSE_BYTES), ["5", "4", "3", "2", "1"]);
+        assert_eq!(texts(4, MAX_RESPONSE_BYTES), ["5", "4", "3", "2"]);
+        let line = fs::read_to_string(folder.path().join("1970-01-01.ndjson")).unwrap().find('\n').unwrap();
+        assert_eq!(texts(9, 5 * line), ["5", "4"], "what is older than one that does not fit stays out as well");
+        assert_eq!((texts(9, line), texts(9, line - 1).len()), (vec!["5".to_owned()], 0));
+        assert_eq!(texts(9, 4 * line + 499), ["5", "4", "3", "2"]);
+    }
+
+    #[test]
+    fn what_was_replayed_counts_for_its_day_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = DeadLettersConfig { bytes_per_day: Size(350), days: 2 };
+        let letters = DeadLetters::new(folder.path().to_owned(), limits);
+        let kept = |document: &str| letters.keep(&[letter(document)], 0).unwrap();
+        assert_eq!((kept("1"), kept("2"), kept("3")), (1, 1, 0));
+        let mut offer = |documents: &[NewDocument<'_>]| {
+            // What is refused meanwhile has no room yet.
+            assert_eq!(kept("4"), 0);
+            Ok(documents.iter().map(|_| Ok(Stored { id: String::new(), sequence: 0 })).collect())
+        };
+        assert_eq!(letters.replay(&mut offer, &|| true).unwrap().stored, 2);
+        assert_eq!((kept("5"), kept("6"), kept("7")), (1, 1, 0));
+    }
+
+    #[test]
+    fn what_is_refused_after_a_replay_that_failed_is_found() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("dead-letter");
+        let letters = DeadLetters::new(folder.clone(), DeadLettersConfig::default());
+        letters.keep(&[letter("before")], 0).unwrap();
+        // The folder cannot be read: something else has its name.
+        fs::rename(&folder, parent.path().join("elsewhere")).unwrap();
+        fs::write(&folder, "").unwrap();
+        let mut offer = |_: &[NewDocument<'_>]| -> Result<_, IngestError> { Ok(Vec::new()) };
+        assert!(matches!(letters.replay(&mut offer, &|| true), Err(ReplayError::Io { .. })));
+        fs::remove_file(&folder).unwrap();
+        assert_eq!(letters.keep(&[letter("after")], 0).unwrap(), 1);
+        let latest = letters.latest(10).unwrap();
+        assert_eq!(latest.iter().map(|letter| &*letter.document).collect::<Vec<_>>(), ["after"]);
     }
 
     #[test]
