@@ -120,7 +120,7 @@ pub struct Execution {
 pub struct LedgerSummary {
     /// How many executions there were of each kind and status.
     pub counts: Vec<(WindowKind, ExecutionStatus, u64)>,
-    /// Windows that failed and were not evaluated since.
+    /// Windows of enabled rules that failed and were never evaluated.
     pub gaps: u64,
 }
 
@@ -136,10 +136,9 @@ impl LedgerSummary {
     }
 }
 
-/// A later execution of the same window, or of more, that came to its end.
+/// An execution of the same window, or of more, that came to its end: before, if somebody ran the rule again by hand.
 const IS_FILLED: &str = "EXISTS (SELECT 1 FROM executions AS other WHERE other.rule = gap.rule
-    AND other.window_to = gap.window_to AND other.window_from <= gap.window_from AND other.status <> 'failed'
-    AND other.number > gap.number)";
+    AND other.window_to = gap.window_to AND other.window_from <= gap.window_from AND other.status <> 'failed')";
 
 impl Control {
     /// Counts the executions that ended since a time.
@@ -157,10 +156,11 @@ impl Control {
                 Ok((kind, status, row.get::<_, i64>(2)? as u64))
             })?;
             let counts = counts.collect::<Result<_, _>>()?;
-            // The same window may have failed more than once.
+            // The same window may have failed more than once. Rules that are off or gone are not run over what they missed.
             let sql = format!(
                 "SELECT count(*) FROM (SELECT DISTINCT rule, window_to FROM executions AS gap
-                 WHERE status = 'failed' AND finished >= ?1 AND NOT {IS_FILLED})"
+                 WHERE status = 'failed' AND finished >= ?1 AND rule IN (SELECT id FROM rules WHERE enabled)
+                 AND NOT {IS_FILLED})"
             );
             let gaps = connection.prepare_cached(&sql)?.query_row([since], |row| row.get::<_, i64>(0))?;
             Ok(LedgerSummary { counts, gaps: gaps as u64 })

@@ -182,7 +182,7 @@ pub struct LedgerStatus {
     pub with_warning: u64,
     /// Those that failed.
     pub failed: u64,
-    /// Windows that failed and were not evaluated since.
+    /// Windows of enabled rules that failed and were never evaluated.
     pub gaps: u64,
     /// Alerts since the start.
     pub alerts: u64,
@@ -344,7 +344,7 @@ fn problems(
         problems.push(format!("the last execution of {} rules failed", rules.failing.len()));
     }
     if ledger.gaps > 0 {
-        problems.push(format!("{} windows failed and were not evaluated since", ledger.gaps));
+        problems.push(format!("{} windows failed and were never evaluated", ledger.gaps));
     }
     problems
 }

@@ -57,7 +57,7 @@ fn the_status_says_what_is_wrong_and_what_is_not() {
     let before = status(&service);
     assert!(before.healthy && before.problems.is_empty() && before.warnings.is_empty(), "{before:?}");
     service.post("/_bulk", creates([event("a"), event("b"), "no event".to_owned()]));
-    // The ledger is the test's own. A rule that is off is nobody's problem.
+    // The ledger is the test's own. A rule that is off or gone is nobody's problem.
     service.app().scheduler.stop();
     let off = create(&service, &rule("off", "process where true", false));
     let on = create(&service, &rule("on", "process where true", true));
@@ -65,7 +65,8 @@ fn the_status_says_what_is_wrong_and_what_is_not() {
     let failed = [
         execution(&on, "on", "1", ExecutionStatus::Failed),
         execution(&on, "on", "2", ExecutionStatus::Failed),
-        execution(&off, "off", "3", ExecutionStatus::Succeeded),
+        execution(&off, "off", "3", ExecutionStatus::Failed),
+        execution("gone", "gone", "4", ExecutionStatus::Failed),
     ];
     control.commit_execution(&failed, &[]).unwrap();
     let bad = status(&service);
@@ -75,14 +76,18 @@ fn the_status_says_what_is_wrong_and_what_is_not() {
     assert_eq!((&*failing.rule_id, &*failing.name, &*failing.message), ("on", "Rule on", "because of the test"));
     assert_eq!((bad.rules.slowest.len(), bad.rules.slowest[0].duration), (1, 7));
     // The same window twice is one gap.
-    assert_eq!((bad.ledger.failed, bad.ledger.gaps, bad.ledger.on_time), (2, 1, 3));
+    assert_eq!((bad.ledger.failed, bad.ledger.gaps, bad.ledger.on_time), (4, 1, 4));
     assert_eq!((bad.ingest.stored, bad.ingest.refused, bad.ingest.dead_letters), (2, 1, 1));
     assert_eq!((bad.store.events, bad.store.recent_events), (2, 2));
     assert!(bad.warnings[0].contains("refused"), "{:?}", bad.warnings);
     // It was evaluated in the meantime.
-    control.commit_execution(&[execution(&on, "on", "4", ExecutionStatus::Succeeded)], &[]).unwrap();
+    control.commit_execution(&[execution(&on, "on", "5", ExecutionStatus::Succeeded)], &[]).unwrap();
     let good = status(&service);
-    assert_eq!((good.healthy, good.ledger.failed, good.ledger.gaps), (true, 2, 0), "{good:?}");
+    assert_eq!((good.healthy, good.ledger.failed, good.ledger.gaps), (true, 4, 0), "{good:?}");
+    // That somebody's own run of it failed later takes nothing back.
+    let by_hand = Execution { kind: WindowKind::Manual, ..execution(&on, "on", "6", ExecutionStatus::Failed) };
+    control.commit_execution(&[by_hand], &[]).unwrap();
+    assert_eq!(status(&service).ledger.gaps, 0);
     assert!(service.get("/api/service/status?hours=0").status == 400);
     assert_eq!(Request::anonymous("GET", "/api/service/status").send(service.address).status, 401);
 }
