@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use super::kept::{Answer, KEEP_ALIVE, Running, still_running};
 use super::request::duration;
@@ -177,22 +178,29 @@ impl Keeping {
 /// Begins a search. It ends when it is dropped, and after `limits.query_time`.
 fn begin(app: &App, index: String, options: Options, request: Request) -> Running {
     let (sender, answer) = watch::channel(None);
+    let id = Uuid::new_v4().simple().to_string();
     let stop = Arc::new(AtomicBool::new(false));
-    let (app, seen, timer) = (app.clone(), stop.clone(), stop.clone());
+    let (app, own_id, seen, timer) = (app.clone(), id.clone(), stop.clone(), stop.clone());
     tokio::spawn(async move {
         let limit = app.config.limits.query_time.0;
-        let work = app.blocking(move |app| run(app, &index, options, request, &seen));
+        let to = sender.clone();
+        let work = app.blocking(move |app| {
+            app.searches.end(&own_id, run(app, &index, options, request, &seen), &to, now_millis());
+            Ok(())
+        });
         tokio::pin!(work);
-        let answer = tokio::select! {
-            answer = &mut work => answer,
+        let ended = tokio::select! {
+            ended = &mut work => ended,
             () = tokio::time::sleep(limit) => {
                 timer.store(true, Ordering::Relaxed);
                 work.await
             }
         };
-        sender.send_replace(Some(answer));
+        if let Err(failure) = ended {
+            sender.send_replace(Some(Err(failure)));
+        }
     });
-    Running { answer, stop, started: now_millis() }
+    Running { id, answer, stop, started: now_millis() }
 }
 
 /// What an EQL search asks for.
@@ -308,8 +316,8 @@ async fn search(
     match answer {
         Some(answer) if !keeping.on_completion => Ok(Json(answer)),
         answer => {
-            let started = search.started;
-            let id = app.searches.keep(caller.name(), search, keeping.keep_alive, now_millis())?;
+            let (id, started) = (search.id.clone(), search.started);
+            app.searches.keep(caller.name(), search, keeping.keep_alive, now_millis())?;
             answer.map_or_else(|| Ok(Json(still_running(&id, started, now_millis()))), |answer| with_id(answer, &id))
         }
     }

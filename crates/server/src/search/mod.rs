@@ -22,7 +22,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-pub use kept::{KeptSearches, MAX_KEPT_BYTES, MAX_KEPT_SEARCHES};
+pub use kept::{KeptSearches, MAX_KEPT_BYTES, MAX_KEPT_OF_ONE, MAX_KEPT_SEARCHES};
 pub use params::Params;
 pub use request::{MAX_RESULT_WINDOW, SearchRequest, Track};
 pub use run::{MAX_RESPONSE_BYTES, Outcome};
