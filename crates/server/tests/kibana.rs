@@ -334,7 +334,10 @@ fn rules_are_run_over_the_past() {
         let moment = ago(5);
         assert_eq!(refused(action, moment.clone(), moment), "Backfill end must be greater than backfill start");
         assert_eq!(refused(action, ago(5), ago(-5)), "Backfill cannot be scheduled for the future");
-        assert_eq!(refused(action, ago(91 * 1440), ago(5)), "Backfill cannot look back more than 90 days");
+        for (from, until) in [(91, 0), (92, 91)] {
+            let said = refused(action, ago(from * 1440), ago(until * 1440 + 5));
+            assert_eq!(said, "Backfill cannot look back more than 90 days");
+        }
         assert!(refused(action, "yesterday".to_owned(), ago(5)).contains("Invalid datetime"));
     }
     assert_eq!(act("", json!({ "action": "run", "query": "" })).status, 400);

@@ -25,8 +25,8 @@ use crate::state::{App, Caller};
 
 /// How many ids a request may name.
 const MAX_IDS: usize = 100;
-/// The longest stretch of the past that rules are run over.
-const MAX_RANGE: i64 = 90 * 86_400_000_000_000;
+/// How far back rules are run.
+const MAX_LOOK_BACK: i64 = 90 * 86_400_000_000_000;
 /// The most windows of it that a rule is run over.
 const MAX_WINDOWS: i64 = 100_000;
 
@@ -344,8 +344,8 @@ impl Range {
         if to <= from {
             return refuse("Backfill end must be greater than backfill start");
         }
-        // Where it ends as well as how long it is: what is older is beyond most retentions.
-        if to - from > MAX_RANGE {
+        // From now, wherever it ends: what is older is beyond most retentions.
+        if now.saturating_sub(from) > MAX_LOOK_BACK {
             return refuse("Backfill cannot look back more than 90 days");
         }
         Ok(Self { from, to })
