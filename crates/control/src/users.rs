@@ -377,6 +377,17 @@ impl Control {
         })
     }
 
+    /// A user.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn user(&self, name: &str) -> Result<Option<User>, ControlError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT * FROM users WHERE name = ?1")?;
+            Ok(statement.query_row([name], user).optional()?)
+        })
+    }
+
     /// All users, by name.
     ///
     /// # Errors

@@ -39,8 +39,16 @@ fn every_role_is_given_and_allows_what_it_says() {
     assert_eq!(admin(&service, "PUT", "/_security/user/reader-1", &change), (200, json!({ "created": false })));
     let (_, me) = ask(&service, "reader-1", "long enough", "GET", "/_security/_authenticate", &json!({}));
     assert_eq!(me["roles"], json!(["analyst", "ingest"]));
+    // Who one is says the same of them, to Elasticsearch's clients and to Kibana's.
+    assert_eq!((&me["full_name"], &me["email"], &me["metadata"]), (&json!(null), &json!(null), &json!({ "team": 7 })));
+    let (_, kibana) = ask(&service, "author-1", "long enough", "GET", "/internal/security/me", &json!({}));
+    assert_eq!((&kibana["username"], &kibana["full_name"]), (&json!("author-1"), &json!("A name")));
+    let (_, some) = admin(&service, "GET", "/_security/user/author-1,%20nobody,admin-1", &json!({}));
+    assert_eq!(some.as_object().unwrap().keys().collect::<Vec<_>>(), ["admin-1", "author-1"]);
     let (_, roles) = admin(&service, "GET", "/_security/role", &json!({}));
     assert_eq!(roles.as_object().unwrap().len(), 5);
+    let (_, two) = admin(&service, "GET", "/_security/role/reader,%20ingest", &json!({}));
+    assert_eq!(two.as_object().unwrap().len(), 2);
     assert_eq!(admin(&service, "GET", "/_security/role/superuser", &json!({})), (404, json!({})));
 }
 

@@ -26,30 +26,38 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
     get, path = "/_security/_authenticate", tag = ELASTICSEARCH,
     responses((status = 200, description = "The caller", body = schemas::Me)),
 )]
-async fn authenticate(caller: Caller) -> Json<Value> {
-    let identity = &caller.0;
-    let roles: Vec<&str> = identity.roles.iter().map(|role| role.as_str()).collect();
-    let is_key = identity.api_key.is_some();
-    let realm = if is_key {
-        json!({ "name": "_es_api_key", "type": "_es_api_key" })
-    } else {
-        json!({ "name": "eqlipse", "type": "native" })
-    };
-    let mut answer = json!({
-        "username": identity.name,
-        "roles": roles,
-        "full_name": null,
-        "email": null,
-        "metadata": {},
-        "enabled": true,
-        "authentication_realm": realm,
-        "lookup_realm": realm,
-        "authentication_type": if is_key { "api_key" } else { "realm" },
-    });
-    if let Some(id) = &identity.api_key {
+async fn authenticate(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Failure> {
+    let id = caller.0.api_key.clone();
+    let mut answer = who_one_is(&app, caller).await?;
+    if let Some(id) = id {
         answer["api_key"] = json!({ "id": id });
     }
-    Json(answer)
+    Ok(Json(answer))
+}
+
+/// What Elasticsearch and Kibana both say of a caller.
+pub(crate) async fn who_one_is(app: &App, caller: Caller) -> Result<Value, Failure> {
+    app.intake(move |app| {
+        // Their name is a key's too. Whoever was removed a moment ago has nothing more to tell.
+        let about = app.control.user(caller.name())?.map(|user| user.about).unwrap_or_default();
+        let roles: Vec<&str> = caller.0.roles.iter().map(|role| role.as_str()).collect();
+        let (realm, authentication) = match &caller.0.api_key {
+            Some(_) => (json!({ "name": "_es_api_key", "type": "_es_api_key" }), "api_key"),
+            None => (json!({ "name": "eqlipse", "type": "native" }), "realm"),
+        };
+        Ok(json!({
+            "username": caller.name(),
+            "roles": roles,
+            "full_name": about.full_name,
+            "email": about.email,
+            "metadata": about.metadata,
+            "enabled": true,
+            "authentication_realm": realm,
+            "lookup_realm": realm,
+            "authentication_type": authentication,
+        }))
+    })
+    .await
 }
 
 /// An API key to be.

@@ -93,12 +93,16 @@ struct PasswordBody {
 async fn show(State(app): State<App>, caller: Caller, names: Option<Path<String>>) -> Result<Response, Failure> {
     caller.require(Role::Admin)?;
     let users = app.blocking(|app| Ok(app.control.users()?)).await?;
-    let is_asked =
-        |user: &&User| names.as_ref().is_none_or(|Path(names)| names.split(',').any(|name| name.trim() == user.name));
-    let found: Map<String, Value> =
-        users.iter().filter(is_asked).map(|user| (user.name.clone(), described(user))).collect();
+    Ok(asked(names, users.iter().map(|user| (user.name.clone(), described(user)))))
+}
+
+/// Those of all whose names are asked for, separated by commas; all of them where none is.
+fn asked(names: Option<Path<String>>, all: impl Iterator<Item = (String, Value)>) -> Response {
+    let names = names.as_ref().map(|Path(names)| names.split(',').map(str::trim).collect::<BTreeSet<&str>>());
+    let is_asked = |name: &str| names.as_ref().is_none_or(|names| names.contains(name));
+    let found: Map<String, Value> = all.filter(|(name, _)| is_asked(name)).collect();
     let status = if found.is_empty() && names.is_some() { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    Ok((status, Json(found)).into_response())
+    (status, Json(found)).into_response()
 }
 
 fn described(user: &User) -> Value {
@@ -245,12 +249,7 @@ async fn change(
 )]
 async fn roles(caller: Caller, names: Option<Path<String>>) -> Result<Response, Failure> {
     caller.require(Role::Admin)?;
-    let names: Option<BTreeSet<&str>> = names.as_ref().map(|Path(names)| names.split(',').map(str::trim).collect());
-    let is_asked = |role: &&Role| names.as_ref().is_none_or(|names| names.contains(role.as_str()));
-    let found: Map<String, Value> =
-        Role::ALL.iter().filter(is_asked).map(|role| (role.as_str().to_owned(), privileges(*role))).collect();
-    let status = if found.is_empty() { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    Ok((status, Json(found)).into_response())
+    Ok(asked(names, Role::ALL.iter().map(|role| (role.as_str().to_owned(), privileges(*role)))))
 }
 
 /// A role in the words of Elasticsearch.

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::elastic::ELASTIC_VERSION;
+use crate::elastic::{ELASTIC_VERSION, who_one_is};
 use crate::http::Failure;
 use crate::openapi::{KIBANA, schemas};
 use crate::search::ALERTS_ALIASES;
@@ -89,25 +89,11 @@ async fn space(_: Caller, Path(space): Path<String>) -> Result<Json<Value>, Fail
     get, path = "/internal/security/me", tag = KIBANA,
     responses((status = 200, description = "The caller", body = schemas::Me)),
 )]
-async fn me(caller: Caller) -> Json<Value> {
-    let roles: Vec<&str> = caller.0.roles.iter().map(|role| role.as_str()).collect();
-    let (realm, authentication) = match &caller.0.api_key {
-        Some(_) => (json!({ "name": "_es_api_key", "type": "_es_api_key" }), "api_key"),
-        None => (json!({ "name": "default_native", "type": "native" }), "realm"),
-    };
-    Json(json!({
-        "username": caller.name(),
-        "roles": roles,
-        "full_name": null,
-        "email": null,
-        "metadata": {},
-        "enabled": true,
-        "authentication_realm": realm,
-        "lookup_realm": realm,
-        "authentication_type": authentication,
-        "authentication_provider": { "type": "basic", "name": "basic" },
-        "elastic_cloud_user": false,
-    }))
+async fn me(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Failure> {
+    let mut answer = who_one_is(&app, caller).await?;
+    answer["authentication_provider"] = json!({ "type": "basic", "name": "basic" });
+    answer["elastic_cloud_user"] = false.into();
+    Ok(Json(answer))
 }
 
 /// Lists the tags of all rules.
