@@ -241,7 +241,9 @@ mod tests {
         // Nobody takes the places of all.
         let of_ann = of_one("ann");
         assert!(is_full(keep(&kept, "ann", ended(2))));
-        ["bob", "cid", "dan"].map(of_one);
+        for owner in ["bob", "cid", "dan"] {
+            of_one(owner);
+        }
         assert!(is_full(keep(&kept, "eve", ended(2))));
         kept.delete(&of_ann[0], "ann", 0).unwrap();
         keep(&kept, "eve", ended(2)).unwrap();
