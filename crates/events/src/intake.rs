@@ -158,7 +158,7 @@ pub fn clean_document(document: &str) -> String {
 }
 
 /// Writes the document to `stamped` with `event.ingested` set to `time`, in place of any that it has, and `@timestamp` too
-/// if it has none; `false` if it is no JSON object, whatever was written then.
+/// if it has none; `false` if it is no JSON object, whatever was written then. That it is sound to its end, nobody looks.
 pub fn stamp_arrival(document: &str, time: &str, stamped: &mut String) -> bool {
     stamped.clear();
     stamped.reserve(document.len() + 2 * time.len() + 64);
@@ -166,7 +166,11 @@ pub fn stamp_arrival(document: &str, time: &str, stamped: &mut String) -> bool {
 }
 
 fn stamp(document: &str, time: &str, stamped: &mut String) -> Option<()> {
-    let stamp = Stamp::find(document.as_bytes(), time)?;
+    let bytes = document.as_bytes();
+    let stamp = match Stamp::find_early(bytes, time) {
+        Some(stamp) => stamp,
+        None => Stamp::find(bytes, time)?,
+    };
     stamped.push_str(document.get(..stamp.first)?);
     if !stamp.has_timestamp {
         // `event` stands behind it in any case.
@@ -181,6 +185,7 @@ fn stamp(document: &str, time: &str, stamped: &mut String) -> Option<()> {
 }
 
 /// Where `event.ingested` goes.
+#[derive(Debug, PartialEq)]
 struct Stamp {
     /// Which bytes to replace.
     place: Range<usize>,
@@ -191,6 +196,29 @@ struct Stamp {
 }
 
 impl Stamp {
+    /// As [`Self::find`], without a look at the rest once `@timestamp` and `event` have come: in most documents, nothing
+    /// there can matter, as it does not say `ingested`.
+    fn find_early(bytes: &[u8], time: &str) -> Option<Self> {
+        let mut root = Members::open(bytes, 0)?;
+        let first = root.at;
+        let (mut event, mut has_timestamp) = (None, false);
+        while event.is_none() || !has_timestamp {
+            let (key, value) = root.next()??;
+            match &bytes[key] {
+                b"event.ingested" => return None,
+                b"event" if bytes[value.start] == b'{' => event = Some(value.start),
+                b"@timestamp" => has_timestamp = true,
+                _ => {}
+            }
+        }
+        let rest = bytes.get(root.at..)?;
+        if memchr::memmem::find(rest, b"ingested\"").is_some() {
+            return None;
+        }
+        let (place, text) = Self::within(bytes, event?, time)?;
+        Some(Self { place, text, first, has_timestamp })
+    }
+
     fn find(bytes: &[u8], time: &str) -> Option<Self> {
         let mut root = Members::open(bytes, 0)?;
         let first = root.at;
@@ -349,6 +377,19 @@ mod tests {
                 r#"{"@timestamp":"T","event":{"a":"}\"","ingested":"T","b":[{}]}}"#,
             ),
             (r#"{"event.ingested":"then","@timestamp":2}"#, r#"{"event.ingested":"T","@timestamp":2}"#),
+            // Whatever stands behind `event` and `@timestamp`.
+            (
+                r#"{"@timestamp":1,"event":{"kind":"x"},"event.ingested":2}"#,
+                r#"{"@timestamp":1,"event":{"kind":"x"},"event.ingested":"T"}"#,
+            ),
+            (
+                r#"{"@timestamp":1,"event":{"kind":"x"},"a":{"ingested":2}}"#,
+                r#"{"@timestamp":1,"event":{"ingested":"T","kind":"x"},"a":{"ingested":2}}"#,
+            ),
+            (
+                r#"{"event":{"ingested":1},"@timestamp":1,"event":{"ingested":2}}"#,
+                r#"{"event":{"ingested":1},"@timestamp":1,"event":{"ingested":"T"}}"#,
+            ),
             (
                 r#"{"event":"odd","n":-1.5e3}"#,
                 r#"{"@timestamp":"T","event":{"ingested":"T"},"event":"odd","n":-1.5e3}"#,
@@ -382,7 +423,11 @@ mod tests {
         #[test]
         fn nothing_else_is_changed(document in values(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
-            let stamped = stamped(&text.unwrap());
+            let text = text.unwrap();
+            if let Some(early) = Stamp::find_early(text.as_bytes(), "T") {
+                prop_assert_eq!(Some(early), Stamp::find(text.as_bytes(), "T"));
+            }
+            let stamped = stamped(&text);
             let Value::Object(mut before) = document else {
                 prop_assert_eq!(stamped, None);
                 return Ok(());

@@ -19,7 +19,8 @@ pub(super) const NO_CODE: u32 = u32::MAX;
 
 /// Takes a column's values.
 pub(super) trait Sink {
-    /// The code for a value of the chunk's dictionary, or [`NO_CODE`]. Each comes once.
+    /// The code for a value of the chunk's dictionary, or [`NO_CODE`]. Each comes once, but in columns where nearly every
+    /// value is another.
     fn distinct(&mut self, value: Stored<'_>) -> u32;
 
     /// The code for a value that stands by itself, or [`NO_CODE`].

@@ -5,16 +5,18 @@
 //! that pushing them again gives the same batch. Values that no column can hold stand in [`OTHER`]. The rest of an
 //! event (its place in time, its identity, its index) stands in columns whose names begin with an underscore.
 //!
-//! The `parquet` crate writes files and reads footers. Pages are read here: dictionary codes go into batches as they
-//! are, and what a damaged page may claim is bounded.
+//! The `parquet` crate writes and reads footers. Pages are written and read here: dictionary codes go from batches and into
+//! them as they are, and what a damaged page may claim is bounded.
 
 mod census;
 mod column;
 mod concat;
 mod convert;
 mod documents;
+mod encode;
 mod file;
 mod group;
+mod group_write;
 mod layout;
 mod page;
 mod segment;
@@ -40,7 +42,7 @@ pub const MAX_FIELD_COLUMNS: usize = 2_000;
 /// The most rows of a row group.
 pub const MAX_GROUP_ROWS: usize = 100_000;
 /// A row group closes early when its documents take so many bytes.
-pub const MAX_GROUP_BYTES: usize = 64 << 20;
+pub const MAX_GROUP_BYTES: usize = 32 << 20;
 /// The largest page that is read, in bytes once unpacked.
 pub const MAX_PAGE_BYTES: usize = 256 << 20;
 /// The most bytes that the columns of a row group become once they are unpacked.

@@ -83,19 +83,23 @@ impl SegmentColumns {
         events: impl Iterator<Item = SegmentEvent<'a>>,
     ) -> io::Result<bool> {
         let mut fits = true;
+        // Of the row group under way.
+        let mut documents = Vec::new();
         let mut events = events.peekable();
         while let Some(event) = events.next() {
             let row = file.open_row(&event);
             if row.has_unasked {
                 fits &= !self.0.add(event.document);
             }
-            file.end_event(&event, row);
+            file.end_event(&event, &row)?;
+            documents.push(event.document);
             if !file.is_full() && events.peek().is_some() {
                 continue;
             }
-            for document in file.uncounted() {
-                fits &= !self.0.add(document);
+            for row in file.uncounted() {
+                fits &= !self.0.add(documents[row as usize]);
             }
+            documents.clear();
             for name in file.misfits() {
                 fits = false;
                 self.0.note_several(name);

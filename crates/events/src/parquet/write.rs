@@ -4,31 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use eqlipse_batch::{BatchBuilder, Column, FieldId, RowMeta, Schema, ValueRef};
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::data_type::{
-    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int64Type,
-};
+use eqlipse_batch::{BatchBuilder, FieldId, RowMeta, Schema, ValueRef};
 use parquet::errors::ParquetError as CrateError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnDescPtr;
 use serde_json::{Map, Value};
 
 use super::census::walk;
-use super::layout::{
-    ColumnSpec, Count, IDENTITY, INDEX, Kind, Layout, OTHER, OTHERS_KEY, SOURCE, TIME, TYPES_KEY, VERSION, VERSION_KEY,
-};
+use super::encode::{Bounds, ColumnEncoder, PlainValues};
+use super::group_write::{GroupColumns, PlainCells, Rest, add_other};
+use super::layout::{ColumnSpec, Count, INDEX, Layout, OTHERS_KEY, TYPES_KEY, VERSION, VERSION_KEY};
 use super::segment::SegmentEvent;
 use super::spool::Entry;
-use super::value::{Stored, ToStore, to_json, to_store};
-use super::{MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_PAGE_BYTES};
+use super::{MAX_GROUP_BYTES, MAX_GROUP_ROWS};
 use crate::json::{Decoder, Hit, logical_index};
 use crate::reserved::{Reserved, reserve};
 
-/// Bytes of documents in a page, so that one document can be read without many others.
-const SOURCE_PAGE_BYTES: usize = 32 << 10;
 /// Fields of `_other` that the metadata tell of at most.
 const MAX_OTHER_FIELDS: usize = 4_096;
 
@@ -56,6 +49,9 @@ pub(super) struct FileWriter<'o> {
     out: &'o mut dyn Write,
     /// What it writes is passed on to `out` after each row group.
     file: SerializedFileWriter<Vec<u8>>,
+    /// Of its columns.
+    descriptions: Vec<ColumnDescPtr>,
+    encoder: ColumnEncoder,
     layout: Layout,
     decoder: Decoder,
     builder: BatchBuilder,
@@ -72,7 +68,7 @@ pub(super) struct FileWriter<'o> {
 
 /// What was found in an event.
 pub(super) struct OpenRow {
-    /// What a rule's index patterns are matched against.
+    /// What a rule's index patterns are matched against, where it is not the index as it stands.
     names: Vec<String>,
     /// It may have a value that there is no column for.
     pub(super) has_unasked: bool,
@@ -118,44 +114,7 @@ fn json_kind(value: &Value) -> Option<&'static str> {
     })
 }
 
-/// What the rows of the row group under way are beside their fields.
-#[derive(Default)]
-struct Rest {
-    indices: Vec<Option<String>>,
-    ids: Vec<Option<String>>,
-    index_names: Vec<Vec<String>>,
-    times: Vec<Option<i64>>,
-    sequences: Vec<Option<i64>>,
-    identities: Vec<Option<u128>>,
-    /// Values that stand in no column, by field.
-    others: Vec<Map<String, Value>>,
-    documents: Vec<ByteArray>,
-    bytes: usize,
-}
-
-impl Rest {
-    fn add(&mut self, index: Option<String>, id: Option<String>, names: Vec<String>, meta: &RowMeta, document: &str) {
-        self.indices.push(index);
-        self.ids.push(id);
-        self.index_names.push(names);
-        self.times.push(meta.order.time);
-        self.sequences.push(meta.order.tiebreaker);
-        self.identities.push(meta.identity);
-        self.others.push(Map::new());
-        self.documents.push(ByteArray::from(document));
-        self.bytes += document.len();
-    }
-}
-
-/// Adds a value to those of `_other`.
-fn add_other(other: &mut Map<String, Value>, field: &str, value: Value) {
-    match other.entry(field).or_insert_with(|| Value::Array(Vec::new())) {
-        Value::Array(values) => values.push(value),
-        _ => debug_assert!(false, "every member is a list"),
-    }
-}
-
-fn failed(error: CrateError) -> io::Error {
+pub(super) fn failed(error: CrateError) -> io::Error {
     io::Error::other(error.to_string())
 }
 
@@ -166,18 +125,21 @@ impl<'o> FileWriter<'o> {
         reserve(&mut schema);
         let schema = schema.build();
         let reserved = Reserved::find(&schema).map_err(io::Error::other)?;
-        let properties = Arc::new(properties(&layout, effort)?);
+        let properties = Arc::new(properties(&layout)?);
         let file = SerializedFileWriter::new(Vec::new(), layout.schema().map_err(failed)?, properties);
+        let file = file.map_err(failed)?;
         Ok(Self {
             out,
-            file: file.map_err(failed)?,
+            descriptions: file.schema_descr().columns().to_vec(),
+            file,
+            encoder: ColumnEncoder::new(effort.level())?,
             is_used: vec![false; layout.fields.len()],
             layout,
             index: reserved.index,
             decoder: Decoder::new(schema.clone(), reserved),
             builder: BatchBuilder::new(schema),
             columns,
-            rest: Rest::default(),
+            rest: Rest::new(),
             others: OtherKinds::default(),
             path: String::new(),
         })
@@ -193,8 +155,10 @@ impl<'o> FileWriter<'o> {
         if decoded.is_err() {
             _ = self.decoder.decode(&mut self.builder, document, None);
         }
-        let parse = |raw: Option<&str>| raw.and_then(|raw| serde_json::from_str(raw).ok());
-        self.end_row(parse(hit.index), parse(hit.id), entry.index_names.clone(), &entry.meta(), document);
+        let parse = |raw: Option<&str>| raw.and_then(|raw| serde_json::from_str::<String>(raw).ok());
+        let (index, id) = (parse(hit.index), parse(hit.id));
+        let names = entry.index_names.iter().map(String::as_str);
+        self.end_row(index.as_deref(), id.as_deref(), names, &entry.meta(), document)?;
         if self.is_full() { self.write_group() } else { Ok(()) }
     }
 
@@ -215,30 +179,36 @@ impl<'o> FileWriter<'o> {
                 _ = self.decoder.decode(&mut self.builder, event.document, None);
             }
         }
-        if names.is_empty() {
-            names.push(logical_index(event.index).to_owned());
-        }
         OpenRow { names, has_unasked: self.decoder.has_unasked() }
     }
 
     /// Accepts the row that was opened.
-    pub(super) fn end_event(&mut self, event: &SegmentEvent<'_>, row: OpenRow) {
-        self.end_row(Some(event.index.to_owned()), Some(event.id.to_owned()), row.names, &event.meta, event.document);
+    pub(super) fn end_event(&mut self, event: &SegmentEvent<'_>, row: &OpenRow) -> io::Result<()> {
+        let own = row.names.is_empty().then(|| logical_index(event.index));
+        let names = row.names.iter().map(String::as_str).chain(own);
+        self.end_row(Some(event.index), Some(event.id), names, &event.meta, event.document)
     }
 
-    fn end_row(
+    fn end_row<'n>(
         &mut self,
-        index: Option<String>,
-        id: Option<String>,
-        names: Vec<String>,
+        index: Option<&str>,
+        id: Option<&str>,
+        names: impl Iterator<Item = &'n str>,
         meta: &RowMeta,
         document: &str,
-    ) {
+    ) -> io::Result<()> {
+        let (row, rest) = (self.builder.len() as u32, &mut self.rest);
         self.builder.end_row(*meta);
-        self.rest.add(index, id, names, meta, document);
+        index.into_iter().for_each(|index| rest.indices.add(row, index));
+        names.for_each(|name| rest.index_names.add(row, name));
+        rest.ids.add(row, id, PlainValues::add_text);
+        rest.add_meta(row, meta);
+        rest.bytes += document.len();
+        rest.documents.add(document, &mut self.encoder.packer)?;
         if self.layout.has_other_fields {
-            self.add_other_fields(document);
+            self.add_other_fields(row, document);
         }
+        Ok(())
     }
 
     /// Whether the row group under way is as large as one may be.
@@ -256,61 +226,56 @@ impl<'o> FileWriter<'o> {
         misfits.map(|(spec, _)| spec.name.as_str())
     }
 
-    /// Documents of the row group under way with a field that the reader itself asks for and that has no column.
-    pub(super) fn uncounted(&self) -> impl Iterator<Item = &str> {
+    /// Rows of the row group under way with a field that the reader itself asks for and that has no column.
+    pub(super) fn uncounted(&self) -> impl Iterator<Item = u32> {
         let schema = self.builder.schema();
         let asked = (0..schema.fields().len() as u32).map(FieldId);
         let has_no_column =
             |field: &FieldId| *field != self.index && !self.layout.types.contains_key(&schema.field(*field).name);
-        let rows = asked.filter(has_no_column).flat_map(|field| self.builder.batch().column(field).rows());
-        rows.filter_map(|row| std::str::from_utf8(self.rest.documents[*row as usize].data()).ok())
+        asked.filter(has_no_column).flat_map(|field| self.builder.batch().column(field).rows()).copied()
     }
 
     /// Drops the row group under way.
     pub(super) fn forget_group(&mut self) {
         self.builder.clear();
-        self.rest = Rest::default();
+        self.rest = Rest::new();
     }
 
-    /// Notes the values of the last row's fields that have no column.
-    fn add_other_fields(&mut self, document: &str) {
-        let (types, Some(other)) = (&self.layout.types, self.rest.others.last_mut()) else { return };
+    /// Notes the values of a row's fields that have no column.
+    fn add_other_fields(&mut self, row: u32, document: &str) {
+        let (types, others) = (&self.layout.types, &mut self.rest.others);
         walk(document, &mut self.path, &mut |name, value| {
             // All names of the index, also one in the document, stand in a column of their own.
             if !types.contains_key(name) && name != INDEX {
-                add_other(other, name, super::value::raw_json(value));
+                add_other(others.entry(row).or_default(), name, super::value::raw_json(value));
             }
         });
     }
 
     /// Writes the row group under way.
     pub(super) fn write_group(&mut self) -> io::Result<()> {
-        let rows = self.builder.len();
-        let mut rest = std::mem::take(&mut self.rest);
+        let all = self.builder.len();
+        let mut rest = std::mem::replace(&mut self.rest, Rest::new());
         let batch = self.builder.batch();
-        let mut group = self.file.next_row_group().map_err(failed)?;
+        let row_group = self.file.next_row_group().map_err(failed)?;
+        let mut group =
+            GroupColumns { group: row_group, left: self.descriptions.iter(), encoder: &mut self.encoder, all };
         for ((spec, field), is_used) in self.layout.fields.iter().zip(&self.columns).zip(&mut self.is_used) {
             *is_used |= !batch.column(*field).is_empty();
-            let cells = field_cells(spec, batch.column(*field), rows, &mut rest.others);
-            cells.write(next_column(&mut group)?)?;
+            group.write_field(spec, batch.column(*field), &mut rest.others)?;
         }
-        rest.others.iter().for_each(|other| self.others.add(other));
-        let others =
-            rest.others.iter().map(|other| (!other.is_empty()).then(|| Value::from(other.clone()).to_string()));
-        let others: Vec<Option<String>> = others.collect();
-        for cells in [
-            text_cells(&rest.indices),
-            text_cells(&rest.ids),
-            list_cells(&rest.index_names),
-            optional_cells(rest.times.iter().copied(), Values::Longs),
-            optional_cells(rest.sequences.iter().copied(), Values::Longs),
-            optional_cells(rest.identities.iter().map(|identity| identity.map(fixed)), Values::Identities),
-            text_cells(&others),
-        ] {
-            cells.write(next_column(&mut group)?)?;
+        rest.others.values().for_each(|other| self.others.add(other));
+        let mut others = PlainCells::new(Bounds::Untold);
+        for (row, other) in rest.others {
+            others.add(row, Some(Value::from(other).to_string()), |values, text| values.add_text(&text));
         }
-        write_documents(&rest.documents, next_column(&mut group)?)?;
-        group.close().map_err(failed)?;
+        group.write_codes(rest.indices, Count::Optional)?;
+        group.write_cells(rest.ids)?;
+        group.write_codes(rest.index_names, Count::List)?;
+        for cells in [rest.times, rest.sequences, rest.identities, others] {
+            group.write_cells(cells)?;
+        }
+        group.finish(rest.documents)?;
         self.builder.clear();
         self.pass_on()
     }
@@ -343,189 +308,11 @@ impl<'o> FileWriter<'o> {
     }
 }
 
-fn next_column<'g>(group: &'g mut SerializedRowGroupWriter<'_, Vec<u8>>) -> io::Result<SerializedColumnWriter<'g>> {
-    group.next_column().map_err(failed)?.ok_or_else(|| io::Error::other("the row group has no further column"))
-}
-
-fn properties(layout: &Layout, effort: Effort) -> io::Result<WriterProperties> {
+fn properties(layout: &Layout) -> io::Result<WriterProperties> {
     let types = serde_json::to_string(&layout.types).map_err(io::Error::other)?;
     let pair = |key: &str, value: &str| KeyValue::new(key.to_owned(), value.to_owned());
-    let own = |name: &str| ColumnPath::new(vec![name.to_owned()]);
-    let mut properties = WriterProperties::builder()
+    Ok(WriterProperties::builder()
         .set_created_by(format!("eqlipse version {}", env!("CARGO_PKG_VERSION")))
         .set_key_value_metadata(Some(vec![pair(VERSION_KEY, VERSION), pair(TYPES_KEY, &types)]))
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(effort.level()).map_err(failed)?))
-        // Whatever is in a dictionary goes into a batch as it is: nothing is to fall back to plain values.
-        .set_dictionary_page_size_limit(MAX_PAGE_BYTES)
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_column_data_page_size_limit(own(SOURCE), SOURCE_PAGE_BYTES);
-    for name in [SOURCE, TIME, IDENTITY] {
-        properties = properties.set_column_dictionary_enabled(own(name), false);
-    }
-    for name in [SOURCE, OTHER, IDENTITY] {
-        properties = properties.set_column_statistics_enabled(own(name), EnabledStatistics::None);
-    }
-    Ok(properties.build())
-}
-
-/// Values of one kind.
-enum Values {
-    Texts(Vec<ByteArray>),
-    Longs(Vec<i64>),
-    Doubles(Vec<f64>),
-    Booleans(Vec<bool>),
-    Identities(Vec<FixedLenByteArray>),
-}
-
-/// A column of a row group.
-struct ColumnCells {
-    values: Values,
-    definitions: Vec<i16>,
-    /// Of lists.
-    repetitions: Option<Vec<i16>>,
-}
-
-impl ColumnCells {
-    fn write(self, mut column: SerializedColumnWriter<'_>) -> io::Result<()> {
-        match &self.values {
-            Values::Texts(values) => self.put::<ByteArrayType>(&mut column, values)?,
-            Values::Longs(values) => self.put::<Int64Type>(&mut column, values)?,
-            Values::Doubles(values) => self.put::<DoubleType>(&mut column, values)?,
-            Values::Booleans(values) => self.put::<BoolType>(&mut column, values)?,
-            Values::Identities(values) => self.put::<FixedLenByteArrayType>(&mut column, values)?,
-        }
-        column.close().map_err(failed)
-    }
-
-    fn put<T: DataType>(&self, column: &mut SerializedColumnWriter<'_>, values: &[T::T]) -> io::Result<()> {
-        let written = column.typed::<T>().write_batch(values, Some(&self.definitions), self.repetitions.as_deref());
-        written.map(|_| ()).map_err(failed)
-    }
-}
-
-/// A field's column; what it cannot hold goes into `others`.
-fn field_cells(spec: &ColumnSpec, column: &Column, rows: usize, others: &mut [Map<String, Value>]) -> ColumnCells {
-    let mut texts: Vec<Option<ByteArray>> = vec![None; column.cardinality()];
-    let mut values = match spec.kind {
-        Kind::Text => Values::Texts(Vec::new()),
-        Kind::Long | Kind::Date => Values::Longs(Vec::new()),
-        Kind::Double => Values::Doubles(Vec::new()),
-        Kind::Boolean => Values::Booleans(Vec::new()),
-        Kind::Identity => Values::Identities(Vec::new()),
-    };
-    let mut levels = Levels::new(spec.count, rows);
-    for (row, code) in column.rows().iter().zip(column.codes()) {
-        let value = column.value(*code);
-        match to_store(value, spec.kind) {
-            Some(stored) if levels.take(*row) => push_value(&mut values, stored, &mut texts[*code as usize]),
-            _ => add_other(&mut others[*row as usize], &spec.name, to_json(value)),
-        }
-    }
-    let (definitions, repetitions) = levels.finish();
-    ColumnCells { values, definitions, repetitions }
-}
-
-/// Adds a value; `text` keeps the text behind its code.
-fn push_value(values: &mut Values, value: ToStore<'_>, text: &mut Option<ByteArray>) {
-    match (values, value) {
-        (Values::Texts(values), ToStore::Plain(Stored::Text(value))) => {
-            values.push(text.get_or_insert_with(|| ByteArray::from(value)).clone());
-        }
-        (Values::Texts(values), ToStore::Address(address)) => {
-            values.push(text.get_or_insert_with(|| ByteArray::from(address.to_string().into_bytes())).clone());
-        }
-        (Values::Longs(values), ToStore::Plain(Stored::Long(value) | Stored::Date(value))) => values.push(value),
-        (Values::Doubles(values), ToStore::Plain(Stored::Double(value))) => values.push(value),
-        (Values::Booleans(values), ToStore::Plain(Stored::Boolean(value))) => values.push(value),
-        _ => debug_assert!(false, "a value of another kind than its column"),
-    }
-}
-
-/// Levels of a column that come row by row.
-struct Levels {
-    count: Count,
-    rows: usize,
-    definitions: Vec<i16>,
-    repetitions: Vec<i16>,
-    /// The row after the last that has levels.
-    next: usize,
-}
-
-impl Levels {
-    fn new(count: Count, rows: usize) -> Self {
-        Self { count, rows, definitions: Vec::new(), repetitions: Vec::new(), next: 0 }
-    }
-
-    /// Takes note of a value; `false` if the row has one already and can have no more.
-    fn take(&mut self, row: u32) -> bool {
-        let row = row as usize;
-        let is_next = row >= self.next;
-        if !is_next && self.count != Count::List {
-            return false;
-        }
-        self.pass_to(row);
-        self.definitions.push(self.count.max_definition() as i16);
-        self.repetitions.push(i16::from(!is_next));
-        self.next = row + 1;
-        true
-    }
-
-    /// Leaves the rows before this one empty.
-    fn pass_to(&mut self, row: usize) {
-        let empty = row.saturating_sub(self.next);
-        self.definitions.resize(self.definitions.len() + empty, 0);
-        self.repetitions.resize(self.repetitions.len() + empty, 0);
-        self.next = self.next.max(row);
-    }
-
-    fn finish(mut self) -> (Vec<i16>, Option<Vec<i16>>) {
-        self.pass_to(self.rows);
-        (self.definitions, (self.count == Count::List).then_some(self.repetitions))
-    }
-}
-
-fn optional_cells<T>(cells: impl Iterator<Item = Option<T>>, values: fn(Vec<T>) -> Values) -> ColumnCells {
-    let (mut there, mut definitions) = (Vec::new(), Vec::new());
-    for cell in cells {
-        definitions.push(i16::from(cell.is_some()));
-        there.extend(cell);
-    }
-    ColumnCells { values: values(there), definitions, repetitions: None }
-}
-
-fn text_cells(texts: &[Option<String>]) -> ColumnCells {
-    optional_cells(texts.iter().map(|text| text.as_deref().map(ByteArray::from)), Values::Texts)
-}
-
-fn list_cells(lists: &[Vec<String>]) -> ColumnCells {
-    let mut levels = Levels::new(Count::List, lists.len());
-    let mut values = Vec::new();
-    for (row, texts) in lists.iter().enumerate() {
-        for text in texts {
-            levels.take(row as u32);
-            values.push(ByteArray::from(text.as_str()));
-        }
-    }
-    let (definitions, repetitions) = levels.finish();
-    ColumnCells { values: Values::Texts(values), definitions, repetitions }
-}
-
-fn fixed(identity: u128) -> FixedLenByteArray {
-    ByteArray::from(identity.to_be_bytes().to_vec()).into()
-}
-
-/// Writes the documents so that pages close when they are full; the crate looks only between calls.
-fn write_documents(documents: &[ByteArray], mut column: SerializedColumnWriter<'_>) -> io::Result<()> {
-    let mut rest = documents;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take_while(|document| {
-            bytes += document.len();
-            bytes <= SOURCE_PAGE_BYTES
-        });
-        let (page, after) = rest.split_at(fits.count().max(1));
-        column.typed::<ByteArrayType>().write_batch(page, None, None).map_err(failed)?;
-        rest = after;
-    }
-    column.close().map_err(failed)
+        .build())
 }
