@@ -17,6 +17,7 @@ mod hunt;
 mod keyfields;
 mod man;
 mod manifest;
+mod memory;
 mod output;
 mod progress;
 mod query;
@@ -40,9 +41,6 @@ use clap::Parser;
 use args::{Cli, Command, RulesArgs, RulesCommand};
 use exit::{CliError, Exit};
 use output::Messages;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -14,6 +14,7 @@ use crate::args::{BackfillArgs, ConfigArgs, ConfigCommand, ConfigSource, ServeAr
 use crate::data_folder;
 use crate::date::{Edge, parse};
 use crate::exit::{CliError, Exit};
+use crate::memory;
 use crate::output::{Messages, Output};
 use crate::text::{byte_size, counted, grouped, shown};
 
@@ -39,6 +40,7 @@ pub fn settings(source: &ConfigSource) -> Result<Config, CliError> {
 
 /// Runs the service until it is told to end.
 pub fn serve(args: &ServeArgs) -> Result<Exit, CliError> {
+    memory::keep_freed();
     let mut config = settings(&args.config)?;
     config.server.listen = args.listen.unwrap_or(config.server.listen);
     config.server.insecure |= args.insecure;

@@ -7,6 +7,7 @@ use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, MatchPlan, Mat
 use eqlipse_events::{Admitted, Identity, IncomingEvent, Intake, IntakeError};
 
 use crate::StoreError;
+use crate::ids::NewIds;
 use crate::log::{Packer, encode_frame};
 
 /// Rules that were compiled together.
@@ -45,6 +46,7 @@ pub(crate) struct Scratch {
     /// The [records](crate::record) of the request so far.
     pub(crate) records: Vec<u8>,
     packer: Option<Packer>,
+    pub(crate) ids: NewIds,
 }
 
 /// Memory that a request may leave behind for the next.

@@ -19,7 +19,7 @@ use crate::files::SegmentFiles;
 use crate::flush;
 use crate::ids::{RecentIds, id_hash};
 use crate::log::{Log, Recovered};
-use crate::matching::{StoreRules, Workers};
+use crate::matching::{Scratch, StoreRules, Workers};
 use crate::objects::{Objects, SegmentPlace};
 use crate::part::{Part, PartKind};
 use crate::readers::Readers;
@@ -692,14 +692,18 @@ impl Intake<'_> {
         {
             return Err(Refused::Conflict { id: id.to_owned() });
         }
-        // What is no object is refused with the reader's words.
         let mut stamped = std::mem::take(&mut worker.scratch.stamped);
         let is_stamped = stamp_arrival(&new.document, time, &mut stamped);
-        let text = if is_stamped { &*stamped } else { &*new.document };
-        let stored = match worker.add(text, &new.index, own, Identity::Of(&new.document), sequence) {
-            Ok(admitted) => {
+        let mut admit = |text| worker.add(text, &new.index, own, Identity::Of(&new.document), sequence);
+        // What is refused is refused with the reader's words about what was sent.
+        let admitted = match is_stamped.then(|| admit(&*stamped)) {
+            Some(Ok(admitted)) => Ok((&*stamped, admitted)),
+            _ => admit(&new.document).map(|admitted| (&*new.document, admitted)),
+        };
+        let stored = match admitted {
+            Ok((text, admitted)) => {
                 self.own_ids.extend(hash);
-                Ok(self.keep(new, text, admitted, hash, &mut worker.scratch.records))
+                Ok(self.keep(new, text, admitted, hash, &mut worker.scratch))
             }
             Err(error) => {
                 hash.into_iter().for_each(|hash| lock(&self.inner.ids).remove(hash));
@@ -717,10 +721,10 @@ impl Intake<'_> {
         text: &str,
         admitted: Admitted,
         hash: Option<u64>,
-        records: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> String {
         let document = if admitted.needs_cleaning { Cow::Owned(clean_document(text)) } else { Cow::Borrowed(text) };
-        let id = new.id.as_deref().map_or_else(new_id, str::to_owned);
+        let id = new.id.as_deref().map_or_else(|| scratch.ids.next(), str::to_owned);
         self.chunk.add(&new.index, &id, &document, admitted.meta, hash);
         Record {
             index: Cow::Borrowed(&new.index),
@@ -729,7 +733,7 @@ impl Intake<'_> {
             identity: admitted.meta.identity,
             document,
         }
-        .write(records);
+        .write(&mut scratch.records);
         id
     }
 }
@@ -742,15 +746,6 @@ fn is_index_name(name: &str) -> bool {
         && name.bytes().all(is_plain)
         && !name.starts_with(['-', '_'])
         && name.bytes().any(|byte| byte != b'.')
-}
-
-/// Twenty characters of 120 random bits.
-fn new_id() -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bytes = [0; 20];
-    // Without the system's source of chance nothing else works either.
-    getrandom::fill(&mut bytes).expect("the system gives random bytes");
-    bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)])).collect()
 }
 
 /// A time as it stands in documents, with milliseconds.

@@ -62,6 +62,8 @@ pub(crate) fn parse<'b>(body: &'b [u8], index: Option<&'b str>) -> Result<Vec<Ac
     }
     let mut lines = Lines { rest: body, number: 0 };
     let mut actions = Vec::new();
+    // Shippers say the same for each document, mostly: what was read of a line holds for another like it.
+    let mut last: Option<(&[u8], Action<'b>)> = None;
     while let Some(line) = lines.next()? {
         // Elasticsearch passes over empty lines between actions.
         if line.is_empty() {
@@ -70,7 +72,13 @@ pub(crate) fn parse<'b>(body: &'b [u8], index: Option<&'b str>) -> Result<Vec<Ac
         if actions.len() == MAX_ACTIONS {
             return Err(Failure::IllegalArgument(format!("more than {MAX_ACTIONS} actions in one bulk request")));
         }
-        let mut action = read_action(line, lines.number, index)?;
+        let mut action = match &last {
+            Some((read, action)) if *read == line => action.clone(),
+            _ => {
+                let action = read_action(line, lines.number, index)?;
+                last.insert((line, action)).1.clone()
+            }
+        };
         if action.operation.has_document() {
             let number = lines.number;
             let document = lines.next()?.filter(|document| !document.is_empty());

@@ -105,6 +105,7 @@ async fn bulk_response(
             let items: Vec<Item<'_>> = actions
                 .iter()
                 .zip(&outcomes)
+                .filter(|_| filter.as_ref().is_none_or(|filter| filter.reaches("items")))
                 .map(|(action, outcome)| Item::new(action, outcome, forced_refresh))
                 .collect();
             let answer = BulkAnswer {

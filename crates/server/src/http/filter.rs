@@ -35,6 +35,12 @@ impl PathFilter {
         (filter != Self::default()).then_some(filter)
     }
 
+    /// Whether anything below a member of the answer can be left of it.
+    pub fn reaches(&self, member: &str) -> bool {
+        let paths: Vec<&[String]> = self.include.iter().map(Vec::as_slice).collect();
+        paths.is_empty() || !below(&paths, member).is_empty()
+    }
+
     /// What is left of an answer.
     pub fn apply(&self, mut value: Value) -> Value {
         if !self.exclude.is_empty() {
