@@ -52,7 +52,7 @@ fn send_bulk(store: &Store, bulk: &[NewDocument<'_>]) {
     loop {
         match store.ingest(bulk, Timestamp::now().as_nanosecond() as i64) {
             Err(IngestError::Overloaded { .. }) => std::thread::sleep(Duration::from_millis(50)),
-            taken => return _ = taken.expect("events are taken"),
+            taken => return drop(taken.expect("events are taken")),
         }
     }
 }
