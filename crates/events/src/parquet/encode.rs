@@ -268,7 +268,7 @@ impl PlainValues {
         if let Bounds::Booleans(bounds) = &mut self.bounds {
             widen(bounds, truth);
         }
-        if self.count % 8 == 0 {
+        if self.count.is_multiple_of(8) {
             self.bytes.push(0);
         }
         if let Some(last) = self.bytes.last_mut() {
