@@ -2,10 +2,10 @@
 //!
 //! A reader holds a shared lock on the file `readers`. Who wants to remove files needs it alone for a moment.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 const NAME: &str = "readers";
 
@@ -31,14 +31,15 @@ impl Reading {
 /// The store's side: files that are to go when nobody reads.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    file: File,
+    /// The system's lock is the whole process's: among its threads, the mutex decides.
+    file: Mutex<File>,
     waiting: Mutex<Vec<PathBuf>>,
 }
 
 impl Readers {
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let file = File::options().write(true).create(true).truncate(false).open(folder.join(NAME))?;
-        Ok(Self { file, waiting: Mutex::default() })
+        Ok(Self { file: Mutex::new(file), waiting: Mutex::default() })
     }
 
     /// Removes files of segments, now or when nobody reads any more. Nothing is ever written to them again. What cannot be
@@ -56,14 +57,20 @@ impl Readers {
         }
     }
 
-    /// Does something if nobody reads, and lets nobody begin meanwhile.
+    /// Does something if nobody reads and nobody else is alone, and lets nobody begin meanwhile.
     pub(crate) fn alone<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        // Nobody waits: what is done may let go of a segment, and that comes here again.
+        let file = match self.file.try_lock() {
+            Ok(file) => file,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
         // Where the system has no locks, there are no readers that could be waited for.
-        if matches!(self.file.try_lock(), Err(TryLockError::WouldBlock)) {
+        if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
             return None;
         }
         let done = act();
-        _ = self.file.unlock();
+        _ = file.unlock();
         Some(done)
     }
 }
@@ -90,5 +97,26 @@ mod tests {
         assert!(!path.exists());
         // It is free again.
         drop(Reading::begin(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn only_one_is_alone_and_nobody_reads_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("segment");
+        fs::write(&path, "events").unwrap();
+        let readers = Readers::open(folder.path()).unwrap();
+        let other = File::open(folder.path().join(NAME)).unwrap();
+        let is_alone = readers.alone(|| {
+            // Neither this thread once more nor another one.
+            assert!(readers.alone(|| ()).is_none());
+            readers.remove([path.clone()]);
+            assert!(path.exists());
+            std::thread::scope(|scope| assert!(scope.spawn(|| readers.alone(|| ())).join().unwrap().is_none()));
+            assert!(matches!(other.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
+        });
+        assert!(is_alone.is_some());
+        readers.remove_waiting();
+        assert!(!path.exists());
+        assert!(other.try_lock_shared().is_ok());
     }
 }
