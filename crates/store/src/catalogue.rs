@@ -149,10 +149,11 @@ impl Catalogue {
         Ok(())
     }
 
-    /// This version of a segment's file of rows is in the object store, and its Parquet file is, or [`BEGUN`].
-    pub(crate) fn set_uploaded(&self, path: &str, version: i64) -> Result<(), StoreError> {
-        self.lock().execute("UPDATE segments SET uploaded_version = ?2 WHERE path = ?1", params![path, version])?;
-        Ok(())
+    /// This version of a segment's file of rows is in the object store, and its Parquet file is, or [`BEGUN`]. Says whether
+    /// there is such a segment.
+    pub(crate) fn set_uploaded(&self, path: &str, version: i64) -> Result<bool, StoreError> {
+        let change = "UPDATE segments SET uploaded_version = ?2 WHERE path = ?1";
+        Ok(self.lock().execute(change, params![path, version])? > 0)
     }
 
     /// A segment is no more; its objects stay where they are.
@@ -390,9 +391,10 @@ mod tests {
         catalogue.replace(&[], &[segment("a", 3), segment("b", 7)], Some(10)).unwrap();
         let id = catalogue.id().unwrap();
         assert_eq!(id.len(), 32);
-        catalogue.set_uploaded("a", BEGUN).unwrap();
+        assert!(!catalogue.set_uploaded("of another time", 0).unwrap());
+        assert!(catalogue.set_uploaded("a", BEGUN).unwrap());
         assert!(catalogue.versions().unwrap()["a"].has_objects() && !catalogue.versions().unwrap()["a"].has_parquet());
-        catalogue.set_uploaded("a", 0).unwrap();
+        assert!(catalogue.set_uploaded("a", 0).unwrap());
         assert!(catalogue.versions().unwrap()["a"].is_uploaded());
         catalogue.set_rows("a", 1).unwrap();
         assert!(!catalogue.versions().unwrap()["a"].is_uploaded() && catalogue.versions().unwrap()["a"].has_parquet());

@@ -113,8 +113,7 @@ fn examine(inner: &Inner, segment: &SegmentPart) -> Result<Found, StoreError> {
     }
     if segment.has_bad_objects() {
         // What is here is sound: it takes the place of what is there.
-        inner.catalogue.set_uploaded(&segment.entry.path, BEGUN)?;
-        segment.set_uploaded(BEGUN);
+        segment.set_uploaded(BEGUN, &inner.catalogue)?;
         inner.files.wake();
         mended = Some("its objects are put into the object store again".to_owned());
     }

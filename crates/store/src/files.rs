@@ -44,7 +44,7 @@ struct Remote {
     objects: Objects,
     /// The store's id, which is in its marker too.
     id: String,
-    /// Segments are there already.
+    /// Something of segments was there before, or may have been.
     is_begun: bool,
     is_claimed: AtomicBool,
 }
@@ -86,6 +86,12 @@ impl LocalFile {
     /// How long it is, if it is here.
     pub(crate) fn bytes(&self) -> Option<u64> {
         lock(&self.here).bytes
+    }
+
+    /// Looks at something while nobody fetches, writes or removes the file.
+    pub(crate) fn while_settled<T>(&self, look: impl FnOnce() -> T) -> T {
+        let _here = lock(&self.here);
+        look()
     }
 }
 

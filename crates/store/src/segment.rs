@@ -250,8 +250,15 @@ impl SegmentPart {
         *lock(&self.versions)
     }
 
-    pub(crate) fn set_uploaded(&self, version: i64) {
-        lock(&self.versions).uploaded = Some(version);
+    /// Notes which version of it is in the object store, or [`BEGUN`](crate::catalogue::BEGUN). Says whether it is still a
+    /// segment: of one that has gone nothing is noted.
+    pub(crate) fn set_uploaded(&self, version: i64, catalogue: &Catalogue) -> Result<bool, StoreError> {
+        let mut versions = lock(&self.versions);
+        let is_known = catalogue.set_uploaded(&self.entry.path, version)?;
+        if is_known {
+            versions.uploaded = Some(version);
+        }
+        Ok(is_known)
     }
 
     /// All of it is in the object store.
@@ -358,15 +365,18 @@ impl SegmentPart {
     }
 
     fn write_rows(&self, bytes: &[u8], catalogue: &Catalogue) -> Result<(), StoreError> {
-        self.files.write(&self.local[1], bytes, || {
-            if !self.files.is_remote() && !self.versions().has_objects() {
-                return Ok(());
-            }
-            let version = self.versions().rows + 1;
-            catalogue.set_rows(&self.entry.path, version)?;
-            lock(&self.versions).rows = version;
-            Ok(())
-        })
+        self.files.write(&self.local[1], bytes, || self.begin_version(catalogue))
+    }
+
+    /// Counts a change of the file of rows, before it is made.
+    pub(crate) fn begin_version(&self, catalogue: &Catalogue) -> Result<(), StoreError> {
+        if !self.files.is_remote() && !self.versions().has_objects() {
+            return Ok(());
+        }
+        let version = self.versions().rows + 1;
+        catalogue.set_rows(&self.entry.path, version)?;
+        lock(&self.versions).rows = version;
+        Ok(())
     }
 
     /// Its files are to go as soon as nobody has them any more.

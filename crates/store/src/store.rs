@@ -165,7 +165,7 @@ pub struct CheckReport {
 
 /// The event store. Clones are the same store.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) folder: PathBuf,
@@ -208,9 +208,11 @@ fn open_files(folder: &Path, place: &SegmentPlace, catalogue: &Catalogue) -> Res
     fs::create_dir_all(&here).map_err(StoreError::io(&here))?;
     let versions = catalogue.versions()?;
     let SegmentPlace::Objects(place) = place else { return SegmentFiles::only_local(here, &versions) };
-    let is_begun = versions.values().any(|version| version.has_parquet());
+    let removed = catalogue.removed()?;
+    // The marker was there before anything else.
+    let is_begun = !removed.is_empty() || versions.values().any(|version| version.has_objects());
     let objects = Objects::new(place.clone())?;
-    Ok(SegmentFiles::remote(here, objects, catalogue.id()?, is_begun, catalogue.removed()?))
+    Ok(SegmentFiles::remote(here, objects, catalogue.id()?, is_begun, removed))
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -24,7 +24,10 @@ pub(crate) fn maintain(inner: &Inner) {
     let mut next = Instant::now();
     while !inner.is_closing() {
         inner.files.rest(PERIOD);
-        inner.readers.alone(|| inner.files.shrink(&inner.snapshot().parts));
+        let snapshot = inner.snapshot();
+        inner.readers.alone(|| inner.files.shrink(&snapshot.parts));
+        // Who drops the last of a segment removes its files.
+        drop(snapshot);
         if Instant::now() < next {
             continue;
         }
@@ -88,20 +91,20 @@ fn is_waiting(part: &Part) -> bool {
 
 /// Puts a segment's files there. Its file of rows may become another meanwhile: then it is put there again.
 fn upload(inner: &Inner, objects: &Objects, segment: &SegmentPart) -> Result<(), Missing> {
-    let before = segment.versions();
-    if !before.has_objects() {
-        // Whatever happens now, the objects are removed with the segment.
-        inner.catalogue.set_uploaded(&segment.entry.path, BEGUN).map_err(Missing::Away)?;
-        segment.set_uploaded(BEGUN);
+    // A version is counted before it is written: in between, it is not the one that lies here.
+    let before = segment.file(true).while_settled(|| segment.versions());
+    // From now on, whatever happens, the objects are removed with the segment. Nobody would remove those of one that has
+    // gone already.
+    if !before.has_objects() && !segment.set_uploaded(BEGUN, &inner.catalogue).map_err(Missing::Away)? {
+        return Ok(());
     }
     if !before.has_parquet() {
         objects.put(&segment.path, &segment.file(false).name, |_, checksum| checksum == segment.entry.checksum)?;
     }
     // A file of rows has its checksum in itself.
     objects.put(&segment.file(true).path, &segment.file(true).name, |_, _| true)?;
-    inner.catalogue.set_uploaded(&segment.entry.path, before.rows).map_err(Missing::Away)?;
-    segment.set_uploaded(before.rows);
-    Ok(())
+    // One that went meanwhile has left a note about them.
+    segment.set_uploaded(before.rows, &inner.catalogue).map(drop).map_err(Missing::Away)
 }
 
 /// What is wrong with a segment's objects.
@@ -145,7 +148,51 @@ pub(crate) fn is_ours(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
+    use object_store::memory::InMemory;
+
     use super::*;
+    use crate::segment::Rows;
+    use crate::{NewDocument, ObjectPlace, SegmentPlace, Store, StoreOptions};
+
+    #[test]
+    fn a_file_of_rows_is_not_sent_while_it_becomes_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = ObjectPlace::new(Arc::new(InMemory::new()), "", "mem://events").unwrap();
+        let segments = SegmentPlace::Objects(place);
+        let options = StoreOptions { flush_age: Duration::from_secs(3600), segments, ..StoreOptions::default() };
+        let (store, _) = Store::open(folder.path(), options, crate::view::no_rules()).unwrap();
+        let new = NewDocument { index: "logs-x".into(), id: None, document: "{}".into() };
+        assert!(store.ingest(&[new], 0).unwrap()[0].is_ok());
+        store.flush().unwrap();
+        let (inner, snapshot) = (&*store.0, store.snapshot());
+        let segment = snapshot.parts[0].as_segment().unwrap();
+        let objects = inner.files.objects().unwrap().unwrap();
+        upload(inner, objects, segment).unwrap();
+
+        let before = segment.rows().unwrap();
+        let (sequences, ingested) = (before.sequences.clone(), before.ingested.clone());
+        let bytes = Rows { sequences, ingested, own_ids: vec![7], lists: before.lists.clone() }.encode().unwrap();
+        let (sender, done) = channel();
+        std::thread::scope(|scope| {
+            let written = inner.files.write(segment.file(true), &bytes, || {
+                segment.begin_version(&inner.catalogue)?;
+                scope.spawn(move || _ = sender.send(upload(inner, objects, segment).is_ok()));
+                assert!(done.recv_timeout(PERIOD).is_err(), "what lies here was sent as what will lie here");
+                Ok(())
+            });
+            written.unwrap();
+        });
+        assert!(done.recv().unwrap() && segment.is_uploaded());
+        let mut there = Vec::new();
+        let take = |piece: &[u8]| {
+            there.extend_from_slice(piece);
+            Ok(())
+        };
+        objects.read(&segment.file(true).name, take).unwrap();
+        assert_eq!(there, bytes);
+    }
 
     #[test]
     fn only_names_of_segments_are_ours() {

@@ -77,7 +77,7 @@ fn chunks(frames: impl Iterator<Item = Frame>) -> Result<Vec<Arc<Part>>, StoreEr
 }
 
 /// Only what every event is asked for: its place in time.
-fn no_rules() -> Arc<StoreRules> {
+pub(crate) fn no_rules() -> Arc<StoreRules> {
     let mut builder = RuleSetBuilder::new(CompileOptions::default());
     eqlipse_events::reserve(builder.schema_mut());
     Arc::new(StoreRules::new(Arc::new(MatchPlan::new(Arc::new(builder.build()))), Vec::new()))

@@ -730,6 +730,68 @@ fn a_store_is_not_opened_without_its_objects() {
 }
 
 #[test]
+fn one_that_had_objects_is_not_begun_elsewhere() {
+    let mut bench = Bench::new();
+    bench.options.retention_age = Some(Duration::from_secs(1_000));
+    let rules = rules(&[EVENTS]);
+    let is_refused_elsewhere = || {
+        let options = StoreOptions { segments: bench.place("elsewhere"), ..bench.options.clone() };
+        let (store, _) = Store::open(bench.folder.path(), options, rules.clone()).unwrap();
+        wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some());
+        let problem = store.stats().objects.unwrap().problem.unwrap();
+        assert!(problem.contains("not here"), "{problem}");
+        assert!(bench.objects.objects().iter().all(|name| !name.starts_with("elsewhere")));
+        store.close().unwrap();
+    };
+    // Something was sent, and nobody knows whether it arrived.
+    let (store, _) = bench.open(&rules);
+    wait_until("the prefix is not taken", || bench.objects.objects() == ["one/service/eqlipse-store"]);
+    bench.objects.set(|faults| &faults.puts_fail, true);
+    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    store.ingest(&[event("logs-a-x", 0, "a")], now).unwrap();
+    store.flush().unwrap();
+    wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some());
+    store.close().unwrap();
+    drop(store);
+    bench.objects.set(|faults| &faults.puts_fail, false);
+    is_refused_elsewhere();
+    // The segment is no more, and its objects are still there.
+    let (store, _) = bench.open(&rules);
+    wait_for_uploads(&store);
+    bench.objects.set(|faults| &faults.puts_fail, true);
+    assert_eq!(store.prune(now + 2_000 * SECOND).unwrap(), 1);
+    store.close().unwrap();
+    drop(store);
+    bench.objects.set(|faults| &faults.puts_fail, false);
+    assert_eq!(bench.objects.segments().len(), 1);
+    is_refused_elsewhere();
+}
+
+#[test]
+fn what_goes_before_it_was_sent_is_not_sent() {
+    let mut bench = Bench::new();
+    bench.options.retention_age = Some(Duration::from_secs(1_000));
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    let marker = ["one/service/eqlipse-store"];
+    wait_until("the prefix is not taken", || bench.objects.objects() == marker);
+    bench.objects.faults.calls.lock().unwrap().clear();
+    bench.objects.set(|faults| &faults.hangs, true);
+    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    store.ingest(&[event("logs-a-x", 0, "a"), event("logs-b-x", 1, "b")], now).unwrap();
+    store.flush().unwrap();
+    let calls = |name: &str| {
+        let calls = bench.objects.faults.calls.lock().unwrap();
+        calls.iter().filter(|call| call.starts_with(name) && call.ends_with(".parquet")).count()
+    };
+    wait_until("nothing is sent", || calls("put") == 1);
+    assert_eq!(store.prune(now + 2_000 * SECOND).unwrap(), 2);
+    bench.objects.set(|faults| &faults.hangs, false);
+    wait_until("objects stay", || calls("delete") > 0 && bench.objects.objects() == marker);
+    assert_eq!(calls("put"), 1, "{:?}", bench.objects.faults.calls);
+}
+
+#[test]
 fn large_files_go_in_parts() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
