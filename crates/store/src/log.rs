@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Cursor, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use zstd::bulk::Compressor;
@@ -20,6 +20,7 @@ use zstd::zstd_safe::compress_bound;
 
 use crate::StoreError;
 use crate::record::{Record, take_array};
+use crate::sync::lock;
 
 const MAGIC: &[u8; 4] = b"eqL1";
 /// Magic, length, checksum.
@@ -144,10 +145,6 @@ struct Files {
     closed: Vec<(PathBuf, u64)>,
     /// Of the open file.
     last: Option<u64>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log {

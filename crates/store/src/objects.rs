@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
@@ -20,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::StoreError;
+use crate::sync::lock;
 
 /// Larger files go up in parts of this size, and come down so: what is under way is in memory.
 const PIECE: usize = 8 << 20;
@@ -363,15 +364,20 @@ impl Objects {
 
     /// Makes sure that the prefix is the store's with this id. One that `is_begun` has its marker there.
     pub(crate) fn claim(&self, id: &str, is_begun: bool) -> Result<(), Missing> {
-        match self.marker() {
-            Ok(known) if known == id => Ok(()),
-            Ok(_) => Err(Missing::Away(self.error(MARKER, "the files there are another store's; take another prefix"))),
+        let refused = |reason: &str| Err(Missing::Away(self.error(MARKER, reason)));
+        let known = match self.marker() {
             Err(Missing::Gone(_)) if is_begun => {
-                let reason = "this store's segments are in an object store, but not here: the marker is not there";
-                Err(Missing::Away(self.error(MARKER, reason)))
+                return refused("this store's segments are in an object store, but not here: the marker is not there");
             }
-            Err(Missing::Gone(_)) => self.mark(id),
-            Err(error) => Err(error),
+            Err(Missing::Gone(_)) => {
+                self.mark(id)?;
+                self.marker()?
+            }
+            known => known?,
+        };
+        match known == id {
+            true => Ok(()),
+            false => refused("the files there are another store's; take another prefix"),
         }
     }
 
@@ -381,6 +387,7 @@ impl Objects {
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
+    /// Puts the marker there, if there is none.
     fn mark(&self, id: &str) -> Result<(), Missing> {
         let (store, at) = (self.place.store.clone(), self.at(MARKER));
         let text = format!("{id}\n");
@@ -396,11 +403,7 @@ impl Objects {
                 done => done.map(drop),
             }
         };
-        self.wait(MARKER, marking)?;
-        match self.marker()? {
-            known if known == id => Ok(()),
-            _ => Err(Missing::Away(self.error(MARKER, "the files there are another store's; take another prefix"))),
-        }
+        self.wait(MARKER, marking)
     }
 }
 
@@ -422,8 +425,4 @@ fn read_piece(file: &mut File) -> std::io::Result<Vec<u8>> {
     let mut piece = Vec::new();
     file.take(PIECE as u64).read_to_end(&mut piece)?;
     Ok(piece)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

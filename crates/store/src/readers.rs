@@ -5,7 +5,9 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::Mutex;
+
+use crate::sync::{lock, try_lock};
 
 const NAME: &str = "readers";
 
@@ -45,13 +47,13 @@ impl Readers {
     /// Removes files of segments, now or when nobody reads any more. Nothing is ever written to them again. What cannot be
     /// removed is an orphan at the next start.
     pub(crate) fn remove(&self, files: impl IntoIterator<Item = PathBuf>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
+        lock(&self.waiting).extend(files);
         self.remove_waiting();
     }
 
     /// Removes what waits, if nobody reads now.
     pub(crate) fn remove_waiting(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.waiting);
         if !waiting.is_empty() {
             self.alone(|| waiting.drain(..).for_each(|path| _ = fs::remove_file(path)));
         }
@@ -60,18 +62,22 @@ impl Readers {
     /// Does something if nobody reads and nobody else is alone, and lets nobody begin meanwhile.
     pub(crate) fn alone<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
         // Nobody waits: what is done may let go of a segment, and that comes here again.
-        let file = match self.file.try_lock() {
-            Ok(file) => file,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let file = try_lock(&self.file)?;
         // Where the system has no locks, there are no readers that could be waited for.
         if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
             return None;
         }
-        let done = act();
-        _ = file.unlock();
-        Some(done)
+        let _unlock = Unlock(&file);
+        Some(act())
+    }
+}
+
+/// Frees a file when it is dropped, by a panic too: else nobody could begin to read any more.
+struct Unlock<'f>(&'f File);
+
+impl Drop for Unlock<'_> {
+    fn drop(&mut self) {
+        _ = self.0.unlock();
     }
 }
 
@@ -115,6 +121,11 @@ mod tests {
             assert!(matches!(other.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
         });
         assert!(is_alone.is_some());
+        let panicked = std::panic::catch_unwind(|| readers.alone(|| panic!("while nobody may begin")));
+        assert!(panicked.is_err());
+        let reading = Reading::begin(folder.path()).unwrap();
+        assert!(readers.alone(|| ()).is_none());
+        drop(reading);
         readers.remove_waiting();
         assert!(!path.exists());
         assert!(other.try_lock_shared().is_ok());

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ use crate::record::Record;
 use crate::replay::Replay;
 use crate::segment::{RowsCache, SegmentPart};
 use crate::snapshot::Snapshot;
+use crate::sync::Bell;
+pub(crate) use crate::sync::lock;
 use crate::tickets::Tickets;
 use crate::upload;
 use crate::{IngestError, Refused, StoreError, StoreView};
@@ -196,7 +198,7 @@ pub(crate) struct Inner {
     pub(crate) quarantined: AtomicU64,
     problem: Mutex<Option<String>>,
     closing: AtomicBool,
-    wake: (Mutex<bool>, Condvar),
+    bell: Bell,
     maintenance: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps others out of the folder.
     _lock: File,
@@ -213,10 +215,6 @@ fn open_files(folder: &Path, place: &SegmentPlace, catalogue: &Catalogue) -> Res
     let is_begun = !removed.is_empty() || versions.values().any(|version| version.has_objects());
     let objects = Objects::new(place.clone())?;
     Ok(SegmentFiles::remote(here, objects, catalogue.id()?, is_begun, removed))
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {
@@ -269,7 +267,7 @@ impl Store {
             quarantined: AtomicU64::new(damage::quarantined(folder).len() as u64),
             problem: Mutex::default(),
             closing: AtomicBool::new(false),
-            wake: Default::default(),
+            bell: Bell::default(),
             maintenance: Mutex::default(),
             _lock: lock_file,
         };
@@ -526,15 +524,12 @@ impl Inner {
     }
 
     pub(crate) fn wake(&self) {
-        *lock(&self.wake.0) = true;
-        self.wake.1.notify_all();
+        self.bell.ring();
     }
 
     /// Waits until somebody wakes, or for so long.
     pub(crate) fn rest(&self, time: Duration) {
-        let woken = lock(&self.wake.0);
-        let waited = self.wake.1.wait_timeout_while(woken, time, |woken| !*woken);
-        *waited.map_or_else(|error| error.into_inner().0, |(woken, _)| woken) = false;
+        self.bell.rest(time);
     }
 
     fn room(&self, bytes: usize) -> Result<Room<'_>, IngestError> {
@@ -754,4 +749,20 @@ fn is_index_name(name: &str) -> bool {
 fn time_text(nanos: i64) -> String {
     let time = Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH);
     format!("{time:.3}")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A store with one event, which is in a segment.
+    pub(crate) fn one_segment(segments: SegmentPlace) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions { flush_age: Duration::from_secs(3600), segments, ..StoreOptions::default() };
+        let (store, _) = Store::open(folder.path(), options, crate::view::no_rules()).unwrap();
+        let new = NewDocument { index: "logs-x".into(), id: None, document: "{}".into() };
+        assert!(store.ingest(&[new], 0).unwrap()[0].is_ok());
+        store.flush().unwrap();
+        (folder, store)
+    }
 }
