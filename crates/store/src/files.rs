@@ -7,13 +7,16 @@
 //!             └────────────────────────── hold ───────────────────────────────┘
 //! ```
 //!
-//! So nothing that comes in waits for the object store, and an event is on two disks at most times and on one at all times.
+//! So nothing that comes in waits for the object store to be taken, and an event is on two disks at most times and on one at
+//! all times. Segments are not written, though, while new rules look at what is there only, while such segments are put
+//! together, or while a damaged one is looked at: recent events stay in memory and in the log until that is done. One that
+//! does not answer is left alone for a while, so that nobody waits for it once a segment.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -23,6 +26,7 @@ use crate::catalogue::Versions;
 use crate::objects::{Missing, Objects};
 use crate::part::Part;
 use crate::segment::{SegmentPart, rows_path, write_lasting};
+use crate::sync::{Bell, lock, try_lock};
 
 /// The files of all segments.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ pub(crate) struct SegmentFiles {
     clock: AtomicU64,
     /// Segments that nobody reads any more and whose objects are to go.
     gone: Mutex<Vec<String>>,
-    wake: (Mutex<bool>, Condvar),
+    bell: Bell,
     problem: Mutex<Option<String>>,
 }
 
@@ -57,15 +61,14 @@ pub(crate) struct LocalFile {
     /// Below the folder, and below the prefix of the object store.
     pub(crate) name: String,
     used: AtomicU64,
-    here: Mutex<Here>,
+    /// Its length, or [`NOT_HERE`]. Whoever only asks waits for nobody who fetches it.
+    length: AtomicU64,
+    /// Locked by who fetches, writes or removes it. Whoever has a clone keeps it where it is.
+    here: Mutex<Arc<()>>,
 }
 
-#[derive(Debug)]
-struct Here {
-    /// Its length; `None` if it is not here.
-    bytes: Option<u64>,
-    holders: Arc<()>,
-}
+/// As the length of a file.
+const NOT_HERE: u64 = u64::MAX;
 
 /// Keeps a file where it is.
 #[derive(Debug)]
@@ -79,13 +82,22 @@ impl LocalFile {
         let path = folder.join(name);
         let bytes = fs::metadata(&path).ok().map(|metadata| metadata.len());
         let path = if bytes.is_some() { path } else { aside.unwrap_or(folder).join(name) };
-        let here = Mutex::new(Here { bytes, holders: Arc::default() });
-        Self { path, name: name.to_owned(), used: AtomicU64::new(0), here }
+        let length = AtomicU64::new(bytes.unwrap_or(NOT_HERE));
+        Self { path, name: name.to_owned(), used: AtomicU64::new(0), length, here: Mutex::default() }
     }
 
     /// How long it is, if it is here.
     pub(crate) fn bytes(&self) -> Option<u64> {
-        lock(&self.here).bytes
+        Some(self.length.load(Ordering::Relaxed)).filter(|bytes| *bytes != NOT_HERE)
+    }
+
+    fn set_bytes(&self, bytes: Option<u64>) {
+        self.length.store(bytes.unwrap_or(NOT_HERE), Ordering::Relaxed);
+    }
+
+    /// Keeps it, if it is here, until what is returned is dropped.
+    pub(crate) fn keep(&self) -> Held {
+        Held { _holder: lock(&self.here).clone() }
     }
 
     /// Looks at something while nobody fetches, writes or removes the file.
@@ -104,7 +116,7 @@ impl SegmentFiles {
             remote: None,
             clock: AtomicU64::new(1),
             gone: Mutex::default(),
-            wake: Default::default(),
+            bell: Bell::default(),
             problem: Mutex::default(),
         }
     }
@@ -174,13 +186,13 @@ impl SegmentFiles {
     /// Sees to it that a file is here until what is returned is dropped. What has to be fetched must be `sound`.
     pub(crate) fn hold(&self, file: &LocalFile, is_sound: impl Fn(u64, u128) -> bool) -> Result<Held, StoreError> {
         file.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let mut here = lock(&file.here);
-        let is_here = !self.is_remote() || (here.bytes.is_some() && file.path.exists());
+        let here = lock(&file.here);
+        let is_here = !self.is_remote() || (file.bytes().is_some() && file.path.exists());
         if !is_here {
-            here.bytes = Some(self.fetch(file, is_sound)?);
+            file.set_bytes(Some(self.fetch(file, is_sound)?));
             self.wake();
         }
-        Ok(Held { _holder: here.holders.clone() })
+        Ok(Held { _holder: here.clone() })
     }
 
     fn fetch(&self, file: &LocalFile, is_sound: impl Fn(u64, u128) -> bool) -> Result<u64, StoreError> {
@@ -203,11 +215,13 @@ impl SegmentFiles {
         fetched
     }
 
-    /// Removes a file that is an object too, so that it is fetched when it is held next.
-    pub(crate) fn drop_copy(&self, file: &LocalFile) {
-        let mut here = lock(&file.here);
-        _ = fs::remove_file(&file.path);
-        here.bytes = None;
+    /// Fetches a file that is an object too in the place of what is here, which stays until then: somebody may hold it, and
+    /// the object store may be away.
+    pub(crate) fn fetch_again(&self, file: &LocalFile, is_sound: impl Fn(u64, u128) -> bool) -> Result<(), StoreError> {
+        let _here = lock(&file.here);
+        file.set_bytes(Some(self.fetch(file, is_sound)?));
+        self.wake();
+        Ok(())
     }
 
     /// Writes a file anew, after `before` went well. Nobody removes it in the meantime.
@@ -217,12 +231,12 @@ impl SegmentFiles {
         bytes: &[u8],
         before: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut here = lock(&file.here);
+        let _here = lock(&file.here);
         before()?;
         let folder = file.path.parent().unwrap_or(&self.folder);
         fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
         write_lasting(&file.path, bytes)?;
-        here.bytes = Some(bytes.len() as u64);
+        file.set_bytes(Some(bytes.len() as u64));
         Ok(())
     }
 
@@ -269,15 +283,12 @@ impl SegmentFiles {
     }
 
     pub(crate) fn wake(&self) {
-        *lock(&self.wake.0) = true;
-        self.wake.1.notify_all();
+        self.bell.ring();
     }
 
     /// Waits until somebody wakes, or for so long.
     pub(crate) fn rest(&self, time: Duration) {
-        let woken = lock(&self.wake.0);
-        let waited = self.wake.1.wait_timeout_while(woken, time, |woken| !*woken);
-        *waited.map_or_else(|error| error.into_inner().0, |(woken, _)| woken) = false;
+        self.bell.rest(time);
     }
 
     pub(crate) fn set_problem(&self, problem: Option<String>) {
@@ -295,25 +306,21 @@ impl SegmentFiles {
     }
 }
 
-/// Removes a file that is an object too and that nobody holds. Returns how many bytes that were.
+/// Removes a file that is a sound object too, as far as is known, and that nobody holds. Returns how many bytes that were.
 fn remove_copy(segment: &SegmentPart, file: &LocalFile) -> u64 {
     // One that is being fetched is not looked at.
-    let Ok(mut here) = file.here.try_lock() else { return 0 };
-    if Arc::strong_count(&here.holders) > 1 || !segment.is_uploaded() {
+    let Some(here) = try_lock(&file.here) else { return 0 };
+    if Arc::strong_count(&here) > 1 || !segment.is_uploaded() || segment.has_bad_objects() {
         return 0;
     }
-    let Some(bytes) = here.bytes else { return 0 };
+    let Some(bytes) = file.bytes() else { return 0 };
     match fs::remove_file(&file.path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return 0,
-        _ => here.bytes = None,
+        _ => file.set_bytes(None),
     }
     bytes
 }
 
 fn not_here(file: &LocalFile) -> StoreError {
     StoreError::Io { path: file.path.clone(), error: std::io::ErrorKind::NotFound.into() }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use eqlipse_engine::{KnownRules, MatchList};
 use eqlipse_events::{Segment, SegmentError};
@@ -17,6 +17,7 @@ use crate::files::{Held, LocalFile, SegmentFiles};
 use crate::part::Span;
 use crate::readers::Readers;
 use crate::record::take_array;
+use crate::sync::lock;
 
 /// What a file of rows begins with.
 const MAGIC: &[u8; 8] = b"eqrows01";
@@ -153,6 +154,8 @@ pub(crate) struct SegmentPart {
     /// Who removes its files once nobody has them any more, if they are to go.
     doomed: OnceLock<Arc<Readers>>,
     is_damaged: AtomicBool,
+    /// It could not be put together with others, although it is not damaged.
+    is_single: AtomicBool,
     /// Somebody could not read something of it.
     is_suspect: AtomicBool,
     /// What the object store has of it is not what was put there.
@@ -197,10 +200,6 @@ impl std::fmt::Debug for OpenSegment {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl SegmentPart {
     pub(crate) fn new(
         files: Arc<SegmentFiles>,
@@ -220,6 +219,7 @@ impl SegmentPart {
             documents: Mutex::default(),
             doomed: OnceLock::new(),
             is_damaged: AtomicBool::new(false),
+            is_single: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
             has_bad_objects: AtomicBool::new(false),
         }
@@ -232,7 +232,12 @@ impl SegmentPart {
 
     /// Sees to it that the Parquet file is at its path until what is returned is dropped.
     pub(crate) fn hold(&self) -> Result<Held, StoreError> {
-        self.files.hold(&self.local[0], |_, checksum| checksum == self.entry.checksum)
+        self.files.hold(&self.local[0], self.is_sound(false))
+    }
+
+    /// Whether what was fetched may be the file. One of rows has its checksum in itself.
+    fn is_sound(&self, is_rows: bool) -> impl Fn(u64, u128) -> bool {
+        move |_, checksum| is_rows || checksum == self.entry.checksum
     }
 
     /// The file of rows, or the Parquet file.
@@ -266,7 +271,7 @@ impl SegmentPart {
         self.versions().is_uploaded()
     }
 
-    /// Both files are here, or can be had.
+    /// The Parquet file is here, or can be had. A file of rows can be made anew.
     pub(crate) fn is_there(&self) -> bool {
         self.local[0].bytes().is_some() || (self.files.is_remote() && self.versions().has_parquet())
     }
@@ -297,7 +302,7 @@ impl SegmentPart {
     /// The file of rows as it is on disk now.
     pub(crate) fn rows_as_they_are(&self) -> Result<Rows, StoreError> {
         let path = &self.local[1].path;
-        let _held = self.files.hold(&self.local[1], |_, _| true)?;
+        let _held = self.files.hold(&self.local[1], self.is_sound(true))?;
         let bytes = fs::read(path).map_err(StoreError::io(path))?;
         let damaged = || StoreError::Segment { path: path.clone(), reason: "its file of rows is damaged".to_owned() };
         self.decode_rows(&bytes).ok_or_else(damaged)
@@ -333,11 +338,13 @@ impl SegmentPart {
     }
 
     pub(crate) fn is_suspect(&self) -> bool {
-        self.is_suspect.load(Ordering::Relaxed) || self.has_bad_objects()
+        self.is_suspect.load(Ordering::Relaxed)
     }
 
+    /// What is there may not take the place of what is here, until that was looked at.
     pub(crate) fn set_bad_objects(&self, is_bad: bool) {
         self.has_bad_objects.store(is_bad, Ordering::Relaxed);
+        self.is_suspect.fetch_or(is_bad, Ordering::Relaxed);
     }
 
     pub(crate) fn has_bad_objects(&self) -> bool {
@@ -351,12 +358,10 @@ impl SegmentPart {
         if !is_there || !self.files.is_remote() {
             return Ok(false);
         }
-        self.files.drop_copy(self.file(is_rows));
+        self.files.fetch_again(self.file(is_rows), self.is_sound(is_rows))?;
+        // What is open is what lay here before.
         self.release_rows();
-        match is_rows {
-            true => self.files.hold(&self.local[1], |_, _| true).map(|_| true),
-            false => self.hold().map(|_| true),
-        }
+        Ok(true)
     }
 
     /// Its objects stay where they are when it goes.
@@ -384,13 +389,22 @@ impl SegmentPart {
         _ = self.doomed.set(readers.clone());
     }
 
-    /// Its files were found to be damaged: it is not put together with others.
+    /// Its files seem to be damaged: it is neither put together with others nor put into the object store.
     pub(crate) fn set_damaged(&self, is_damaged: bool) {
         self.is_damaged.store(is_damaged, Ordering::Relaxed);
     }
 
     pub(crate) fn is_damaged(&self) -> bool {
         self.is_damaged.load(Ordering::Relaxed)
+    }
+
+    /// It is not put together with others before the next start.
+    pub(crate) fn stay_single(&self) {
+        self.is_single.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_single(&self) -> bool {
+        self.is_single.load(Ordering::Relaxed)
     }
 
     /// Lets go of the file of rows, and says how much memory that frees.
@@ -426,8 +440,7 @@ impl SegmentPart {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         let _held = self.hold()?;
         self.check_parquet()?;
-        let _held = self.files.hold(&self.local[1], |_, _| true)?;
-        self.check_rows()
+        self.rows_as_they_are().map(drop)
     }
 
     /// What is wrong with those of its files that are here.
@@ -444,8 +457,7 @@ impl SegmentPart {
             self.check_parquet()?;
         }
         if self.local[1].bytes().is_some() {
-            let _held = self.files.hold(&self.local[1], |_, _| true)?;
-            self.check_rows()?;
+            self.rows_as_they_are()?;
         }
         Ok(())
     }
@@ -466,16 +478,6 @@ impl SegmentPart {
         match hash().map_err(StoreError::io(&self.path))? == self.entry.checksum {
             true => Ok(()),
             false => Err(StoreError::Segment { path: self.path.clone(), reason: "its checksum is another".to_owned() }),
-        }
-    }
-
-    /// What is wrong with the file of rows.
-    pub(crate) fn check_rows(&self) -> Result<(), StoreError> {
-        let path = &self.local[1].path;
-        let bytes = fs::read(path).map_err(StoreError::io(path))?;
-        match self.decode_rows(&bytes) {
-            Some(_) => Ok(()),
-            None => Err(StoreError::Segment { path: path.clone(), reason: "its file of rows is damaged".to_owned() }),
         }
     }
 }
