@@ -24,6 +24,7 @@ use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span};
 use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
 use crate::store::{Inner, lock};
+use crate::upload;
 
 /// How often the background looks around.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -300,15 +301,16 @@ impl Write for Hashing {
 }
 
 /// Puts small segments of one data stream and day together.
-fn compact(inner: &Inner) -> Result<(), StoreError> {
+pub(crate) fn compact(inner: &Inner) -> Result<(), StoreError> {
     let _flushing = lock(&inner.flushing);
     let snapshot = inner.snapshot();
     let mut small: BTreeMap<&Path, Vec<&SegmentPart>> = BTreeMap::new();
     for part in &snapshot.parts {
-        if let Some(segment) = part.as_segment()
-            && segment.entry.rows < COMPACTED_ROWS / 2
-            && !segment.is_damaged()
-        {
+        let Some(segment) = part.as_segment() else { continue };
+        if segment.is_damaged() || segment.has_bad_objects() {
+            // Its disk or its object store may not have answered, and does now.
+            segment.set_suspect(true);
+        } else if segment.entry.rows < COMPACTED_ROWS / 2 && !segment.is_single() {
             small.entry(Path::new(&segment.entry.path).parent().unwrap_or(Path::new(""))).or_default().push(segment);
         }
     }
@@ -413,9 +415,12 @@ fn write_again(
 ) -> io::Result<(u64, u128)> {
     let mut events = Vec::new();
     for (segment, rows) in segments.iter().zip(all) {
-        events.extend(
-            read_back(segment, rows).inspect_err(|error| leave_apart(segment, error)).map_err(io::Error::other)?,
-        );
+        let read = read_back(segment, rows).inspect_err(|error| {
+            segment.suspect(error);
+            // Its checksum was found to fit just now: it would be sound, and fail again.
+            segment.stay_single();
+        });
+        events.extend(read.map_err(io::Error::other)?);
     }
     let views = events.iter().map(|event| SegmentEvent {
         index: &event.hit.index,
@@ -527,7 +532,8 @@ pub(crate) fn remove_orphans(folder: &Path, parts: &[Arc<Part>]) -> Result<(), S
         .flat_map(|path| [rows_path(&path), path])
         .collect();
     for entry in WalkDir::new(folder).into_iter().flatten() {
-        let is_ours = entry.path().extension().is_some_and(|end| end == "parquet" || end == "rows" || end == "tmp");
+        // The folder may be one in which others have files too.
+        let is_ours = entry.path().strip_prefix(folder).is_ok_and(upload::is_ours_here);
         if entry.file_type().is_file() && is_ours && !known.contains(entry.path()) {
             fs::remove_file(entry.path()).map_err(StoreError::io(entry.path()))?;
         }

@@ -1,6 +1,8 @@
 //! The work beside the flush, where segments are kept in an object store: puts there what is here only, removes what
 //! nobody needs any more, and keeps the copies here within their limit.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,14 +26,18 @@ pub(crate) fn maintain(inner: &Inner) {
     let mut next = Instant::now();
     while !inner.is_closing() {
         inner.files.rest(PERIOD);
-        let snapshot = inner.snapshot();
-        inner.readers.alone(|| inner.files.shrink(&snapshot.parts));
-        // Who drops the last of a segment removes its files.
-        drop(snapshot);
-        if Instant::now() < next {
+        let is_time = Instant::now() >= next;
+        let done = guarded(|| {
+            let snapshot = inner.snapshot();
+            inner.readers.alone(|| inner.files.shrink(&snapshot.parts));
+            // Who drops the last of a segment removes its files.
+            drop(snapshot);
+            if is_time { round(inner, &|| inner.is_closing()) } else { Ok(()) }
+        });
+        // What was wrong before is known until it is tried again.
+        if !is_time && done.is_ok() {
             continue;
         }
-        let done = round(inner, &|| inner.is_closing());
         pause = if done.is_ok() { PERIOD } else { (pause * 2).min(LONGEST_PAUSE) };
         next = Instant::now() + if done.is_ok() { Duration::ZERO } else { pause };
         inner.files.set_problem(done.err().map(|error| error.to_string()));
@@ -41,8 +47,14 @@ pub(crate) fn maintain(inner: &Inner) {
 /// Puts there what the end of the service has left, as long as that works. What is left is here, for the next start.
 pub(crate) fn finish(inner: &Inner) {
     let end = Instant::now() + LAST_ROUND;
-    let done = round(inner, &|| Instant::now() > end);
+    let done = guarded(|| round(inner, &|| Instant::now() > end));
     inner.files.set_problem(done.err().map(|error| error.to_string()));
+}
+
+/// Does something that may panic: the thread must not end with it, and nobody know.
+fn guarded(work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let panicked = |_| Err(StoreError::Rules("the work on the object store panicked".to_owned()));
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
 /// Everything that is to be done now, until something fails.
@@ -146,6 +158,16 @@ pub(crate) fn is_ours(name: &str) -> bool {
     is_like(day, "0000-00-00") && is_number(first, 16) && is_number(rows, 8)
 }
 
+/// Whether a file below the folder of segments is one that has such an object, or was going to be one.
+pub(crate) fn is_ours_here(below: &Path) -> bool {
+    let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+    let name = parts.join("/");
+    match name.strip_suffix(".tmp") {
+        Some(name) => is_ours(name) || is_ours(&format!("{name}.rows")),
+        None => is_ours(&name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
@@ -154,18 +176,13 @@ mod tests {
 
     use super::*;
     use crate::segment::Rows;
-    use crate::{NewDocument, ObjectPlace, SegmentPlace, Store, StoreOptions};
+    use crate::store::tests::one_segment;
+    use crate::{ObjectPlace, SegmentPlace};
 
     #[test]
     fn a_file_of_rows_is_not_sent_while_it_becomes_another() {
-        let folder = tempfile::tempdir().unwrap();
         let place = ObjectPlace::new(Arc::new(InMemory::new()), "", "mem://events").unwrap();
-        let segments = SegmentPlace::Objects(place);
-        let options = StoreOptions { flush_age: Duration::from_secs(3600), segments, ..StoreOptions::default() };
-        let (store, _) = Store::open(folder.path(), options, crate::view::no_rules()).unwrap();
-        let new = NewDocument { index: "logs-x".into(), id: None, document: "{}".into() };
-        assert!(store.ingest(&[new], 0).unwrap()[0].is_ok());
-        store.flush().unwrap();
+        let (_folder, store) = one_segment(SegmentPlace::Objects(place));
         let (inner, snapshot) = (&*store.0, store.snapshot());
         let segment = snapshot.parts[0].as_segment().unwrap();
         let objects = inner.files.objects().unwrap().unwrap();
@@ -211,5 +228,10 @@ mod tests {
         ] {
             assert!(!is_ours(other), "{other}");
         }
+        let is_here = |name: &str| is_ours_here(Path::new(name));
+        for end in ["parquet", "rows", "tmp", "parquet.tmp", "rows.tmp"] {
+            assert!(is_here(&format!("logs-a/2026-03-01/0000000000000007-00000003.{end}")), "{end}");
+        }
+        assert!(!is_here("logs-a/2026-03-01/notes.tmp") && !is_here("export.parquet"));
     }
 }
