@@ -63,9 +63,14 @@ pub(crate) fn look_at(inner: &Inner, part: &Arc<Part>) -> Result<Outcome, StoreE
     let found = examine(inner, segment);
     // What cannot be known now is looked at again when somebody misses it again.
     segment.set_suspect(false);
+    let found = found?;
     segment.set_bad_objects(false);
-    match found? {
-        Found::Sound => Ok(Outcome::Sound),
+    match found {
+        Found::Sound => {
+            // What somebody saw was not the file's fault.
+            segment.set_damaged(false);
+            Ok(Outcome::Sound)
+        }
         Found::Mended(how) => {
             segment.set_damaged(false);
             let path = segment.path.display();
@@ -78,6 +83,8 @@ pub(crate) fn look_at(inner: &Inner, part: &Arc<Part>) -> Result<Outcome, StoreE
 
 fn examine(inner: &Inner, segment: &SegmentPart) -> Result<Found, StoreError> {
     let mut mended = None;
+    // What is found to be sound here does not go before all is known: what is there may not be.
+    let _kept = [false, true].map(|is_rows| segment.file(is_rows).keep());
     if let Err(error) = parquet(segment) {
         if !is_damage(&error) {
             return Err(error);
@@ -95,16 +102,9 @@ fn examine(inner: &Inner, segment: &SegmentPart) -> Result<Found, StoreError> {
         if !can_be_made_anew(&error) {
             return Err(error);
         }
-        keep_copy(inner, segment, true);
-        let fetched = match segment.fetch_again(true) {
-            Ok(fetched) => fetched && rows(segment).is_ok(),
-            Err(error) if can_be_made_anew(&error) => false,
-            // It may answer later, and has what no event says.
-            Err(error) => return Err(error),
-        };
-        mended = Some(match fetched {
-            true => "its file of rows was fetched from the object store again".to_owned(),
-            false => match rows_of_events(inner, segment) {
+        mended = Some(match fetch_rows_again(inner, segment)? {
+            Some(_) => "its file of rows was fetched from the object store again".to_owned(),
+            None => match rows_of_events(inner, segment) {
                 Ok(rows) => write_again(inner, segment, rows)?,
                 Err(error) if is_damage(&error) => return Ok(Found::Lost(error)),
                 Err(error) => return Err(error),
@@ -128,6 +128,17 @@ fn parquet(segment: &SegmentPart) -> Result<(), StoreError> {
 
 fn rows(segment: &SegmentPart) -> Result<(), StoreError> {
     segment.rows_as_they_are().map(drop)
+}
+
+/// Fetches a damaged file of rows again. If there is no sound one, it can be made anew; an object store that does not answer
+/// may answer later, and has what no event says.
+fn fetch_rows_again(inner: &Inner, segment: &SegmentPart) -> Result<Option<Rows>, StoreError> {
+    keep_copy(inner, segment, true);
+    let is_fetched = segment.fetch_again(true);
+    match is_fetched.and_then(|is_fetched| is_fetched.then(|| segment.rows_as_they_are()).transpose()) {
+        Err(error) if can_be_made_anew(&error) => Ok(None),
+        done => done,
+    }
 }
 
 /// As [`is_damage`], of a file of rows: nothing is lost by making it anew.
@@ -226,7 +237,7 @@ impl Hit {
 /// in documents; sequence numbers that no other segment has, in the order of the rows; every id as one that its sender gave.
 fn rows_of_events(inner: &Inner, segment: &SegmentPart) -> Result<Rows, StoreError> {
     let SegmentEntry { first_sequence, last_sequence, rows: count, ingested: span, .. } = segment.entry;
-    let mut rows = Rows { sequences: free_sequences(inner, segment), ..Rows::default() };
+    let mut rows = Rows { sequences: free_sequences(inner, segment)?, ..Rows::default() };
     let failed = |reason: String| StoreError::Segment { path: segment.path.clone(), reason };
     let mut documents = segment.open_documents()?;
     let mut text = Vec::new();
@@ -245,20 +256,71 @@ fn rows_of_events(inner: &Inner, segment: &SegmentPart) -> Result<Rows, StoreErr
 }
 
 /// As many sequence numbers as the segment has rows, of those between its first and its last that no other has.
-fn free_sequences(inner: &Inner, segment: &SegmentPart) -> Vec<u64> {
-    let SegmentEntry { first_sequence, last_sequence, rows: count, .. } = segment.entry;
+fn free_sequences(inner: &Inner, segment: &SegmentPart) -> Result<Vec<u64>, StoreError> {
     let snapshot = inner.snapshot();
-    let others = snapshot.parts.iter().filter_map(|part| part.as_segment());
-    let others = others.filter(|other| {
-        other.entry.path != segment.entry.path
-            && other.entry.first_sequence <= last_sequence
-            && other.entry.last_sequence >= first_sequence
-    });
-    let taken: HashSet<u64> =
-        others.filter_map(|other| other.rows().ok()).flat_map(|rows| rows.sequences.clone()).collect();
-    // The last is one of its own: of those before, the first that are free.
-    let free = (first_sequence..last_sequence).filter(|sequence| !taken.contains(sequence));
-    free.take(count.saturating_sub(1) as usize).chain([last_sequence]).collect()
+    let segments = || snapshot.parts.iter().filter_map(|part| part.as_segment());
+    let (mut seen, mut taken) = (HashSet::from([segment.entry.path.as_str()]), HashSet::new());
+    let mut unknown = vec![&segment.entry];
+    let mut next = 0;
+    while let Some(entry) = unknown.get(next).copied() {
+        for other in segments().filter(|other| overlap(&other.entry, entry)) {
+            if !seen.insert(&other.entry.path) {
+                continue;
+            }
+            match sequences(inner, other)? {
+                Some(sequences) => taken.extend(sequences),
+                // What it had is lost too: it needs room for as many.
+                None => unknown.push(&other.entry),
+            }
+        }
+        next += 1;
+    }
+    Ok(share_sequences(&unknown, &taken))
+}
+
+fn overlap(one: &SegmentEntry, other: &SegmentEntry) -> bool {
+    one.first_sequence <= other.last_sequence && other.first_sequence <= one.last_sequence
+}
+
+/// The sequence numbers of a segment; `None` if nobody knows them any more. What cannot be read now is no reason to give
+/// its numbers to another.
+fn sequences(inner: &Inner, segment: &SegmentPart) -> Result<Option<Vec<u64>>, StoreError> {
+    match segment.rows() {
+        Ok(rows) => Ok(Some(rows.sequences.clone())),
+        Err(error) if !can_be_made_anew(&error) => Err(error),
+        Err(_) => Ok(fetch_rows_again(inner, segment)?.map(|rows| rows.sequences)),
+    }
+}
+
+/// Gives the first of some segments as many of the numbers that nobody has as it needs, so that enough are left for the
+/// others: each number to the one that ends first of those that may have it. Its first and its last are a segment's own.
+fn share_sequences(segments: &[&SegmentEntry], taken: &HashSet<u64>) -> Vec<u64> {
+    let [segment, ..] = segments else { return Vec::new() };
+    let own: HashSet<u64> = segments.iter().flat_map(|entry| [entry.first_sequence, entry.last_sequence]).collect();
+    let mut shares = vec![Vec::new(); segments.len()];
+    let needs = |entry: &SegmentEntry| (entry.rows as usize).saturating_sub(2);
+    let start = segments.iter().map(|entry| entry.first_sequence).min().unwrap_or_default();
+    for sequence in start..segment.last_sequence {
+        if shares[0].len() == needs(segment) {
+            break;
+        }
+        if own.contains(&sequence) || taken.contains(&sequence) {
+            continue;
+        }
+        let may_have = |place: &usize| {
+            let entry: &SegmentEntry = segments[*place];
+            let is_between = entry.first_sequence < sequence && sequence < entry.last_sequence;
+            is_between && shares[*place].len() < needs(entry)
+        };
+        let which = (0..segments.len()).filter(may_have).min_by_key(|place| segments[*place].last_sequence);
+        which.into_iter().for_each(|place| shares[place].push(sequence));
+    }
+    let mut sequences = std::mem::take(&mut shares[0]);
+    if segment.rows > 1 && segment.first_sequence < segment.last_sequence {
+        sequences.insert(0, segment.first_sequence);
+    }
+    sequences.push(segment.last_sequence);
+    sequences
 }
 
 /// Matches the events again with the rules of now, and writes the file of rows.
@@ -271,4 +333,57 @@ fn write_again(inner: &Inner, segment: &SegmentPart, mut rows: Rows) -> Result<S
     segment.replace_rows(&rows, &inner.catalogue)?;
     let copy = inner.folder.join("quarantine").join(rows_path(segment.entry.path.as_ref()));
     Ok(format!("its file of rows was made anew from its events; the damaged one is {}", copy.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::one_segment;
+
+    fn entry(first_sequence: u64, last_sequence: u64, rows: u32) -> SegmentEntry {
+        SegmentEntry {
+            path: format!("{first_sequence}-{rows}"),
+            index: "logs-x".to_owned(),
+            rows,
+            bytes: 0,
+            checksum: 0,
+            first_sequence,
+            last_sequence,
+            times: Default::default(),
+            ingested: Default::default(),
+        }
+    }
+
+    #[test]
+    fn those_that_lost_their_numbers_leave_each_other_enough() {
+        let (outer, inner, late) = (entry(1, 20, 4), entry(2, 8, 7), entry(15, 19, 3));
+        let taken = HashSet::from([9, 10, 16]);
+        let of = |segments: &[&SegmentEntry]| share_sequences(segments, &taken);
+        assert_eq!(of(&[&outer, &inner, &late]), [1, 11, 12, 20]);
+        assert_eq!(of(&[&inner, &outer, &late]), [2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(of(&[&late, &outer, &inner]), [15, 17, 19]);
+        assert_eq!(of(&[&entry(7, 7, 1)]), [7]);
+        // As long as it must be, or as there are numbers.
+        assert_eq!(of(&[&entry(1, u64::MAX, 3)]), [1, 2, u64::MAX]);
+        assert_eq!(of(&[&entry(14, 17, 4)]), [14, 15, 17]);
+    }
+
+    #[test]
+    fn one_that_is_sound_is_not_kept_apart() {
+        let (_folder, store) = one_segment(Default::default());
+        let snapshot = store.snapshot();
+        let segment = snapshot.parts[0].as_segment().unwrap();
+        segment.set_damaged(true);
+        segment.set_suspect(true);
+        look_at_suspects(&store.0).unwrap();
+        assert!(!segment.is_damaged() && !segment.is_suspect());
+        // What was left apart, and could not be looked at then, is looked at again.
+        segment.set_damaged(true);
+        flush::compact(&store.0).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while segment.is_damaged() {
+            assert!(std::time::Instant::now() < deadline, "nobody looks at it");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
 }

@@ -21,7 +21,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -36,6 +36,10 @@ struct Faults {
     gets_fail: AtomicBool,
     hangs: AtomicBool,
     gets_lie: AtomicBool,
+    parts_fail: AtomicBool,
+    parts_panic: AtomicBool,
+    /// The end of the names of those that fail and hang.
+    only: Mutex<&'static str>,
     /// Every call, by its name and object.
     calls: Mutex<Vec<String>>,
 }
@@ -55,7 +59,10 @@ impl fmt::Display for Faulty {
 
 impl Faulty {
     async fn call(&self, name: &str, at: &ObjectPath, fails: &AtomicBool) -> Result<()> {
-        self.faults.calls.lock().unwrap().push(format!("{name} {at}"));
+        self.note(name, at);
+        if !at.as_ref().ends_with(*self.faults.only.lock().unwrap()) {
+            return Ok(());
+        }
         while self.faults.hangs.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -63,6 +70,16 @@ impl Faulty {
             true => Err(Error::Generic { store: "Faulty", source: format!("{name} fails").into() }),
             false => Ok(()),
         }
+    }
+
+    fn note(&self, name: &str, at: &ObjectPath) {
+        self.faults.calls.lock().unwrap().push(format!("{name} {at}"));
+    }
+
+    /// How often something was asked for, of objects whose names end so.
+    fn calls(&self, name: &str, end: &str) -> usize {
+        let calls = self.faults.calls.lock().unwrap();
+        calls.iter().filter(|call| call.split(' ').next() == Some(name) && call.ends_with(end)).count()
     }
 
     fn set(&self, fault: impl Fn(&Faults) -> &AtomicBool, is_on: bool) {
@@ -100,8 +117,9 @@ impl ObjectStore for Faulty {
         at: &ObjectPath,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.call("put", at, &self.faults.puts_fail).await?;
-        self.inner.put_multipart_opts(at, options).await
+        self.call("begin", at, &self.faults.puts_fail).await?;
+        let inner = self.inner.put_multipart_opts(at, options).await?;
+        Ok(Box::new(FaultyUpload { inner, store: self.clone(), at: at.clone() }))
     }
 
     async fn get_opts(&self, at: &ObjectPath, options: GetOptions) -> Result<GetResult> {
@@ -148,6 +166,35 @@ impl ObjectStore for Faulty {
     }
 }
 
+#[derive(Debug)]
+struct FaultyUpload {
+    inner: Box<dyn MultipartUpload>,
+    store: Faulty,
+    at: ObjectPath,
+}
+
+#[async_trait]
+impl MultipartUpload for FaultyUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        assert!(!self.store.faults.parts_panic.load(Ordering::SeqCst), "a part that panics");
+        let (store, at, part) = (self.store.clone(), self.at.clone(), self.inner.put_part(data));
+        Box::pin(async move {
+            store.call("part", &at, &store.faults.parts_fail).await?;
+            part.await
+        })
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.store.note("complete", &self.at);
+        self.inner.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.store.note("abort", &self.at);
+        self.inner.abort().await
+    }
+}
+
 fn rules(queries: &[&str]) -> Arc<StoreRules> {
     let mut builder = RuleSetBuilder::new(CompileOptions::default());
     eqlipse_events::reserve(builder.schema_mut());
@@ -165,18 +212,20 @@ struct Bench {
     objects: Faulty,
     options: StoreOptions,
     cache_bytes: u64,
+    patience: Duration,
 }
 
 impl Bench {
     fn new() -> Self {
         let options = StoreOptions { flush_age: Duration::from_secs(3600), ..StoreOptions::default() };
-        Self { folder: tempfile::tempdir().unwrap(), objects: Faulty::default(), options, cache_bytes: u64::MAX }
+        let (folder, patience) = (tempfile::tempdir().unwrap(), Duration::from_millis(500));
+        Self { folder, objects: Faulty::default(), options, cache_bytes: u64::MAX, patience }
     }
 
     fn place(&self, prefix: &str) -> SegmentPlace {
         let mut place = ObjectPlace::new(Arc::new(self.objects.clone()), prefix, "mem://events").unwrap();
         place.cache_bytes = self.cache_bytes;
-        place.patience = Duration::from_millis(500);
+        place.patience = self.patience;
         SegmentPlace::Objects(place)
     }
 
@@ -500,6 +549,83 @@ fn what_is_damaged_here_and_there_goes_to_quarantine() {
 }
 
 #[test]
+fn a_copy_stays_until_there_is_another() {
+    let bench = Bench::new();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..4);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    let (snapshot, range) = (store.snapshot(), TimeRange::default());
+    let held = snapshot.parts(&range).next().unwrap().file().unwrap().unwrap();
+    spoil(held.path.to_str().unwrap());
+    bench.objects.set(|faults| &faults.gets_fail, true);
+    assert!(!store.check().problems.is_empty());
+    assert!(held.path.exists(), "somebody has it");
+    bench.objects.set(|faults| &faults.gets_fail, false);
+    wait_until("it is not mended", || store.check().problems.is_empty());
+    assert!(held.path.exists());
+    assert_eq!(hunted(&snapshot), (4, vec![]));
+}
+
+#[test]
+fn what_is_put_again_stays_here_until_it_is_there() {
+    let faults: [fn(&Faults) -> &AtomicBool; 2] = [|faults| &faults.hangs, |faults| &faults.gets_fail];
+    for fault in faults {
+        let mut bench = Bench::new();
+        (bench.cache_bytes, bench.patience) = (0, Duration::from_secs(20));
+        let (store, _) = bench.open(&rules(&[EVENTS]));
+        store.ingest(&[event("logs-a-x", 0, "a")], SECOND).unwrap();
+        store.flush().unwrap();
+        wait_until("copies beyond the limit stay", || files(&bench.path("segments")).is_empty());
+        let (snapshot, range) = (store.snapshot(), TimeRange::default());
+        let held = snapshot.parts(&range).next().unwrap().file().unwrap();
+        let damaged = ObjectPath::parse(bench.objects.segments().remove(0)).unwrap();
+        block(bench.objects.inner.put(&damaged, "no Parquet file".into())).unwrap();
+        *bench.objects.faults.only.lock().unwrap() = ".rows";
+        bench.objects.set(fault, true);
+        bench.objects.faults.calls.lock().unwrap().clear();
+        std::thread::scope(|scope| {
+            let check = scope.spawn(|| store.check());
+            wait_until("its rows are not looked at", || bench.objects.calls("head", ".rows") > 0);
+            // Its Parquet file was found to be sound, and from now on nobody else holds it.
+            drop(held);
+            std::thread::sleep(Duration::from_millis(1_200));
+            bench.objects.set(fault, false);
+            assert!(check.join().unwrap().quarantined.is_empty());
+        });
+        wait_until("it is not put there again", || store.check().problems.is_empty());
+        wait_for_uploads(&store);
+        assert_eq!((hunted(&store.snapshot()), store.stats().quarantined), ((1, vec![]), 0));
+        assert!(store.check().problems.is_empty());
+    }
+}
+
+#[test]
+fn who_fetches_keeps_nobody_from_asking() {
+    let mut bench = Bench::new();
+    bench.patience = Duration::from_secs(20);
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    fill(&store, 0..4);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    bench.forget_copies();
+    bench.objects.set(|faults| &faults.hangs, true);
+    let snapshot = store.snapshot();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| hunted(&snapshot));
+        wait_until("nothing is fetched", || bench.objects.calls("head", ".parquet") > 0);
+        let asked = Instant::now();
+        let stats = store.stats();
+        let waited = asked.elapsed();
+        bench.objects.set(|faults| &faults.hangs, false);
+        assert!(stats.segments == 2 && waited < Duration::from_secs(5), "{waited:?}");
+        assert_eq!(reader.join().unwrap(), (4, vec![]));
+    });
+}
+
+#[test]
 fn while_it_is_away_nothing_is_taken_for_damaged() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
@@ -780,10 +906,7 @@ fn what_goes_before_it_was_sent_is_not_sent() {
     let now = jiff::Timestamp::now().as_nanosecond() as i64;
     store.ingest(&[event("logs-a-x", 0, "a"), event("logs-b-x", 1, "b")], now).unwrap();
     store.flush().unwrap();
-    let calls = |name: &str| {
-        let calls = bench.objects.faults.calls.lock().unwrap();
-        calls.iter().filter(|call| call.starts_with(name) && call.ends_with(".parquet")).count()
-    };
+    let calls = |name: &str| bench.objects.calls(name, ".parquet");
     wait_until("nothing is sent", || calls("put") == 1);
     assert_eq!(store.prune(now + 2_000 * SECOND).unwrap(), 2);
     bench.objects.set(|faults| &faults.hangs, false);
@@ -804,22 +927,38 @@ fn large_files_go_in_parts() {
         };
         (0..1 << 20).map(next).filter(|letter| !"\"\\".contains(*letter)).collect::<String>()
     };
-    for number in 0..24 {
+    for number in 0..14 {
         let document = format!(
             "{{\"event\":{{\"category\":\"process\"}},\"process\":{{\"name\":\"a\",\"pid\":{number}}},\"message\":\"{}\"}}",
             text()
         );
         let new = NewDocument { index: "logs-a-x".into(), id: None, document: document.into() };
-        assert!(store.ingest(&[new], SECOND).unwrap()[0].is_ok());
+        // What arrives now is not due to be written for a while.
+        assert!(store.ingest(&[new], jiff::Timestamp::now().as_nanosecond() as i64).unwrap()[0].is_ok());
     }
+    // What panics is said, and does not end the work.
+    bench.objects.set(|faults| &faults.parts_panic, true);
     store.flush().unwrap();
-    assert!(store.stats().segment_bytes > 16 << 20, "{:?}", store.stats());
+    let problem = || store.stats().objects.unwrap().problem.unwrap_or_default();
+    wait_until("the panic is not said", || problem().contains("panicked"));
+    // What is broken off leaves no parts.
+    bench.objects.set(|faults| &faults.parts_fail, true);
+    bench.objects.set(|faults| &faults.parts_panic, false);
+    let calls = |name: &str| bench.objects.calls(name, ".parquet");
+    wait_until("parts are left", || calls("abort") > 0);
+    assert_eq!((calls("complete"), bench.objects.segments().len()), (0, 0));
+    bench.objects.set(|faults| &faults.parts_fail, false);
+    bench.objects.faults.calls.lock().unwrap().clear();
     wait_for_uploads(&store);
+    let parts = store.stats().segment_bytes.div_ceil(8 << 20) as usize;
+    assert!(parts > 1, "{:?}", store.stats());
+    assert_eq!((calls("put"), calls("complete")), (0, 1));
+    assert!(calls("part") >= parts, "{:?}", bench.objects.faults.calls);
     store.close().unwrap();
     drop(store);
     bench.forget_copies();
     let (store, _) = bench.open(&rules);
-    assert_eq!(hunted(&store.snapshot()), (24, vec![]));
+    assert_eq!(hunted(&store.snapshot()), (14, vec![]));
     assert!(store.check().problems.is_empty());
 }
 

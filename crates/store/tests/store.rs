@@ -334,6 +334,70 @@ fn a_file_of_rows_is_made_anew_from_its_events() {
 }
 
 #[test]
+fn no_sequence_number_is_given_twice() {
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    for is_other_lost in [false, true] {
+        let (folder, there, order) = two_segments(&rules);
+        let rows_of = |index: &str| {
+            let files = files(&folder.path().join("segments"));
+            files.into_iter().find(|path| path.contains(index) && path.ends_with(".rows")).unwrap()
+        };
+        let (damaged, other) = (rows_of("logs-a"), rows_of("logs-b"));
+        let kept = fs::read(&other).unwrap();
+        fs::write(&damaged, "").unwrap();
+        match is_other_lost {
+            true => fs::write(&other, "").unwrap(),
+            false => {
+                fs::remove_file(&other).unwrap();
+                fs::create_dir(&other).unwrap();
+            }
+        }
+        let (store, _) = open(folder.path(), &rules);
+        if !is_other_lost {
+            // Nobody knows now which numbers the other has.
+            for _ in 0..2 {
+                let report = store.check();
+                assert!(report.problems.len() >= 2 && report.quarantined.is_empty(), "{report:?}");
+            }
+            fs::remove_dir(&other).unwrap();
+            fs::write(&other, kept).unwrap();
+        }
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while !store.check().problems.is_empty() {
+            assert!(std::time::Instant::now() < deadline, "it is not mended");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let snapshot = store.snapshot();
+        match is_other_lost {
+            true => {
+                let mut all = sequences(&snapshot).concat();
+                all.sort_unstable();
+                assert_eq!(all, (0..8).collect::<Vec<i64>>());
+            }
+            false => assert_eq!((found(&snapshot, &rules), sequences(&snapshot)), (there, order)),
+        }
+        assert_eq!(store.stats().quarantined, 0);
+    }
+}
+
+#[test]
+fn files_of_others_stay() {
+    let rules = rules(&[EVENTS]);
+    let (folder, ..) = two_segments(&rules);
+    let segments = folder.path().join("segments");
+    let day = segments.join("logs-a/2026-01-01");
+    fs::create_dir_all(&day).unwrap();
+    let foreign = [segments.join("export.parquet"), segments.join("logs-a/notes.tmp"), day.join("query.rows")];
+    let orphans =
+        ["0000000000000700-00000002.parquet", "0000000000000700-00000002.rows.tmp"].map(|name| day.join(name));
+    foreign.iter().chain(&orphans).for_each(|path| fs::write(path, "x").unwrap());
+    let (store, _) = open(folder.path(), &rules);
+    assert_eq!(documents_of(&store).len(), 8);
+    assert!(foreign.iter().all(|path| path.exists()), "{:?}", files(&segments));
+    assert!(!orphans.iter().any(|path| path.exists()), "{:?}", files(&segments));
+}
+
+#[test]
 fn new_rules_see_all_that_is_not_damaged() {
     let first = rules(&[EVENTS]);
     let (folder, ..) = two_segments(&first);
