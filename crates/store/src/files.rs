@@ -8,9 +8,8 @@
 //! ```
 //!
 //! So nothing that comes in waits for the object store to be taken, and an event is on two disks at most times and on one at
-//! all times. Segments are not written, though, while new rules look at what is there only, while such segments are put
-//! together, or while a damaged one is looked at: recent events stay in memory and in the log until that is done. One that
-//! does not answer is left alone for a while, so that nobody waits for it once a segment.
+//! all times. Only while segments that are not here are put together, or a damaged one is looked at, no others are written:
+//! recent events stay in memory and in the log until then.
 
 use std::collections::HashMap;
 use std::fs;

@@ -556,12 +556,19 @@ pub(crate) fn match_again(
     while inner.tickets.complete_below() < begun {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let _flushing = lock(&inner.flushing);
-    let snapshot = inner.snapshot();
+    let is_meant = |part: &&Arc<Part>| part.ingested.last.is_some_and(|last| last >= since);
     let mut problem = None;
-    for part in snapshot.parts.iter().filter(|part| part.ingested.last.is_some_and(|last| last >= since)) {
+    let before = inner.snapshot();
+    for part in before.parts.iter().filter(is_meant) {
+        problem = part.as_segment().and_then(|segment| match_in_turn(inner, part, segment, added).err()).or(problem);
+    }
+    // What is recent, and what was written meanwhile.
+    let _flushing = lock(&inner.flushing);
+    let done: HashSet<*const Part> = before.parts.iter().map(Arc::as_ptr).collect();
+    for part in inner.snapshot().parts.iter().filter(is_meant) {
         let matched = match &part.kind {
             PartKind::Recent(chunk) => match_chunk(chunk, added, generation),
+            PartKind::Segment(_) if done.contains(&Arc::as_ptr(part)) => Ok(()),
             PartKind::Segment(segment) => match_or_mend(inner, part, segment, added),
         };
         problem = matched.err().or(problem);
@@ -590,6 +597,26 @@ fn match_chunk(chunk: &Chunk, added: &Arc<StoreRules>, generation: u64) -> Resul
     }
     chunk.add_list(Listed { generation, list: Arc::new(worker.matches()?) });
     Ok(())
+}
+
+/// Matches a segment while others can be written before and after: what is in an object store only may take its time.
+fn match_in_turn(
+    inner: &Inner,
+    part: &Arc<Part>,
+    segment: &SegmentPart,
+    added: &Arc<StoreRules>,
+) -> Result<(), StoreError> {
+    // What cannot be had is said or mended below.
+    if segment.rows().is_ok_and(|rows| !lacks(rows.lists.iter(), added)) {
+        return Ok(());
+    }
+    let _held = (segment.file(true).keep(), segment.hold());
+    let _flushing = lock(&inner.flushing);
+    match inner.snapshot().parts.iter().any(|other| Arc::ptr_eq(other, part)) {
+        true => match_or_mend(inner, part, segment, added),
+        // What has taken its place is looked at later.
+        false => Ok(()),
+    }
 }
 
 /// A segment that cannot be read is looked at: what can be mended is matched, and what cannot is no longer in the way.

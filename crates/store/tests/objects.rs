@@ -626,6 +626,33 @@ fn who_fetches_keeps_nobody_from_asking() {
 }
 
 #[test]
+fn segments_are_written_while_new_rules_wait_for_what_is_there() {
+    let mut bench = Bench::new();
+    bench.patience = Duration::from_secs(20);
+    let (first, both) = (rules(&[EVENTS]), rules(&[EVENTS, SEQUENCE]));
+    let (store, _) = bench.open(&first);
+    fill(&store, 0..8);
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    bench.forget_copies();
+    fill(&store, 8..12);
+    bench.objects.set(|faults| &faults.hangs, true);
+    std::thread::scope(|scope| {
+        let matched = scope.spawn(|| store.set_rules(both.clone(), &rules(&[SEQUENCE]), 0));
+        wait_until("nothing is fetched", || bench.objects.calls("head", "") > 0);
+        let (sender, flushed) = std::sync::mpsc::channel();
+        let flush = || store.flush().is_ok();
+        scope.spawn(move || sender.send(flush()));
+        let is_flushed = flushed.recv_timeout(Duration::from_secs(5));
+        bench.objects.set(|faults| &faults.hangs, false);
+        assert_eq!((is_flushed, store.stats().recent_events), (Ok(true), 0));
+        matched.join().unwrap().unwrap();
+    });
+    assert_eq!(store.stats().problem, None);
+    assert_eq!(found(&store.snapshot(), &both), [evens(0..12), (0..12).collect()]);
+}
+
+#[test]
 fn while_it_is_away_nothing_is_taken_for_damaged() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
