@@ -415,6 +415,57 @@ fn new_rules_see_all_that_is_not_damaged() {
     assert_eq!(found(&store.snapshot(), &both), [vec![2, 6], vec![2, 3, 6, 7]]);
 }
 
+/// Spoils all that is in a Parquet file, but not what it says of itself.
+fn spoil_pages(parquet: &str) -> Vec<u8> {
+    let mut bytes = fs::read(parquet).unwrap();
+    let end = bytes.len() - 8;
+    let footer = u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
+    bytes[4..end - footer].fill(0xff);
+    fs::write(parquet, &bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn one_that_cannot_be_joined_keeps_no_others_apart() {
+    let (folder, rules) = (tempfile::tempdir().unwrap(), rules(&[EVENTS]));
+    let now = || jiff::Timestamp::now().as_nanosecond() as i64;
+    // Segments with different columns are put together event by event.
+    let put = |store: &Store, number: i64| {
+        let document = format!("{{\"@timestamp\":\"2026-01-01T00:00:00Z\",\"field{number}\":1}}").into();
+        let new = NewDocument { document, ..event("logs-a", 0, "a") };
+        assert!(store.ingest(&[new], now()).unwrap()[0].is_ok());
+    };
+    let (store, _) = open(folder.path(), &rules);
+    for number in 0..9 {
+        put(&store, number);
+        store.flush().unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    // One of them cannot be read, and was written so.
+    let segments = folder.path().join("segments");
+    let parquet = files(&segments).into_iter().find(|path| path.ends_with(".parquet")).unwrap();
+    let checksum = xxhash_rust::xxh3::xxh3_128(&spoil_pages(&parquet)).to_le_bytes();
+    let name = Path::new(&parquet).strip_prefix(&segments).unwrap().to_str().unwrap();
+    let catalogue = rusqlite::Connection::open(folder.path().join("catalogue.sqlite")).unwrap();
+    let change = "UPDATE segments SET checksum = ?1 WHERE path = ?2";
+    assert_eq!(catalogue.execute(change, rusqlite::params![checksum, name]).unwrap(), 1);
+    drop(catalogue);
+    let options = StoreOptions { flush_age: Duration::ZERO, ..StoreOptions::default() };
+    let (store, _) = Store::open(folder.path(), options, rules).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    for number in 9.. {
+        put(&store, number);
+        std::thread::sleep(Duration::from_millis(300));
+        if store.stats().segments <= 4 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{:?}", store.stats());
+    }
+    assert!(Path::new(&parquet).exists());
+    assert_eq!(store.stats().quarantined, 0);
+}
+
 #[test]
 fn a_damaged_document_takes_its_segment_out_of_the_way() {
     let rules = rules(&[EVENTS]);
@@ -423,11 +474,7 @@ fn a_damaged_document_takes_its_segment_out_of_the_way() {
         .into_iter()
         .find(|path| path.contains("logs-a") && path.ends_with(".parquet"));
     let parquet = parquet.unwrap();
-    let mut bytes = fs::read(&parquet).unwrap();
-    let end = bytes.len() - 8;
-    let footer = u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
-    bytes[4..end - footer].fill(0xff);
-    fs::write(&parquet, bytes).unwrap();
+    spoil_pages(&parquet);
     let (store, _) = open(folder.path(), &rules);
     let snapshot = store.snapshot();
     let part = snapshot.parts(&TimeRange::default()).find(|part| part.data_stream() == Some("logs-a")).unwrap().clone();
