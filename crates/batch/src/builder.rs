@@ -95,6 +95,18 @@ impl BatchBuilder {
         Self { batch, dictionaries, touched: Vec::new(), hasher: FixedState::with_seed(0), scratch: String::new() }
     }
 
+    /// An empty batch over another schema, in the memory of this one.
+    pub fn over(mut self, schema: Arc<Schema>) -> Self {
+        self.clear();
+        self.batch.columns.resize_with(schema.fields().len(), Column::default);
+        self.dictionaries.resize_with(schema.fields().len(), || Dictionary::new(FieldType::Dynamic));
+        for (dictionary, field) in self.dictionaries.iter_mut().zip(schema.fields()) {
+            dictionary.ty = field.ty;
+        }
+        self.batch.schema = schema;
+        self
+    }
+
     /// The schema that decoders walk along.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.batch.schema
@@ -416,6 +428,36 @@ mod tests {
     fn coerced(ty: FieldType, value: RawValue<'_>) -> Option<String> {
         let mut scratch = String::new();
         coerce(ty, value, &mut scratch).map(|value| format!("{value:?}"))
+    }
+
+    #[test]
+    fn another_schema_has_nothing_of_the_one_before() {
+        let schema = |names: &[&str]| {
+            let mut schema = Schema::builder();
+            let fields: Vec<FieldId> = names.iter().map(|name| schema.add(name)).collect();
+            (schema.build(), fields)
+        };
+        let fill = |mut builder: BatchBuilder, fields: &[FieldId]| {
+            for value in ["1", "2", "1"] {
+                fields.iter().for_each(|field| _ = builder.push(*field, RawValue::Str(value)));
+                builder.end_row(meta());
+            }
+            builder
+        };
+        let values = |builder: &BatchBuilder, field: FieldId| {
+            let column = builder.batch().column(field);
+            let values = column.codes().iter().map(|code| format!("{:?}", column.value(*code)));
+            (column.rows().to_vec(), column.cardinality(), values.collect::<Vec<_>>())
+        };
+        let schemas =
+            [schema(&["process.pid", "process.name", "a"]), schema(&["process.name"]), schema(&["b", "process.pid"])];
+        let mut used = BatchBuilder::new(schemas[0].0.clone());
+        for (schema, fields) in &schemas {
+            used = fill(used.over(schema.clone()), fields);
+            let new = fill(BatchBuilder::new(schema.clone()), fields);
+            assert_eq!(used.len(), 3);
+            fields.iter().for_each(|field| assert_eq!(values(&used, *field), values(&new, *field)));
+        }
     }
 
     #[test]

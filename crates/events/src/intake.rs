@@ -8,7 +8,7 @@ use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::ReadError;
-use crate::json::{Action, Decoded, Decoder, Operation, Refusal};
+use crate::json::{Action, Decoded, Decoder, Operation, Refusal, end_of_bare};
 use crate::reserved::Reserved;
 
 /// Why a document is no event.
@@ -314,12 +314,16 @@ impl<'a> Members<'a> {
         let start = self.at + 1;
         let mut at = start;
         loop {
-            at += memchr::memchr2(b'"', b'\\', self.bytes.get(at..)?)?;
-            if self.bytes[at] == b'"' {
-                self.at = at + 1;
-                return Some(start..at);
+            at = end_of_bare(self.bytes, at);
+            match self.bytes.get(at)? {
+                b'"' => {
+                    self.at = at + 1;
+                    return Some(start..at);
+                }
+                b'\\' => at += 2,
+                // No JSON, which the reader says.
+                _ => at += 1,
             }
-            at += 2;
         }
     }
 

@@ -28,7 +28,8 @@ pub use inputs::{DiscoverOptions, Discovery, Fetch, InputProblem, STDIN, Source,
 pub use intake::{Admitted, Identity, IncomingEvent, Intake, IntakeError, clean_document, stamp_arrival};
 pub use parquet::{
     Effort, MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
-    Segment, SegmentColumns, SegmentError, SegmentEvent, concat_segments, convert_to_parquet, write_segment,
+    Segment, SegmentColumns, SegmentError, SegmentEvent, SegmentWriter, concat_segments, convert_to_parquet,
+    write_segment,
 };
 pub use pipeline::{
     DEFAULT_BATCH_ROWS, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,

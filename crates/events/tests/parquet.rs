@@ -12,7 +12,7 @@ use eqlipse_batch::{EventBatch, RowMeta, Schema};
 use eqlipse_ecs::FieldType;
 use eqlipse_events::{
     AgainError, DiscoverOptions, Discovery, DocumentReader, Effort, InputProblem, OrderBy, Progress, ReadOptions,
-    ReadReport, SegmentColumns, SegmentEvent, Window, convert_to_parquet, discover, read, reserve,
+    ReadReport, SegmentColumns, SegmentEvent, SegmentWriter, Window, convert_to_parquet, discover, read, reserve,
 };
 use eqlipse_testkit::generate;
 use proptest::prelude::*;
@@ -107,11 +107,11 @@ fn check_segments(events: &[Facts], schema: &Arc<Schema>) {
         document: sources[row].get(),
         meta: expected[row].meta,
     };
-    let mut columns = SegmentColumns::default();
+    let (mut writer, mut columns) = (SegmentWriter::default(), SegmentColumns::default());
     check_concat(&event, sources.len(), schema, &expected, folder.path());
     for learnt in [0..sources.len() / 3, sources.len() / 2..sources.len(), 0..sources.len()] {
         let rows = learnt.clone();
-        let written = columns.write(rows.map(event), Effort::Little, || Ok(Vec::new())).unwrap();
+        let written = writer.write(&mut columns, rows.map(event), Effort::Little, || Ok(Vec::new())).unwrap();
         let (rows, report) = facts(&file(folder.path(), "segment.parquet", written), schema, &options(1, ROWS));
         if learnt.len() == sources.len() {
             assert_eq!(report.inputs[0].first_skipped, []);
@@ -128,9 +128,9 @@ fn check_concat<'a>(
     expected: &[Facts],
     folder: &Path,
 ) {
-    let mut columns = SegmentColumns::default();
+    let (mut writer, mut columns) = (SegmentWriter::default(), SegmentColumns::default());
     let mut write = |rows: std::ops::Range<usize>| {
-        let bytes = columns.write(rows.clone().map(event), Effort::Little, || Ok(Vec::new())).unwrap();
+        let bytes = writer.write(&mut columns, rows.clone().map(event), Effort::Little, || Ok(Vec::new())).unwrap();
         file(folder, &format!("{}-{}.parquet", rows.start, rows.end), bytes)
     };
     // The first one may lack columns that all others have.
@@ -145,7 +145,8 @@ fn check_concat<'a>(
     assert_eq!(report.inputs[0].first_skipped, []);
     assert_same(&rows, expected);
     let other = SegmentEvent { document: "{\"no\":{\"other\":{\"has\":1}}}", ..event(0) };
-    let other = SegmentColumns::default().write([other].into_iter(), Effort::Usual, || Ok(Vec::new())).unwrap();
+    let columns = &mut SegmentColumns::default();
+    let other = writer.write(columns, [other].into_iter(), Effort::Usual, || Ok(Vec::new())).unwrap();
     let other = file(folder, "other.parquet", other);
     assert!(concat(&[&all, &other]).is_none());
 }

@@ -244,8 +244,15 @@ fn exceeding<'r>(which: &[&'r ActiveRule], lists: &[Arc<MatchList>], most: usize
     if lists.iter().map(|list| list.rows()).sum::<usize>() <= most {
         return Vec::new();
     }
+    // Nearly all lists are of the same rules.
+    let mut by_rules: HashMap<usize, Vec<(u128, usize)>> = HashMap::new();
+    for list in lists {
+        let sums = by_rules.entry(list.rules().number());
+        let sums = sums.or_insert_with(|| list.row_counts().map(|(fingerprint, _)| (fingerprint, 0)).collect());
+        sums.iter_mut().zip(list.row_counts()).for_each(|((_, sum), (_, rows))| *sum += rows);
+    }
     let mut counts: HashMap<u128, usize> = which.iter().map(|rule| (rule.fingerprint, 0)).collect();
-    for (fingerprint, rows) in lists.iter().flat_map(|list| list.row_counts()) {
+    for (fingerprint, rows) in by_rules.into_values().flatten() {
         if let Some(count) = counts.get_mut(&fingerprint) {
             *count += rows;
         }

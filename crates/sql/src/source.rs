@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use eqlipse_events::{Effort, SegmentColumns, SegmentEvent};
+use eqlipse_events::{Effort, SegmentColumns, SegmentEvent, SegmentWriter};
 use eqlipse_store::{Part, Snapshot, TimeRange};
 
 use crate::SqlError;
@@ -76,7 +76,8 @@ impl Known {
         let streams: BTreeSet<&str> = part.recent_events().map(|event| event.index).collect();
         for stream in streams {
             let events = part.recent_events().filter(|event: &SegmentEvent<'_>| event.index == stream);
-            let bytes = SegmentColumns::default().write(events, Effort::Little, || Ok(Vec::new()));
+            let columns = &mut SegmentColumns::default();
+            let bytes = SegmentWriter::default().write(columns, events, Effort::Little, || Ok(Vec::new()));
             let bytes = bytes.map_err(|error| SqlError::Recent(error.to_string()))?;
             files.insert(stream.to_owned(), Bytes::from(bytes));
         }

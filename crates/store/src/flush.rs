@@ -23,7 +23,7 @@ use crate::damage::{self, Outcome};
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span};
 use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
-use crate::store::{Inner, lock};
+use crate::store::{Inner, ParquetWriting, lock};
 use crate::upload;
 
 /// How often the background looks around.
@@ -260,12 +260,12 @@ fn write_parquet<'a>(
     events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
     effort: Effort,
 ) -> io::Result<(u64, u128)> {
-    let mut streams = lock(&inner.columns);
-    if streams.len() >= MAX_STREAMS && !streams.contains_key(index) {
-        streams.clear();
+    let ParquetWriting { columns, writer } = &mut *lock(&inner.parquet);
+    if columns.len() >= MAX_STREAMS && !columns.contains_key(index) {
+        columns.clear();
     }
-    let columns = streams.entry(index.to_owned()).or_default();
-    columns.write(events, effort, || Hashing::create(path))?.finish()
+    let columns = columns.entry(index.to_owned()).or_default();
+    writer.write(columns, events, effort, || Hashing::create(path))?.finish()
 }
 
 struct Hashing {

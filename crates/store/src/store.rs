@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use eqlipse_events::{Admitted, Identity, SegmentColumns, clean_document, stamp_arrival};
+use eqlipse_events::{Admitted, Identity, SegmentColumns, SegmentWriter, clean_document, stamp_arrival};
 use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
@@ -169,6 +169,14 @@ pub struct CheckReport {
 #[derive(Clone)]
 pub struct Store(pub(crate) Arc<Inner>);
 
+/// What is kept from one Parquet file to the next.
+#[derive(Default)]
+pub(crate) struct ParquetWriting {
+    /// By data stream: the columns of its segments.
+    pub(crate) columns: HashMap<String, SegmentColumns>,
+    pub(crate) writer: SegmentWriter,
+}
+
 pub(crate) struct Inner {
     pub(crate) folder: PathBuf,
     pub(crate) options: StoreOptions,
@@ -185,8 +193,8 @@ pub(crate) struct Inner {
     changing: Mutex<()>,
     /// Held by who writes segments.
     pub(crate) flushing: Mutex<()>,
-    /// By data stream: the columns of its segments.
-    pub(crate) columns: Mutex<HashMap<String, SegmentColumns>>,
+    /// Held by who writes the Parquet file of a segment.
+    pub(crate) parquet: Mutex<ParquetWriting>,
     pub(crate) ids: Mutex<RecentIds>,
     under_way: AtomicUsize,
     recent_bytes: AtomicUsize,
@@ -256,7 +264,7 @@ impl Store {
             snapshot: RwLock::default(),
             changing: Mutex::default(),
             flushing: Mutex::default(),
-            columns: Mutex::default(),
+            parquet: Mutex::default(),
             ids: Mutex::default(),
             under_way: AtomicUsize::new(0),
             recent_bytes: AtomicUsize::new(0),

@@ -20,6 +20,7 @@ pub(crate) use decode::{Decoded, Decoder, Refusal};
 pub(crate) use hit::{Hit, write_hit, write_source};
 use index_name::data_stream_name;
 pub use index_name::logical_index;
+pub(crate) use plain::end_of_bare;
 pub(crate) use repair::{compact, repair};
 pub(crate) use rows::{JsonRow, JsonRows, Span};
 pub(crate) use split::{Split, Splitter};

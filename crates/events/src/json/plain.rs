@@ -329,7 +329,7 @@ impl Number<'_> {
 
 /// The place of the next quote, backslash or control character; the end if there is none.
 #[inline]
-fn end_of_bare(bytes: &[u8], mut at: usize) -> usize {
+pub(crate) fn end_of_bare(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {

@@ -6,7 +6,7 @@ use eqlipse_batch::{EventBatch, ValueRef};
 
 use super::census::Census;
 use super::spool::{Entry, EventSpool};
-use super::write::{Effort, FileWriter};
+use super::write::{Effort, FileWriter, WriterMemory};
 use crate::Discovery;
 use crate::convert::{ConvertError, for_each_batch};
 use crate::json::Hit;
@@ -35,7 +35,7 @@ pub fn convert_to_parquet(
             spool.add(&entry)
         })
     })?;
-    let mut file = FileWriter::new(census.layout(), Effort::Usual, out)?;
+    let mut file = FileWriter::new(census.layout(), Effort::Usual, WriterMemory::default(), out)?;
     let mut events = spool.read()?;
     while events.next(&mut entry)? {
         file.add(&entry)?;

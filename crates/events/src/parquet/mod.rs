@@ -34,7 +34,7 @@ pub(crate) use documents::{GroupDocuments, GroupRows};
 pub(crate) use file::ParquetFile;
 pub(crate) use group::{DROPPED, Group, GroupReader};
 pub(crate) use layout::MAGIC;
-pub use segment::{Segment, SegmentColumns, SegmentError, SegmentEvent, write_segment};
+pub use segment::{Segment, SegmentColumns, SegmentError, SegmentEvent, SegmentWriter, write_segment};
 pub use write::Effort;
 
 /// The most columns for fields. Values of further fields, those that fewest documents have, stand in `_other`.

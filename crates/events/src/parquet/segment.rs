@@ -8,7 +8,7 @@ use eqlipse_batch::RowMeta;
 use thiserror::Error;
 
 use super::census::Census;
-use super::write::{Effort, FileWriter};
+use super::write::{Effort, FileWriter, WriterMemory};
 use super::{GroupDocuments, ParquetError, ParquetFile};
 
 /// An event to be written.
@@ -47,35 +47,44 @@ const SAMPLE: usize = 100;
 #[derive(Default)]
 pub struct SegmentColumns(Census);
 
-impl SegmentColumns {
-    /// Writes events to a Parquet file, row by row in this order. `open` gives the file, and gives it anew where the
-    /// events turn out to need other columns than those before had.
+/// Writes segments, keeping its memory from one to the next.
+#[derive(Default)]
+pub struct SegmentWriter(WriterMemory);
+
+impl SegmentWriter {
+    /// Writes events of a data stream with these columns to a Parquet file, row by row in this order. `open` gives the
+    /// file, and gives it anew where the events turn out to need other columns than those before had.
     ///
     /// # Errors
     /// If the file cannot be opened or written.
     pub fn write<'a, W: Write>(
         &mut self,
+        columns: &mut SegmentColumns,
         events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
         effort: Effort,
         mut open: impl FnMut() -> io::Result<W>,
     ) -> io::Result<W> {
-        if self.0.is_empty() {
+        let census = &mut columns.0;
+        if census.is_empty() {
             // Most fields stand in the first events, and some here and there.
             let sample = events.clone().enumerate().filter(|(row, _)| *row < SAMPLE || row % SAMPLE == 0);
-            sample.for_each(|(_, event)| _ = self.0.add(event.document));
+            sample.for_each(|(_, event)| _ = census.add(event.document));
         }
         loop {
             let mut out = open()?;
-            let mut file = FileWriter::new(self.0.layout(), effort, &mut out)?;
-            if self.add_all(&mut file, events.clone())? {
+            let mut file = FileWriter::new(census.layout(), effort, std::mem::take(&mut self.0), &mut out)?;
+            if census.add_all(&mut file, events.clone())? {
                 let (columns, is_used) = file.columns();
-                self.0.note_use(columns, is_used);
-                file.finish()?;
+                census.note_use(columns, is_used);
+                self.0 = file.finish()?;
                 return Ok(out);
             }
+            self.0 = file.into_memory();
         }
     }
+}
 
+impl Census {
     /// Says whether all events found their columns. If not, it is known now which they need.
     fn add_all<'a>(
         &mut self,
@@ -89,7 +98,7 @@ impl SegmentColumns {
         while let Some(event) = events.next() {
             let row = file.open_row(&event);
             if row.has_unasked {
-                fits &= !self.0.add(event.document);
+                fits &= !self.add(event.document);
             }
             file.end_event(&event, &row)?;
             documents.push(event.document);
@@ -97,12 +106,12 @@ impl SegmentColumns {
                 continue;
             }
             for row in file.uncounted() {
-                fits &= !self.0.add(documents[row as usize]);
+                fits &= !self.add(documents[row as usize]);
             }
             documents.clear();
             for name in file.misfits() {
                 fits = false;
-                self.0.note_several(name);
+                self.note_several(name);
             }
             match fits {
                 true => file.write_group()?,
@@ -121,7 +130,8 @@ pub fn write_segment<'a>(
     events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let file = SegmentColumns::default().write(events, Effort::Usual, || Ok(Vec::new()))?;
+    let columns = &mut SegmentColumns::default();
+    let file = SegmentWriter::default().write(columns, events, Effort::Usual, || Ok(Vec::new()))?;
     out.write_all(&file)
 }
 

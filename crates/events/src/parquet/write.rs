@@ -44,6 +44,14 @@ impl Effort {
     }
 }
 
+/// What a writer leaves to the next: most of the work of writing a small file would be asking for memory.
+#[derive(Default)]
+pub(super) struct WriterMemory {
+    builder: Option<BatchBuilder>,
+    encoder: Option<(Effort, ColumnEncoder)>,
+    file: Vec<u8>,
+}
+
 /// Writes a file.
 pub(super) struct FileWriter<'o> {
     out: &'o mut dyn Write,
@@ -51,6 +59,7 @@ pub(super) struct FileWriter<'o> {
     file: SerializedFileWriter<Vec<u8>>,
     /// Of its columns.
     descriptions: Vec<ColumnDescPtr>,
+    effort: Effort,
     encoder: ColumnEncoder,
     layout: Layout,
     decoder: Decoder,
@@ -119,25 +128,37 @@ pub(super) fn failed(error: CrateError) -> io::Error {
 }
 
 impl<'o> FileWriter<'o> {
-    pub(super) fn new(layout: Layout, effort: Effort, out: &'o mut dyn Write) -> io::Result<Self> {
+    pub(super) fn new(
+        layout: Layout,
+        effort: Effort,
+        memory: WriterMemory,
+        out: &'o mut dyn Write,
+    ) -> io::Result<Self> {
         let mut schema = Schema::builder();
         let columns = layout.fields.iter().map(|column| schema.add(&column.name)).collect();
         reserve(&mut schema);
         let schema = schema.build();
         let reserved = Reserved::find(&schema).map_err(io::Error::other)?;
         let properties = Arc::new(properties(&layout)?);
-        let file = SerializedFileWriter::new(Vec::new(), layout.schema().map_err(failed)?, properties);
+        let file = SerializedFileWriter::new(memory.file, layout.schema().map_err(failed)?, properties);
         let file = file.map_err(failed)?;
         Ok(Self {
             out,
             descriptions: file.schema_descr().columns().to_vec(),
             file,
-            encoder: ColumnEncoder::new(effort.level())?,
+            effort,
+            encoder: match memory.encoder {
+                Some((same, encoder)) if same == effort => encoder,
+                _ => ColumnEncoder::new(effort.level())?,
+            },
             is_used: vec![false; layout.fields.len()],
             layout,
             index: reserved.index,
             decoder: Decoder::new(schema.clone(), reserved),
-            builder: BatchBuilder::new(schema),
+            builder: match memory.builder {
+                Some(builder) => builder.over(schema),
+                None => BatchBuilder::new(schema),
+            },
             columns,
             rest: Rest::new(),
             others: OtherKinds::default(),
@@ -294,7 +315,7 @@ impl<'o> FileWriter<'o> {
     }
 
     /// Writes what is left, and the footer.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self) -> io::Result<WriterMemory> {
         if !self.builder.is_empty() {
             self.write_group()?;
         }
@@ -304,7 +325,15 @@ impl<'o> FileWriter<'o> {
         }
         self.file.finish().map_err(failed)?;
         self.pass_on()?;
-        self.out.flush()
+        self.out.flush()?;
+        Ok(self.into_memory())
+    }
+
+    /// Leaves the file as it is.
+    pub(super) fn into_memory(mut self) -> WriterMemory {
+        let mut file = std::mem::take(self.file.inner_mut());
+        file.clear();
+        WriterMemory { builder: Some(self.builder), encoder: Some((self.effort, self.encoder)), file }
     }
 }
 

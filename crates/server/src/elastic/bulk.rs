@@ -1,6 +1,7 @@
 //! The body of a bulk request: a line that says what to do, then a line with the document, and so on.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use axum::http::StatusCode;
 use memchr::memchr;
@@ -10,6 +11,9 @@ use crate::http::Failure;
 
 /// Actions of one request; more are answered 400.
 pub const MAX_ACTIONS: usize = 1_000_000;
+
+/// Lines with actions that are remembered while a request is read.
+const MAX_KNOWN_LINES: usize = 64;
 
 /// What a line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +66,8 @@ pub(crate) fn parse<'b>(body: &'b [u8], index: Option<&'b str>) -> Result<Vec<Ac
     }
     let mut lines = Lines { rest: body, number: 0 };
     let mut actions = Vec::new();
-    // Shippers say the same for each document, mostly: what was read of a line holds for another like it.
-    let mut last: Option<(&[u8], Action<'b>)> = None;
+    // Shippers say the same few things again and again: what was read of a line holds for another like it.
+    let mut known: HashMap<&[u8], Action<'b>> = HashMap::new();
     while let Some(line) = lines.next()? {
         // Elasticsearch passes over empty lines between actions.
         if line.is_empty() {
@@ -72,11 +76,14 @@ pub(crate) fn parse<'b>(body: &'b [u8], index: Option<&'b str>) -> Result<Vec<Ac
         if actions.len() == MAX_ACTIONS {
             return Err(Failure::IllegalArgument(format!("more than {MAX_ACTIONS} actions in one bulk request")));
         }
-        let mut action = match &last {
-            Some((read, action)) if *read == line => action.clone(),
-            _ => {
+        let mut action = match known.get(line) {
+            Some(action) => action.clone(),
+            None => {
                 let action = read_action(line, lines.number, index)?;
-                last.insert((line, action)).1.clone()
+                if action.id.is_none() && known.len() < MAX_KNOWN_LINES {
+                    known.insert(line, action.clone());
+                }
+                action
             }
         };
         if action.operation.has_document() {
