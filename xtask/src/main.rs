@@ -17,8 +17,8 @@ Tasks:
   bench [CASE…] [--events N] [--runs N]
                             Measure hunts against only parsing, and print the ratios. A CASE may be a group: `scaling`,
                             `start-up`, `python-eql`; `hunt-all-100x` runs only when named (20 GB of events)
-  bench-serve [--events N] [--seconds N]
-                            Measure the service under load against a hunt over the same events
+  bench-serve [--events N] [--seconds N] [--half-seconds N] [--backtest N]
+                            Measure the service under load against a hunt over the same events, and a backtest over N
   examples                  Write the story in examples/
   ecs-catalogue FIELDS.csv  Write crates/ecs/src/ecs.tsv from the field list that ECS publishes (generated/csv/fields.csv)
   fuzz [TARGET…] [--seconds N]

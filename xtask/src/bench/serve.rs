@@ -1,7 +1,8 @@
 //! `cargo run -p xtask -- bench-serve`: the service under load, against a hunt over the same events.
 //!
 //! First as many events as clients can send for some time, then half of that rate, with a tick of a second: how long an
-//! event takes to its alert. All rules are the ones of `hunt-all`.
+//! event takes to its alert, and whether memory stays flat. Then, where `--backtest` says how many events are to be stored
+//! in all, one rule over them. All rules are the ones of `hunt-all`.
 
 use std::error::Error;
 use std::fs::File;
@@ -26,56 +27,94 @@ const DEFAULT_SECONDS: u64 = 30;
 const BULK: usize = 1_000;
 /// Connections that send.
 const CLIENTS: usize = 4;
+/// How often memory is looked at.
+const SAMPLES: Duration = Duration::from_secs(5);
+/// Stored events at most, so that a long run does not fill the disk.
+const RETENTION: &str = "8GiB";
 const PASSWORD: &str = "only for the bench";
 
-/// Runs it: `[--events N] [--seconds N]`.
+/// What is asked for.
+struct Options {
+    events: u64,
+    seconds: u64,
+    half_seconds: Option<u64>,
+    backtest: Option<u64>,
+}
+
+impl Options {
+    fn parse(arguments: &[&str]) -> Result<Self, Box<dyn Error>> {
+        let mut options = Self { events: DEFAULT_EVENTS, seconds: DEFAULT_SECONDS, half_seconds: None, backtest: None };
+        for pair in arguments.chunks(2) {
+            match pair {
+                ["--events", number] => options.events = number.parse()?,
+                ["--seconds", number] => options.seconds = number.parse()?,
+                ["--half-seconds", number] => options.half_seconds = Some(number.parse()?),
+                ["--backtest", number] => options.backtest = Some(number.parse()?),
+                _ => return Err("bench-serve takes --events N, --seconds N, --half-seconds N and --backtest N".into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs it: `[--events N] [--seconds N] [--half-seconds N] [--backtest N]`.
 ///
 /// # Errors
 /// If something cannot be built, made or run, or the service refuses an event.
 pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
-    let (mut events, mut seconds) = (DEFAULT_EVENTS, DEFAULT_SECONDS);
-    for pair in arguments.chunks(2) {
-        match pair {
-            ["--events", number] => events = number.parse()?,
-            ["--seconds", number] => seconds = number.parse()?,
-            _ => return Err("bench-serve takes --events N and --seconds N".into()),
-        }
-    }
-    let inputs = Inputs::prepare(root, events)?;
+    let options = Options::parse(arguments)?;
+    let inputs = Inputs::prepare(root, options.events)?;
     let bodies = bodies(&inputs.stream(1)?)?;
     let arguments = cases::hunt(&inputs.rules[2], &inputs.stream(1)?, inputs.jobs, "/dev/null");
     let hunt = measure(&cases::process(&inputs.eqlipse, arguments), &inputs.cache())?;
-    let hunted = events as f64 / hunt.time.as_secs_f64();
+    let hunted = options.events as f64 / hunt.time.as_secs_f64();
 
     let folder = inputs.made.join("serve");
     _ = std::fs::remove_dir_all(&folder);
     let service = Service::start(&inputs, &folder)?;
-    let time = Duration::from_secs(seconds);
+    println!("{} events in bulks of {BULK} from {CLIENTS} clients, all rules\n\n| | |\n|---|---|", options.events);
+    println!("| hunt-all, events/s | {hunted:.0} |");
+    let rate = full_load(&service, &bodies, options.seconds)?;
+    println!("| serve / hunt-all (bar: at least 0.60) | {:.2} |", rate / hunted);
+    half_load(&service, &bodies, rate / 2.0, options.half_seconds.unwrap_or(options.seconds))?;
+    if let Some(events) = options.backtest {
+        backtest(&service, &bodies, events)?;
+    }
+    service.stop()?;
+    _ = std::fs::remove_dir_all(&folder);
+    Ok(())
+}
+
+/// Returns how many events were taken in a second.
+fn full_load(service: &Service, bodies: &[String], seconds: u64) -> Result<f64, Box<dyn Error>> {
     let begun = Instant::now();
-    let mut replies = send(&service.address, &bodies, None, time)?;
+    let load = Load { name: "full", rate: None, time: Duration::from_secs(seconds), requests: usize::MAX };
+    let mut replies = send(&service.address, bodies, &load)?;
     let rate = (replies.len() * BULK) as f64 / begun.elapsed().as_secs_f64();
     replies.sort();
-    let peak_full = service.peak();
-    let half = rate / 2.0;
-    let sent = send(&service.address, &bodies, Some(half), time)?;
+    println!("| serve, events/s for {seconds} s, durable and matched | {rate:.0} |");
+    let (half, most) = (at(&replies, 50).as_millis(), at(&replies, 99).as_millis());
+    println!("| reply time at full load, p50 / p99 | {half} ms / {most} ms |");
+    println!("| peak memory after full load | {} MiB |", service.memory("VmHWM:") >> 20);
+    Ok(rate)
+}
+
+fn half_load(service: &Service, bodies: &[String], rate: f64, seconds: u64) -> Result<(), Box<dyn Error>> {
+    let time = Duration::from_secs(seconds);
+    let load = Load { name: "half", rate: Some(rate), time, requests: usize::MAX };
+    let (mut memory, begun) = (Vec::new(), Instant::now());
+    let sent = std::thread::scope(|scope| {
+        let sent = scope.spawn(|| send(&service.address, bodies, &load).map_err(|error| error.to_string()));
+        while begun.elapsed() < time && !sent.is_finished() {
+            std::thread::sleep(SAMPLES.min(time.saturating_sub(begun.elapsed())));
+            memory.push(service.memory("VmRSS:") >> 20);
+        }
+        sent.join().map_err(|_| "a client panicked".to_owned())?
+    })?;
     // What was sent last gets its alerts with the next tick.
     std::thread::sleep(Duration::from_secs(3));
     let mut latencies = service.latencies()?;
     latencies.sort_unstable();
-    let peak_half = service.peak();
-    service.stop()?;
-    _ = std::fs::remove_dir_all(&folder);
-
-    println!("{events} events in bulks of {BULK} from {CLIENTS} clients, all rules\n");
-    println!("| | |\n|---|---|");
-    println!("| hunt-all, events/s | {hunted:.0} |");
-    println!("| serve, events/s, durable and matched | {rate:.0} |");
-    println!("| serve / hunt-all (bar: at least 0.60) | {:.2} |", rate / hunted);
-    println!(
-        "| reply time at full load, p50 / p99 | {} ms / {} ms |",
-        at(&replies, 50).as_millis(),
-        at(&replies, 99).as_millis()
-    );
     println!("| half load, events/s for {seconds} s | {:.0} |", sent.len() as f64 * BULK as f64 / seconds as f64);
     let latency = |percent| latencies.get((latencies.len().max(1) - 1) * percent / 100).copied().unwrap_or_default();
     println!(
@@ -84,7 +123,48 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         latency(50),
         latency(99)
     );
-    println!("| peak memory, full / half load | {} MiB / {} MiB |", peak_full >> 20, peak_half >> 20);
+    // Highest, of each fifth of the time.
+    let fifths =
+        memory.chunks(memory.len().div_ceil(5).max(1)).map(|fifth| fifth.iter().max().unwrap_or(&0).to_string());
+    println!(
+        "| memory at half load, highest in each fifth of the time | {} MiB |",
+        fifths.collect::<Vec<_>>().join(", ")
+    );
+    Ok(())
+}
+
+/// One rule over so many stored events, which are sent first.
+fn backtest(service: &Service, bodies: &[String], events: u64) -> Result<(), Box<dyn Error>> {
+    let requests = usize::try_from(events)?.saturating_sub(service.stored()?).div_ceil(BULK);
+    send(&service.address, bodies, &Load { name: "past", rate: None, time: Duration::MAX, requests })?;
+    let stored = service.stored()?;
+    for (name, query) in [
+        (
+            "a sequence",
+            "sequence by process.entity_id [process where event.type == \"start\" and process.name : \"mshta.exe\"] \
+          [network where process.name : \"mshta.exe\"]",
+        ),
+        ("single events", "process where event.type == \"start\" and process.command_line : \"*mimikatz*\""),
+    ] {
+        let rule = serde_json::json!({ "days": 1, "rule": {
+            "name": name, "description": name, "type": "eql", "language": "eql", "query": query, "index": ["logs-*"],
+            "severity": "low", "risk_score": 1,
+        }});
+        let mut client = Client::connect(&service.address)?;
+        let begun = Instant::now();
+        let (status, answer) = client.request("POST", "/api/backtest", &rule.to_string())?;
+        let took = begun.elapsed();
+        if status != 200 {
+            return Err(format!("{status}: {answer}").into());
+        }
+        let answer: Value = serde_json::from_str(&answer)?;
+        println!(
+            "| backtest over {stored} stored events, {name}: {} events of the day, {} alerts (bar: under 5 s for 10,000,000) | {:.2} s |",
+            answer["events"],
+            answer["alerts"],
+            took.as_secs_f64()
+        );
+    }
     Ok(())
 }
 
@@ -109,9 +189,19 @@ fn bodies(stream: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(bodies)
 }
 
-/// Sends bodies over several connections for some time, round and round: as fast as they are taken, or at a rate of events
-/// a second. Returns how long each reply took.
-fn send(address: &str, bodies: &[String], rate: Option<f64>, time: Duration) -> Result<Vec<Duration>, Box<dyn Error>> {
+/// How bodies are sent.
+struct Load {
+    /// Stands in the events.
+    name: &'static str,
+    /// Events a second; `None` is as fast as they are taken.
+    rate: Option<f64>,
+    time: Duration,
+    /// At most.
+    requests: usize,
+}
+
+/// Sends bodies over several connections, round and round. Returns how long each reply took.
+fn send(address: &str, bodies: &[String], load: &Load) -> Result<Vec<Duration>, Box<dyn Error>> {
     let (next, replies) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let begun = Instant::now();
     let work = || -> Result<(), String> {
@@ -119,13 +209,13 @@ fn send(address: &str, bodies: &[String], rate: Option<f64>, time: Duration) -> 
         let mut marked = String::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let due = rate.map_or(begun.elapsed(), |rate| Duration::from_secs_f64((number * BULK) as f64 / rate));
-            if due > time {
+            let due = load.rate.map_or(begun.elapsed(), |rate| Duration::from_secs_f64((number * BULK) as f64 / rate));
+            if due > load.time || number >= load.requests {
                 return Ok(());
             }
             std::thread::sleep(due.saturating_sub(begun.elapsed()));
             let body = &bodies[number % bodies.len()];
-            mark(body, rate.map_or("full", |_| "half"), number, &mut marked);
+            mark(body, load.name, number, &mut marked);
             let sent = Instant::now();
             loop {
                 let (status, answer) =
@@ -175,6 +265,7 @@ impl Service {
             .arg("--rules")
             .arg(&inputs.rules[2])
             .env("EQLIPSE_RULES_BUNDLED", "false")
+            .env("EQLIPSE_STORE_RETENTION_SIZE", RETENTION)
             .env("EQLIPSE_AUTH_ADMIN_PASSWORD", PASSWORD)
             .stderr(Stdio::piped())
             .spawn()?;
@@ -190,11 +281,21 @@ impl Service {
         Ok(Self { child, address })
     }
 
-    /// Peak of the resident set, where the system tells.
-    fn peak(&self) -> u64 {
+    /// The resident set, where the system tells: by the line with this name, now or at its peak.
+    fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+    }
+
+    /// How many events there are.
+    fn stored(&self) -> Result<usize, Box<dyn Error>> {
+        let (status, answer) = Client::connect(&self.address)?.request("GET", "/api/service/status", "")?;
+        if status != 200 {
+            return Err(format!("{status}: {answer}").into());
+        }
+        let answer: Value = serde_json::from_str(&answer)?;
+        Ok(usize::try_from(answer["store"]["events"].as_u64().ok_or("no count of events")?)?)
     }
 
     /// From the arrival of an event to its alert, in milliseconds, of the events that were sent again.
