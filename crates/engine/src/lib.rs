@@ -19,7 +19,7 @@ pub mod text;
 
 pub use compile::{CompileError, CompileOptions, RuleIndex, RuleSet, RuleSetBuilder, Scope, StageId};
 pub use correlate::{
-    Collector, CorrelateOptions, Correlated, Detection, KnownRules, ListQuery, ListView, ListedRules, MatchList,
-    Matched, correlate, may_end, needs_all, reach,
+    Collector, CorrelateOptions, Correlated, Detection, KnownRules, ListCounts, ListQuery, ListView, ListedRules,
+    MatchList, Matched, RowCounts, correlate, may_end, may_find, needs_all, reach,
 };
 pub use matching::{Coverage, FieldNeed, Lack, MatchPlan, Matcher, Needs, PlanStats, Purpose};

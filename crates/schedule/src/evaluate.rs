@@ -1,11 +1,13 @@
 //! What rules find in a window.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use eqlipse_batch::OrderKey;
 use eqlipse_engine::correlate::{Detection, KeyPart, MatchedEvent};
-use eqlipse_engine::{CorrelateOptions, ListQuery, ListView, MatchList, RuleIndex, may_end};
+use eqlipse_engine::{
+    CorrelateOptions, ListCounts, ListQuery, ListView, MatchList, RowCounts, RuleIndex, may_end, may_find,
+};
 use eqlipse_events::Window;
 use eqlipse_store::{Arrivals, Part, Snapshot, StoreError, TimeRange};
 use thiserror::Error;
@@ -39,7 +41,7 @@ pub enum EvaluateError {
 /// Why a rule was not evaluated whose filters let through so many events.
 pub fn too_many(events: usize) -> String {
     format!(
-        "the rule's filters let through {events} events of this window, more than may be correlated \
+        "the rule's filters let through {events} events of this window at least, more than may be correlated \
          (schedule.rule_events): make the filters narrower"
     )
 }
@@ -84,7 +86,7 @@ pub struct Evaluated {
     pub parts: Vec<Arc<Part>>,
     /// Rules whose events in the window were not matched yet.
     pub not_matched: Vec<RuleIndex>,
-    /// Rules whose filters let through more events than may be correlated, and how many.
+    /// Rules whose filters let through more events than may be correlated, and how many at least.
     pub too_many: Vec<(RuleIndex, usize)>,
     /// Parts of the store that could not be looked at, as their files are damaged.
     pub unreadable: Vec<StoreError>,
@@ -118,6 +120,82 @@ pub struct Task {
     pub since: Option<i64>,
 }
 
+/// A part that may have something, and how much.
+struct Candidate {
+    part: Arc<Part>,
+    has_news: bool,
+    counts: Arc<[ListCounts]>,
+}
+
+/// The parts that may have something.
+#[derive(Default)]
+struct Candidates {
+    all: Vec<Candidate>,
+    lacking: HashSet<RuleIndex>,
+    unreadable: Vec<StoreError>,
+}
+
+impl Candidates {
+    fn find(which: &[&ActiveRule], scope: &Scope, snapshot: &Snapshot) -> Self {
+        let oldest = scope.oldest(which, snapshot);
+        let mut found = Self::default();
+        // Nearly all lists are of the same rules.
+        let mut seen: HashSet<Vec<usize>> = HashSet::new();
+        for part in snapshot.parts(&scope.range()) {
+            let has_news = scope.has_news(part);
+            if !has_news && oldest.is_some_and(|oldest| part.last_time() < Some(oldest)) {
+                continue;
+            }
+            // One damaged file must not end the detection of what is in all others.
+            let counts = match part.counts() {
+                Ok(counts) => counts,
+                Err(error) => {
+                    found.unreadable.push(error);
+                    continue;
+                }
+            };
+            if seen.insert(counts.iter().map(|list| list.rules().number()).collect()) {
+                let lacking = which.iter().filter(|rule| !counts.iter().any(|list| list.has(rule.fingerprint)));
+                found.lacking.extend(lacking.map(|rule| rule.index));
+            }
+            found.all.push(Candidate { part: part.clone(), has_news, counts });
+        }
+        found
+    }
+
+    fn counts<'c>(&'c self, of: impl Fn(&Candidate) -> bool + 'c) -> RowCounts {
+        let mut counts = RowCounts::default();
+        let lists = self.all.iter().filter(|candidate| of(candidate)).flat_map(|candidate| &*candidate.counts);
+        lists.for_each(|list| counts.add(list));
+        counts
+    }
+
+    /// The rules that can find something in what is there; and those that have more than `most` rows in it, without a
+    /// closer look: in parts that lie in the window as a whole.
+    fn live<'r>(
+        &self,
+        active: &ActiveRules,
+        which: &[&'r ActiveRule],
+        scope: &Scope,
+        most: usize,
+    ) -> (Vec<&'r ActiveRule>, Vec<(RuleIndex, usize)>) {
+        let (window, rules) = (scope.range(), active.compiled.plan.rules());
+        let all = self.counts(|_| true);
+        let inside = self.counts(|candidate| candidate.part.is_within(&window));
+        let (mut live, mut too_many) = (Vec::new(), Vec::new());
+        for rule in which {
+            if all.of(rule.fingerprint).is_none_or(|rows| !may_find(rules, rule.index, &rows)) {
+                continue;
+            }
+            match inside.of(rule.fingerprint).map_or(0, |rows| rows.iter().sum::<u64>() as usize) {
+                rows if rows > most && !scope.needs_only_news(rule) => too_many.push((rule.index, rows)),
+                _ => live.push(*rule),
+            }
+        }
+        (live, too_many)
+    }
+}
+
 /// The parts that are looked at, with their lists.
 #[derive(Default)]
 struct Parts {
@@ -126,38 +204,27 @@ struct Parts {
     part_of: Vec<u32>,
     lists: Vec<Arc<MatchList>>,
     has_news: Vec<bool>,
-    lacking: HashSet<RuleIndex>,
-    unreadable: Vec<StoreError>,
 }
 
 impl Parts {
-    fn find(which: &[&ActiveRule], scope: &Scope, snapshot: &Snapshot) -> Self {
-        let range = scope.range();
-        let oldest = scope.oldest(which, snapshot);
+    /// Reads what these rules want of candidates. Of what is old, that is little.
+    fn read(candidates: Vec<Candidate>, which: &[&ActiveRule], unreadable: &mut Vec<StoreError>) -> Self {
         let mut found = Self::default();
-        // Nearly all lists are of the same rules.
-        let mut seen: HashSet<Vec<usize>> = HashSet::new();
-        for part in snapshot.parts(&range) {
-            let has_news = scope.has_news(part);
-            if !has_news && oldest.is_some_and(|oldest| part.last_time() < Some(oldest)) {
+        for Candidate { part, has_news, counts } in candidates {
+            let has_rows = |fingerprint: &u128| counts.iter().any(|list| list.has_rows(*fingerprint));
+            let wanted: Vec<u128> = which.iter().map(|rule| rule.fingerprint).filter(has_rows).collect();
+            if wanted.is_empty() {
                 continue;
             }
-            // One damaged file must not end the detection of what is in all others.
-            let known = match part.lists() {
-                Ok(known) => known,
-                Err(error) => {
-                    found.unreadable.push(error);
-                    continue;
+            match if has_news { part.lists() } else { part.lists_of(&wanted) } {
+                Ok(lists) => {
+                    found.part_of.resize(found.part_of.len() + lists.len(), found.parts.len() as u32);
+                    found.has_news.resize(found.has_news.len() + lists.len(), has_news);
+                    found.lists.extend(lists);
+                    found.parts.push(part);
                 }
-            };
-            if seen.insert(known.iter().map(|list| list.rules().number()).collect()) {
-                let lacking = which.iter().filter(|rule| !known.iter().any(|list| list.has(rule.fingerprint)));
-                found.lacking.extend(lacking.map(|rule| rule.index));
+                Err(error) => unreadable.push(error),
             }
-            found.part_of.resize(found.part_of.len() + known.len(), found.parts.len() as u32);
-            found.has_news.resize(found.has_news.len() + known.len(), has_news);
-            found.lists.extend(known);
-            found.parts.push(part.clone());
         }
         found
     }
@@ -180,8 +247,11 @@ pub fn evaluate(
     let Task { window, late, since } = task;
     let scope = Scope { basis: first.basis, window, lookback, late, since };
     let seen = scope.seen();
-    let which = &*scope.that_may_end(active, which, snapshot);
-    let Parts { parts, part_of, lists, has_news, lacking, unreadable } = Parts::find(which, &scope, snapshot);
+    let which = scope.that_may_end(active, which, snapshot);
+    let candidates = Candidates::find(&which, &scope, snapshot);
+    let (which, mut too_many) = candidates.live(active, &which, &scope, most);
+    let Candidates { all, lacking, mut unreadable } = candidates;
+    let Parts { parts, part_of, lists, has_news } = Parts::read(all, &which, &mut unreadable);
     let arrivals: Vec<Arrivals<'_>> = parts.iter().map(|part| part.arrivals()).collect::<Result<_, _>>()?;
     let arrival = |list: usize, event: &MatchedEvent| arrivals[part_of[list] as usize].of(event.handle as u32);
     let keep = |list: usize, _: u32, event: &MatchedEvent| {
@@ -193,7 +263,7 @@ pub fn evaluate(
     };
     // Parts at the window's edges also have events outside of it, and of what is old, rules of single events need nothing.
     let is_needed = |rule: &ActiveRule, list: usize, event: &MatchedEvent| {
-        let is_old = since.is_some() && rule.reach == Some(0) && !is_new(list, event);
+        let is_old = scope.needs_only_news(rule) && !is_new(list, event);
         !is_old && keep(list, 0, event).is_some()
     };
     let needed = |rule: &ActiveRule| -> usize {
@@ -202,8 +272,8 @@ pub fn evaluate(
         };
         lists.iter().enumerate().map(rows).sum()
     };
-    let exceeding = exceeding(which, &lists, most).into_iter().map(|rule| (rule.index, needed(rule)));
-    let too_many: Vec<(RuleIndex, usize)> = exceeding.filter(|(_, rows)| *rows > most).collect();
+    let exceeding = exceeding(&which, &lists, most).into_iter().map(|rule| (rule.index, needed(rule)));
+    too_many.extend(exceeding.filter(|(_, rows)| *rows > most));
     let views: Vec<ListView<'_>> =
         lists.iter().zip(has_news).map(|(list, has_news)| ListView { list, has_news }).collect();
     let is_asked = |index: &RuleIndex| !lacking.contains(index) && too_many.iter().all(|(other, _)| other != index);
@@ -244,20 +314,10 @@ fn exceeding<'r>(which: &[&'r ActiveRule], lists: &[Arc<MatchList>], most: usize
     if lists.iter().map(|list| list.rows()).sum::<usize>() <= most {
         return Vec::new();
     }
-    // Nearly all lists are of the same rules.
-    let mut by_rules: HashMap<usize, Vec<(u128, usize)>> = HashMap::new();
-    for list in lists {
-        let sums = by_rules.entry(list.rules().number());
-        let sums = sums.or_insert_with(|| list.row_counts().map(|(fingerprint, _)| (fingerprint, 0)).collect());
-        sums.iter_mut().zip(list.row_counts()).for_each(|((_, sum), (_, rows))| *sum += rows);
-    }
-    let mut counts: HashMap<u128, usize> = which.iter().map(|rule| (rule.fingerprint, 0)).collect();
-    for (fingerprint, rows) in by_rules.into_values().flatten() {
-        if let Some(count) = counts.get_mut(&fingerprint) {
-            *count += rows;
-        }
-    }
-    which.iter().copied().filter(|rule| counts[&rule.fingerprint] > most).collect()
+    let mut counts = RowCounts::default();
+    lists.iter().for_each(|list| counts.add(&list.counts()));
+    let rows = |rule: &ActiveRule| counts.of(rule.fingerprint).map_or(0, |rows| rows.iter().sum::<u64>());
+    which.iter().copied().filter(|rule| rows(rule) > most as u64).collect()
 }
 
 /// Events that came late, for rules that go by `@timestamp`.
@@ -305,6 +365,11 @@ impl Scope {
         }
     }
 
+    /// Of what is old, rules of single events need nothing.
+    fn needs_only_news(&self, rule: &ActiveRule) -> bool {
+        self.since.is_some() && rule.reach == Some(0)
+    }
+
     fn has_news(&self, part: &Part) -> bool {
         self.may_be_new(part.last_time(), part.last_arrival())
     }
@@ -339,13 +404,12 @@ impl Scope {
         }
         let (range, first) = (self.range(), self.first_new(snapshot));
         let is_late = |part: &&Arc<Part>| self.has_news(part) || part.last_time() >= first;
-        let parts: Vec<Vec<Arc<MatchList>>> =
-            snapshot.parts(&range).filter(is_late).map(|part| part.lists().unwrap_or_default()).collect();
+        let parts: Vec<Arc<[ListCounts]>> =
+            snapshot.parts(&range).filter(is_late).map(|part| part.counts().unwrap_or_default()).collect();
         let rules = active.compiled.plan.rules();
         // Where a part was not matched with it, or cannot be read, that is said by who looks there.
-        let is_unknown =
-            |rule: &ActiveRule, lists: &[Arc<MatchList>]| lists.iter().all(|list| !list.has(rule.fingerprint));
-        let may_end = |rule: &ActiveRule, lists: &[Arc<MatchList>]| {
+        let is_unknown = |rule: &ActiveRule, lists: &[ListCounts]| lists.iter().all(|list| !list.has(rule.fingerprint));
+        let may_end = |rule: &ActiveRule, lists: &[ListCounts]| {
             is_unknown(rule, lists) || lists.iter().any(|list| may_end(rules, rule.index, rule.fingerprint, list))
         };
         which.iter().copied().filter(|rule| parts.iter().any(|lists| may_end(rule, lists))).collect()

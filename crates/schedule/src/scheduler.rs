@@ -401,8 +401,8 @@ impl Scheduler {
         let mut missing: HashSet<u128> = HashSet::new();
         for part in snapshot.parts(&range) {
             // One whose files are damaged is named when it is looked through.
-            let Ok(lists) = part.lists() else { continue };
-            let known: HashSet<u128> = lists.iter().flat_map(|list| list.fingerprints()).collect();
+            let Ok(counts) = part.counts() else { continue };
+            let known: HashSet<u128> = counts.iter().flat_map(|list| list.rules().fingerprints()).collect();
             missing.extend(active.compiled.fingerprints.iter().filter(|fingerprint| !known.contains(fingerprint)));
         }
         let stored = self.control.rules()?;

@@ -7,6 +7,8 @@ use eqlipse_batch::RowMeta;
 use eqlipse_engine::MatchList;
 use eqlipse_events::SegmentEvent;
 
+use crate::segment::arrival;
+
 /// Events that came in together, or after each other.
 #[derive(Debug)]
 pub(crate) struct Chunk {
@@ -100,8 +102,7 @@ impl Chunk {
 
     /// When the event of a row arrived.
     pub(crate) fn ingested(&self, row: u32) -> i64 {
-        let place = self.arrivals.partition_point(|(first, _)| *first <= row);
-        self.arrivals[..place].last().map_or(0, |(_, time)| *time)
+        arrival(&self.arrivals, row)
     }
 
     /// The sequence number behind its last event.

@@ -130,11 +130,11 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
     let is_complete = |part: &&Arc<Part>| part.chunk().is_some_and(|chunk| chunk.end() <= complete);
     let taken: Vec<&Arc<Part>> = snapshot.recent().take_while(is_complete).collect();
     let Some(end) = taken.last().and_then(|part| part.chunk()).map(Chunk::end) else { return Ok(()) };
-    let mut written = Vec::new();
+    let (mut written, mut rows) = (Vec::new(), Vec::new());
     let made = (|| {
         for group in taken.chunk_by(|a, b| generations(a) == generations(b)) {
             let chunks: Vec<&Chunk> = group.iter().filter_map(|part| part.chunk()).collect();
-            write_chunks(inner, &chunks, &mut written)?;
+            write_chunks(inner, &chunks, &mut written, &mut rows)?;
         }
         inner.catalogue.replace(&[], &written, Some(end))
     })();
@@ -142,7 +142,8 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
         written.iter().for_each(|entry| remove_files(&segments_folder(inner).join(&entry.path)));
         return Err(error);
     }
-    let segments: Vec<Arc<Part>> = written.into_iter().map(|entry| Arc::new(new_segment(inner, entry))).collect();
+    let segments = written.into_iter().zip(rows).map(|(entry, rows)| Arc::new(new_segment(inner, entry, rows)));
+    let segments: Vec<Arc<Part>> = segments.collect();
     inner.change(|parts| {
         let taken: HashSet<*const Part> = taken.iter().map(|part| Arc::as_ptr(part)).collect();
         parts.retain(|part| !taken.contains(&Arc::as_ptr(part)));
@@ -158,8 +159,10 @@ fn segments_folder(inner: &Inner) -> &Path {
 }
 
 /// A segment that was written here just now.
-fn new_segment(inner: &Inner, entry: SegmentEntry) -> Part {
-    Part::segment(SegmentPart::new(inner.files.clone(), entry, Versions::default(), inner.cache.clone()))
+fn new_segment(inner: &Inner, entry: SegmentEntry, rows: Rows) -> Part {
+    let segment = SegmentPart::new(inner.files.clone(), entry, Versions::default(), inner.cache.clone());
+    segment.know_rows(rows);
+    Part::segment(segment)
 }
 
 fn remove_files(parquet: &Path) {
@@ -197,7 +200,12 @@ fn part_by_stream<'c>(chunks: &[&'c Chunk]) -> (Vec<SegmentRows<'c>>, Vec<Vec<(u
 }
 
 /// Writes the events of chunks with lists of the same generations, a segment for each data stream.
-fn write_chunks(inner: &Inner, chunks: &[&Chunk], written: &mut Vec<SegmentEntry>) -> Result<(), StoreError> {
+fn write_chunks(
+    inner: &Inner,
+    chunks: &[&Chunk],
+    written: &mut Vec<SegmentEntry>,
+    all_rows: &mut Vec<Rows>,
+) -> Result<(), StoreError> {
     let (parts, place_of) = part_by_stream(chunks);
     let lists = split_lists(chunks, parts.len(), |chunk, row| place_of[chunk][row as usize]);
     for (SegmentRows { index, places }, lists) in parts.iter().zip(lists) {
@@ -212,6 +220,7 @@ fn write_chunks(inner: &Inner, chunks: &[&Chunk], written: &mut Vec<SegmentEntry
         };
         let write = |path: &Path| write_parquet(inner, index, path, events, Effort::Little);
         written.push(write_one(inner, index, &rows, times, write)?);
+        all_rows.push(rows);
     }
     Ok(())
 }
@@ -386,7 +395,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         remove_files(&segments_folder(inner).join(&entry.path));
         return Err(error);
     }
-    let part = Arc::new(new_segment(inner, entry));
+    let part = Arc::new(new_segment(inner, entry, rows));
     inner.change(|parts| {
         let is_gone =
             |part: &Arc<Part>| part.as_segment().is_some_and(|segment| gone.contains(&segment.entry.path.as_str()));
@@ -521,7 +530,12 @@ pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
 fn release_rows(inner: &Inner) {
     let snapshot = inner.snapshot();
     let segments: Vec<&SegmentPart> = snapshot.parts.iter().filter_map(|part| part.as_segment()).collect();
-    segments.iter().take(segments.len() / 2 + 1).for_each(|segment| _ = segment.release_rows());
+    let oldest = || segments.iter().take(segments.len() / 2 + 1);
+    oldest().for_each(|segment| _ = segment.release_rows());
+    // What few rules want of it is little, and is wanted again and again.
+    if inner.cache.is_nearly_full() {
+        oldest().for_each(|segment| segment.release_narrow());
+    }
 }
 
 /// Removes the files that no catalogued segment has.

@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use eqlipse_engine::MatchList;
+use eqlipse_engine::{ListCounts, MatchList};
 use eqlipse_events::{Fetch, Segment, SegmentEvent, Window};
 
 use crate::StoreError;
 use crate::chunk::Chunk;
 use crate::files::Held;
-use crate::segment::{Rows, SegmentPart};
+use crate::segment::{SegmentPart, Summary};
 
 /// The span of some times, in nanoseconds since the Unix epoch; `None` where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,11 @@ impl Span {
             _ => window.from.is_none() && window.to.is_none(),
         }
     }
+
+    fn is_within(&self, window: &Window) -> bool {
+        window.from.is_none_or(|from| self.first >= Some(from))
+            && window.to.is_none_or(|to| self.last.is_some_and(|last| last <= to))
+    }
 }
 
 /// Which events are asked for.
@@ -55,7 +60,7 @@ pub struct Arrivals<'p>(ArrivalsOf<'p>);
 #[derive(Debug)]
 enum ArrivalsOf<'p> {
     Recent(&'p Chunk),
-    Segment(Arc<Rows>),
+    Segment(Arc<Summary>),
 }
 
 impl Arrivals<'_> {
@@ -63,7 +68,7 @@ impl Arrivals<'_> {
     pub fn of(&self, row: u32) -> i64 {
         match &self.0 {
             ArrivalsOf::Recent(chunk) => chunk.ingested(row),
-            ArrivalsOf::Segment(rows) => rows.ingested(row),
+            ArrivalsOf::Segment(summary) => summary.ingested(row),
         }
     }
 }
@@ -192,7 +197,7 @@ impl Part {
     pub fn arrivals(&self) -> Result<Arrivals<'_>, StoreError> {
         match &self.kind {
             PartKind::Recent(chunk) => Ok(Arrivals(ArrivalsOf::Recent(chunk))),
-            PartKind::Segment(segment) => Ok(Arrivals(ArrivalsOf::Segment(segment.rows()?))),
+            PartKind::Segment(segment) => Ok(Arrivals(ArrivalsOf::Segment(segment.summary()?))),
         }
     }
 
@@ -220,6 +225,33 @@ impl Part {
             PartKind::Recent(chunk) => Ok(chunk.lists().into_iter().map(|listed| listed.list).collect()),
             PartKind::Segment(segment) => Ok(segment.rows()?.lists.clone()),
         }
+    }
+
+    /// As [`Self::lists`], and only the rows of these rules are certain to be there: of what is old, few rules want rows.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn lists_of(&self, fingerprints: &[u128]) -> Result<Vec<Arc<MatchList>>, StoreError> {
+        match &self.kind {
+            PartKind::Recent(_) => self.lists(),
+            PartKind::Segment(segment) => segment.lists_of(fingerprints),
+        }
+    }
+
+    /// How many rows the lists have of what.
+    ///
+    /// # Errors
+    /// If the segment's file of rows cannot be read.
+    pub fn counts(&self) -> Result<Arc<[ListCounts]>, StoreError> {
+        match &self.kind {
+            PartKind::Recent(chunk) => Ok(chunk.lists().iter().map(|listed| listed.list.counts()).collect()),
+            PartKind::Segment(segment) => Ok(segment.summary()?.counts.clone()),
+        }
+    }
+
+    /// Whether all of its events lie in a range.
+    pub fn is_within(&self, range: &TimeRange) -> bool {
+        self.times.is_within(&range.timestamp) && self.ingested.is_within(&range.ingested)
     }
 
     /// The document of a row as a hit: `_index`, `_id`, `_source`.

@@ -1,13 +1,14 @@
 //! Segments: a Parquet file with the events, and beside it a file of rows with what a plain Parquet file has no place
 //! for: sequence numbers, times of arrival, and what matched.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use eqlipse_engine::{KnownRules, MatchList};
+use eqlipse_engine::{KnownRules, ListCounts, MatchList};
 use eqlipse_events::{Segment, SegmentError};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
@@ -56,10 +57,6 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn ingested(&self, row: u32) -> i64 {
-        self.ingested.get(row as usize).copied().unwrap_or_default()
-    }
-
     pub(crate) fn memory(&self) -> usize {
         (self.sequences.len() + self.ingested.len() + self.own_ids.len()) * 8
             + self.lists.iter().map(|list| list.memory()).sum::<usize>()
@@ -133,6 +130,51 @@ impl Rows {
     }
 }
 
+/// What is kept in memory of every segment that somebody looked at: enough to know what not to read.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    /// From which row on, events arrived when.
+    arrivals: Box<[(u32, i64)]>,
+    /// By list: how many rows it has of what.
+    pub(crate) counts: Arc<[ListCounts]>,
+}
+
+impl Summary {
+    fn of(rows: &Rows) -> Self {
+        let mut arrivals: Vec<(u32, i64)> = Vec::new();
+        for (time, row) in rows.ingested.iter().zip(0..) {
+            if arrivals.last().is_none_or(|(_, last)| last != time) {
+                arrivals.push((row, *time));
+            }
+        }
+        Self { arrivals: arrivals.into(), counts: rows.lists.iter().map(|list| list.counts()).collect() }
+    }
+
+    /// When the event of a row arrived.
+    pub(crate) fn ingested(&self, row: u32) -> i64 {
+        arrival(&self.arrivals, row)
+    }
+}
+
+/// The time that a row has by what is said of from which row on.
+pub(crate) fn arrival(arrivals: &[(u32, i64)], row: u32) -> i64 {
+    let place = arrivals.partition_point(|(first, _)| *first <= row);
+    arrivals[..place].last().map_or(0, |(_, time)| *time)
+}
+
+/// The lists without the rows of other rules than some.
+#[derive(Debug)]
+struct Narrow {
+    of: HashSet<u128>,
+    lists: Vec<Arc<MatchList>>,
+}
+
+impl Narrow {
+    fn memory(&self) -> usize {
+        self.lists.iter().map(|list| list.memory()).sum()
+    }
+}
+
 /// The file of rows of a Parquet file.
 pub(crate) fn rows_path(parquet: &Path) -> PathBuf {
     parquet.with_extension("rows")
@@ -150,6 +192,9 @@ pub(crate) struct SegmentPart {
     versions: Mutex<Versions>,
     cache: Arc<RowsCache>,
     rows: Mutex<Option<Arc<Rows>>>,
+    /// What stays when the file of rows has to go for others.
+    summary: Mutex<Option<Arc<Summary>>>,
+    narrow: Mutex<Option<Narrow>>,
     documents: Mutex<Option<OpenSegment>>,
     /// Who removes its files once nobody has them any more, if they are to go.
     doomed: OnceLock<Arc<Readers>>,
@@ -171,6 +216,7 @@ impl Drop for SegmentPart {
             }
         }
         self.release_rows();
+        self.release_narrow();
     }
 }
 
@@ -216,6 +262,8 @@ impl SegmentPart {
             versions: Mutex::new(versions),
             cache,
             rows: Mutex::default(),
+            summary: Mutex::default(),
+            narrow: Mutex::default(),
             documents: Mutex::default(),
             doomed: OnceLock::new(),
             is_damaged: AtomicBool::new(false),
@@ -287,16 +335,64 @@ impl SegmentPart {
         if let Some(rows) = &*rows {
             return Ok(rows.clone());
         }
+        let read = self.read_rows()?;
+        if self.cache.admit(read.memory()) {
+            *rows = Some(read.clone());
+        }
+        Ok(read)
+    }
+
+    /// Reads the file of rows, for those who need it once.
+    fn read_rows(&self) -> Result<Arc<Rows>, StoreError> {
         let read = self.rows_as_they_are().inspect_err(|error| {
             self.suspect(error);
             // They can be made anew.
             self.is_suspect.fetch_or(matches!(error, StoreError::Gone { .. }), Ordering::Relaxed);
         });
-        let read = Arc::new(read?);
-        if self.cache.admit(read.memory()) {
-            *rows = Some(read.clone());
+        let read = read?;
+        lock(&self.summary).get_or_insert_with(|| Arc::new(Summary::of(&read)));
+        Ok(Arc::new(read))
+    }
+
+    /// Takes note of what was written to its file of rows just now.
+    pub(crate) fn know_rows(&self, rows: Rows) {
+        *lock(&self.summary) = Some(Arc::new(Summary::of(&rows)));
+        if self.cache.admit(rows.memory()) {
+            *lock(&self.rows) = Some(Arc::new(rows));
         }
-        Ok(read)
+    }
+
+    /// What the file of rows has.
+    pub(crate) fn summary(&self) -> Result<Arc<Summary>, StoreError> {
+        if let Some(summary) = &*lock(&self.summary) {
+            return Ok(summary.clone());
+        }
+        let rows = self.rows()?;
+        Ok(lock(&self.summary).get_or_insert_with(|| Arc::new(Summary::of(&rows))).clone())
+    }
+
+    /// The lists with the rows of these rules, and of others maybe.
+    pub(crate) fn lists_of(&self, fingerprints: &[u128]) -> Result<Vec<Arc<MatchList>>, StoreError> {
+        if let Some(rows) = &*lock(&self.rows) {
+            return Ok(rows.lists.clone());
+        }
+        let mut narrow = lock(&self.narrow);
+        if let Some(known) = &*narrow
+            && fingerprints.iter().all(|fingerprint| known.of.contains(fingerprint))
+        {
+            return Ok(known.lists.clone());
+        }
+        let rows = self.read_rows()?;
+        let mut of: HashSet<u128> = fingerprints.iter().copied().collect();
+        of.extend(narrow.iter().flat_map(|known| &known.of));
+        let lists = rows.lists.iter().map(|list| Arc::new(list.only(|rule| of.contains(&rule)))).collect();
+        let made = Narrow { of, lists };
+        let lists = made.lists.clone();
+        self.cache.release(narrow.take().map_or(0, |known| known.memory()));
+        if self.cache.admit(made.memory()) {
+            *narrow = Some(made);
+        }
+        Ok(lists)
     }
 
     /// The file of rows as it is on disk now.
@@ -321,7 +417,7 @@ impl SegmentPart {
     pub(crate) fn replace_rows(&self, rows: &Rows, catalogue: &Catalogue) -> Result<(), StoreError> {
         let bytes = rows.encode().map_err(StoreError::io(&self.local[1].path))?;
         self.write_rows(&bytes, catalogue)?;
-        self.release_rows();
+        self.forget_rows();
         self.files.wake();
         Ok(())
     }
@@ -360,7 +456,7 @@ impl SegmentPart {
         }
         self.files.fetch_again(self.file(is_rows), self.is_sound(is_rows))?;
         // What is open is what lay here before.
-        self.release_rows();
+        self.forget_rows();
         Ok(true)
     }
 
@@ -413,6 +509,19 @@ impl SegmentPart {
         let freed = lock(&self.rows).take().map_or(0, |rows| rows.memory());
         self.cache.release(freed);
         freed
+    }
+
+    /// Lets go of what was kept for rules that look far back.
+    pub(crate) fn release_narrow(&self) {
+        let freed = lock(&self.narrow).take().map_or(0, |narrow| narrow.memory());
+        self.cache.release(freed);
+    }
+
+    /// The file of rows is another now.
+    fn forget_rows(&self) {
+        self.release_rows();
+        self.release_narrow();
+        lock(&self.summary).take();
     }
 
     /// Its documents, in a file that is opened for the caller alone.

@@ -4,6 +4,7 @@
 //! then correlation alone, over the rows in its window. Rules come and go in the meantime, so that a list knows its
 //! rules by fingerprint and not by number.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -47,6 +48,15 @@ impl ListedRules {
     /// A number that lists of the same rules share.
     pub fn number(&self) -> usize {
         self.0.as_ptr().addr()
+    }
+
+    /// The fingerprints of the rules.
+    pub fn fingerprints(&self) -> impl Iterator<Item = u128> {
+        self.0.iter().map(|rule| rule.fingerprint)
+    }
+
+    pub(super) fn rule(&self, fingerprint: u128) -> Option<&ListedRule> {
+        self.0.iter().find(|rule| rule.fingerprint == fingerprint)
     }
 }
 
@@ -199,16 +209,30 @@ impl MatchList {
         self.rows.len()
     }
 
-    /// By the fingerprints of rules: how many rows their stages have together.
-    pub fn row_counts(&self) -> impl Iterator<Item = (u128, usize)> {
-        let count = |rule: &ListedRule| rule.selections.iter().map(|selection| self.rows_of(*selection).len()).sum();
-        self.rules.0.iter().map(move |rule| (rule.fingerprint, count(rule)))
+    /// How many rows there are of what.
+    pub fn counts(&self) -> ListCounts {
+        let rows = |selection: &u32| self.rows_of(*selection).len() as u32;
+        let counts = (0..self.ends.len() as u32).map(|selection| (selection, rows(&selection)));
+        ListCounts { rules: self.rules.clone(), counts: counts.filter(|(_, rows)| *rows > 0).collect() }
+    }
+
+    /// The same list without the rows of other rules than these. It still [has](Self::has) them.
+    pub fn only(&self, is_wanted: impl Fn(u128) -> bool) -> MatchList {
+        let mut kept = Kept::new(self.ends.len());
+        let mut taking = Taking::new(self, |_, event| Some(event.handle));
+        let rules = self.rules.0.iter().filter(|rule| is_wanted(rule.fingerprint));
+        // Rules share selections.
+        let selections: BTreeSet<u32> = rules.flat_map(|rule| rule.selections.iter().copied()).collect();
+        for selection in selections {
+            taking.rows(self.rows_of(selection), &mut kept, selection as usize);
+        }
+        taking.own_orders(&mut kept, |rule| is_wanted(self.rules.0[rule.0 as usize].fingerprint).then_some(rule));
+        MatchList::of(kept, &self.rules)
     }
 
     /// The same of one rule, and only rows of events that count.
     pub fn count_rows(&self, fingerprint: u128, counts: impl Fn(&MatchedEvent) -> bool) -> usize {
-        let rule = self.rules.0.iter().find(|rule| rule.fingerprint == fingerprint);
-        let selections = rule.into_iter().flat_map(|rule| &rule.selections);
+        let selections = self.rules.rule(fingerprint).into_iter().flat_map(|rule| &rule.selections);
         let rows = selections.flat_map(|selection| self.rows_of(*selection));
         rows.filter(|row| counts(&self.events[row.event as usize].event())).count()
     }
@@ -368,6 +392,78 @@ impl MatchList {
                 .own_orders
                 .iter()
                 .all(|own| (own.rule.0 as usize) < rules.len() && (own.event as usize) < self.events.len())
+    }
+}
+
+/// How many rows a list has of what, for those who only want to know whether to look at it.
+#[derive(Clone, Debug, Default)]
+pub struct ListCounts {
+    rules: ListedRules,
+    /// Selections and how many rows they have, where they have some.
+    counts: Box<[(u32, u32)]>,
+}
+
+impl ListCounts {
+    /// The rules that were looked for.
+    pub fn rules(&self) -> &ListedRules {
+        &self.rules
+    }
+
+    /// Whether these rules were looked for.
+    pub fn has(&self, fingerprint: u128) -> bool {
+        self.rules.rule(fingerprint).is_some_and(|rule| !rule.selections.is_empty())
+    }
+
+    /// Whether a rule has a row in some stage.
+    pub fn has_rows(&self, fingerprint: u128) -> bool {
+        let selections = self.rules.rule(fingerprint).into_iter().flat_map(|rule| &rule.selections);
+        selections.into_iter().any(|selection| self.rows_of(*selection) > 0)
+    }
+
+    /// How many rows a selection has.
+    pub(super) fn rows_of(&self, selection: u32) -> u32 {
+        let place = self.counts.binary_search_by_key(&selection, |(selection, _)| *selection);
+        place.map_or(0, |place| self.counts[place].1)
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        self.counts.len() * size_of::<(u32, u32)>()
+    }
+}
+
+/// How many rows several lists have of what together.
+#[derive(Debug, Default)]
+pub struct RowCounts(Vec<(ListedRules, Vec<u64>)>);
+
+impl RowCounts {
+    /// Adds those of a list.
+    pub fn add(&mut self, list: &ListCounts) {
+        // Nearly all lists are of the same rules.
+        let place = self.0.iter().position(|(rules, _)| rules.number() == list.rules.number());
+        let place = place.unwrap_or_else(|| {
+            self.0.push((list.rules.clone(), Vec::new()));
+            self.0.len() - 1
+        });
+        let sums = &mut self.0[place].1;
+        for (selection, rows) in &list.counts {
+            let length = sums.len().max(*selection as usize + 1);
+            sums.resize(length, 0);
+            sums[*selection as usize] += u64::from(*rows);
+        }
+    }
+
+    /// How many rows the stages of a rule have, in the order in which its query names them; `None` if no list has it.
+    pub fn of(&self, fingerprint: u128) -> Option<Vec<u64>> {
+        let mut all: Option<Vec<u64>> = None;
+        for (rules, sums) in &self.0 {
+            let Some(rule) = rules.rule(fingerprint) else { continue };
+            let all = all.get_or_insert_with(|| vec![0; rule.selections.len()]);
+            for (sum, selection) in all.iter_mut().zip(&rule.selections) {
+                *sum += sums.get(*selection as usize).copied().unwrap_or_default();
+            }
+        }
+        all
     }
 }
 

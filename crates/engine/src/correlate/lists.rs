@@ -13,7 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use super::find::Part;
 use super::kept::{Kept, MatchedEvent, StageRow};
 use super::key::{KeyId, KeyTable};
-use super::list::{ListedRule, MatchList, Taking, selections_of};
+use super::list::{ListCounts, ListedRule, MatchList, Taking, selections_of};
 use super::needed::RuleSelections;
 use super::{CorrelateOptions, Correlated};
 use crate::compile::{Plan, RuleIndex, RuleSet, SelectionId, SequencePlan, StageId};
@@ -117,12 +117,27 @@ pub fn reach(rules: &RuleSet, rule: RuleIndex) -> Option<i64> {
 
 /// Whether a list has an event of a sequence's last step: without one among what is new or not older, a sequence finds
 /// nothing new. Of other rules it is not known.
-pub fn may_end(rules: &RuleSet, rule: RuleIndex, fingerprint: u128, list: &MatchList) -> bool {
+pub fn may_end(rules: &RuleSet, rule: RuleIndex, fingerprint: u128, list: &ListCounts) -> bool {
     let Some(last) = last_stage(rules, rule) else { return true };
-    let first = rules.stages().partition_point(|stage| stage.rule.0 < rule.0);
-    let listed = list.rules.0.iter().filter(|listed| listed.fingerprint == fingerprint);
-    let places = listed.filter_map(|listed| listed.selections.get(last.0 as usize - first));
-    places.into_iter().any(|place| !list.rows_of(*place).is_empty())
+    let listed = list.rules().rule(fingerprint);
+    let place = listed.and_then(|listed| listed.selections.get(place_of(rules, rule, last)));
+    place.is_some_and(|place| list.rows_of(*place) > 0)
+}
+
+/// Whether a rule can find anything in lists that have so many rows of its stages: a step without any row ends it.
+pub fn may_find(rules: &RuleSet, rule: RuleIndex, rows: &[u64]) -> bool {
+    let has_rows = |stage: StageId| rows.get(place_of(rules, rule, stage)).is_none_or(|rows| *rows > 0);
+    match &rules.plans()[rule.0 as usize].plan {
+        _ if needs_all(rules, rule) => true,
+        Plan::Event(_) => rows.iter().any(|rows| *rows > 0),
+        Plan::Sequence(sequence) => sequence.steps.iter().filter(|step| !step.negated).all(|step| has_rows(step.stage)),
+        Plan::Sample(steps) => steps.iter().all(|step| has_rows(*step)),
+    }
+}
+
+/// The place of a stage among those of its rule.
+fn place_of(rules: &RuleSet, rule: RuleIndex, stage: StageId) -> usize {
+    stage.0 as usize - rules.stages().partition_point(|stage| stage.rule.0 < rule.0)
 }
 
 /// Whether the passing of time lets it fire.

@@ -27,8 +27,8 @@ pub use collector::Collector;
 pub use find::{Correlated, correlate};
 pub use kept::{MatchedEvent, StageRow};
 pub use key::{KeyId, KeyPart, KeyTable};
-pub use list::{KnownRules, ListedRules, MatchList};
-pub use lists::{ListQuery, ListView, may_end, needs_all, reach};
+pub use list::{KnownRules, ListCounts, ListedRules, MatchList, RowCounts};
+pub use lists::{ListQuery, ListView, may_end, may_find, needs_all, reach};
 pub use matched::Matched;
 
 /// What correlation must know beside the rows.
