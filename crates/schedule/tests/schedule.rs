@@ -40,7 +40,9 @@ impl Service {
         let control = Control::open(&folder.join("control.sqlite")).unwrap();
         let active = Scheduler::enabled_rules(&control).unwrap();
         assert_eq!(active.failed, []);
-        let store_options = StoreOptions { flush_age: Duration::from_secs(3600), ..StoreOptions::default() };
+        // What matched has room for a few segments, so that it is read again and again, and of what is old only a part.
+        let store_options =
+            StoreOptions { flush_age: Duration::from_secs(3600), cache_bytes: 4_000, ..StoreOptions::default() };
         let store = Store::open(&folder.join("store"), store_options, active.compiled.clone()).unwrap().0;
         let scheduler = Scheduler::new(store.clone(), control.clone(), active, options, clock.clone()).unwrap();
         Self { store, control, scheduler, clock: clock.clone() }

@@ -7,7 +7,7 @@ use eqlipse_ecs::FieldType;
 use eqlipse_engine::compile::{CompileOptions, FieldTypes, ProcessEvents, Scope};
 use eqlipse_engine::correlate::{
     Collector, CorrelateOptions, Correlated, KeyPart, KnownRules, ListQuery, ListView, ListedRules, MatchList,
-    MatchedEvent, correlate,
+    MatchedEvent, RowCounts, correlate, may_find,
 };
 use eqlipse_engine::script::Scalar;
 use eqlipse_engine::{Coverage, MatchPlan, Matcher, RuleIndex, RuleSet, RuleSetBuilder};
@@ -141,7 +141,36 @@ fn correlate_as_lists(rules: &Arc<RuleSet>, collectors: Vec<Collector>, options:
     let lists: Vec<ListView<'_>> = lists.into_iter().map(|list| ListView { list, has_news: false }).collect();
     let query = ListQuery { rules, fingerprints: &fingerprints, which: &which, lists: &lists, options };
     assert_news(&query);
+    assert_narrow(&query);
     query.all(|_, _, event| Some(event.handle))
+}
+
+/// What each rule finds in all lists, it finds in those that have its rows alone, and nothing where a step has none.
+fn assert_narrow(query: &ListQuery<'_>) {
+    let mut counts = RowCounts::default();
+    query.lists.iter().for_each(|view| counts.add(&view.list.counts()));
+    for rule in query.which {
+        let fingerprint = query.fingerprints[rule.0 as usize];
+        let narrow: Vec<MatchList> = query.lists.iter().map(|view| view.list.only(|of| of == fingerprint)).collect();
+        let narrow: Vec<ListView<'_>> = narrow.iter().map(|list| ListView { list, has_news: false }).collect();
+        let found = |lists: &[ListView<'_>]| {
+            let found = ListQuery { which: &[*rule], lists, ..*query }.all(|_, _, event| Some(event.handle));
+            let found = found.detections.iter().map(|detection| {
+                let handle = |event: &Option<u32>| event.map(|event| found.matched.events()[event as usize].handle);
+                let key = detection.key.map(|key| found.matched.keys().parts(key));
+                (detection.events.iter().map(handle).collect::<Vec<_>>(), format!("{key:?}"))
+            });
+            found.collect::<Vec<_>>()
+        };
+        let all = found(query.lists);
+        assert_eq!(found(&narrow), all);
+        let rows = counts.of(fingerprint).unwrap_or_default();
+        let each = query.lists.iter().map(|view| view.list.count_rows(fingerprint, |_| true) as u64);
+        assert_eq!(rows.iter().sum::<u64>(), each.sum::<u64>());
+        let has_rows = query.lists.iter().any(|view| view.list.counts().has_rows(fingerprint));
+        assert_eq!(has_rows, rows.iter().any(|rows| *rows > 0));
+        assert!(all.is_empty() || may_find(query.rules, *rule, &rows));
+    }
 }
 
 /// Whichever list is the new one: what is found with its events is what is found in all with them.
