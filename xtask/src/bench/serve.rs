@@ -137,6 +137,8 @@ fn half_load(service: &Service, bodies: &[String], rate: f64, seconds: u64) -> R
 fn backtest(service: &Service, bodies: &[String], events: u64) -> Result<(), Box<dyn Error>> {
     let requests = usize::try_from(events)?.saturating_sub(service.stored()?).div_ceil(BULK);
     send(&service.address, bodies, &Load { name: "past", rate: None, time: Duration::MAX, requests })?;
+    // Segments are written behind who sends.
+    std::thread::sleep(Duration::from_secs(10));
     let stored = service.stored()?;
     for (name, query) in [
         (
