@@ -37,6 +37,8 @@ pub(crate) struct Dictionary {
     last_text: Range<u32>,
     /// Nearly every value was new, so that further ones are stored without a look.
     unique: bool,
+    /// Entries are to be distinct all the same.
+    exact: bool,
 }
 
 /// So many values of a column are looked at before it counts as nearly unique.
@@ -47,7 +49,7 @@ const NO_TEXT: Range<u32> = 0..u32::MAX;
 
 impl Dictionary {
     fn new(ty: FieldType) -> Self {
-        Self { codes: HashTable::new(), ty, last: None, last_text: NO_TEXT, unique: false }
+        Self { codes: HashTable::new(), ty, last: None, last_text: NO_TEXT, unique: false, exact: false }
     }
 
     fn clear(&mut self) {
@@ -77,7 +79,8 @@ impl Dictionary {
     /// Takes note of one more distinct value.
     fn grew(&mut self, column: &Column) {
         let distinct = column.entries.len();
-        self.unique = distinct == LEARNED_VALUES && column.codes.len() < distinct + distinct / 8;
+        let is_unique = distinct == LEARNED_VALUES && column.codes.len() < distinct + distinct / 8;
+        self.unique = is_unique && !self.exact;
     }
 }
 
@@ -95,13 +98,21 @@ impl BatchBuilder {
         Self { batch, dictionaries, touched: Vec::new(), hasher: FixedState::with_seed(0), scratch: String::new() }
     }
 
-    /// An empty batch over another schema, in the memory of this one.
+    /// A builder whose columns have distinct entries, also where nearly every value is: for those who write dictionaries.
+    pub fn exact(schema: Arc<Schema>) -> Self {
+        let mut builder = Self::new(schema);
+        builder.dictionaries.iter_mut().for_each(|dictionary| dictionary.exact = true);
+        builder
+    }
+
+    /// An empty batch over another schema, in the memory of this one, and as [exact](Self::exact).
     pub fn over(mut self, schema: Arc<Schema>) -> Self {
+        let exact = self.dictionaries.iter().any(|dictionary| dictionary.exact);
         self.clear();
         self.batch.columns.resize_with(schema.fields().len(), Column::default);
         self.dictionaries.resize_with(schema.fields().len(), || Dictionary::new(FieldType::Dynamic));
         for (dictionary, field) in self.dictionaries.iter_mut().zip(schema.fields()) {
-            dictionary.ty = field.ty;
+            (dictionary.ty, dictionary.exact) = (field.ty, exact);
         }
         self.batch.schema = schema;
         self
@@ -235,6 +246,8 @@ impl BatchBuilder {
     /// Empties the builder and keeps its memory.
     pub fn clear(&mut self) {
         for (column, dictionary) in self.batch.columns.iter_mut().zip(&mut self.dictionaries) {
+            // That values were new may have been learnt of a row that was taken back.
+            dictionary.unique = false;
             if column.entries.is_empty() {
                 continue;
             }
@@ -431,6 +444,23 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_distinct_where_they_must_be() {
+        let mut schema = Schema::builder();
+        let field = schema.add("process.entity_id");
+        let schema = schema.build();
+        let cardinality = |mut builder: BatchBuilder| {
+            for value in (0..LEARNED_VALUES).chain([0; 100]) {
+                builder.push(field, RawValue::Str(&value.to_string()));
+                builder.end_row(meta());
+            }
+            builder.batch().column(field).cardinality()
+        };
+        assert_eq!(cardinality(BatchBuilder::exact(schema.clone())), LEARNED_VALUES);
+        assert_eq!(cardinality(BatchBuilder::exact(schema.clone()).over(schema.clone())), LEARNED_VALUES);
+        assert_eq!(cardinality(BatchBuilder::new(schema)), LEARNED_VALUES + 100);
+    }
+
+    #[test]
     fn another_schema_has_nothing_of_the_one_before() {
         let schema = |names: &[&str]| {
             let mut schema = Schema::builder();
@@ -451,7 +481,7 @@ mod tests {
         };
         let schemas =
             [schema(&["process.pid", "process.name", "a"]), schema(&["process.name"]), schema(&["b", "process.pid"])];
-        let mut used = BatchBuilder::new(schemas[0].0.clone());
+        let mut used = BatchBuilder::exact(schemas[0].0.clone());
         for (schema, fields) in &schemas {
             used = fill(used.over(schema.clone()), fields);
             let new = fill(BatchBuilder::new(schema.clone()), fields);

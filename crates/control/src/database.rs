@@ -13,11 +13,12 @@ use crate::gate::Gate;
 use crate::users::HASHES_AT_ONCE;
 
 /// The steps from one layout to the next. What was released once stays as it is; a change is a new step.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("layout/1.sql"),
     include_str!("layout/2.sql"),
     include_str!("layout/3.sql"),
     include_str!("layout/4.sql"),
+    include_str!("layout/5.sql"),
 ];
 
 /// How long a connection waits for another process that has the file locked.

@@ -11,6 +11,7 @@ mod error;
 mod executions;
 mod gate;
 mod install;
+mod manual_runs;
 mod rules;
 #[cfg(test)]
 mod testing;

@@ -166,11 +166,7 @@ pub fn stamp_arrival(document: &str, time: &str, stamped: &mut String) -> bool {
 }
 
 fn stamp(document: &str, time: &str, stamped: &mut String) -> Option<()> {
-    let bytes = document.as_bytes();
-    let stamp = match Stamp::find_early(bytes, time) {
-        Some(stamp) => stamp,
-        None => Stamp::find(bytes, time)?,
-    };
+    let stamp = Stamp::find(document.as_bytes(), time)?;
     stamped.push_str(document.get(..stamp.first)?);
     if !stamp.has_timestamp {
         // `event` stands behind it in any case.
@@ -196,34 +192,25 @@ struct Stamp {
 }
 
 impl Stamp {
-    /// As [`Self::find`], without a look at the rest once `@timestamp` and `event` have come: in most documents, nothing
-    /// there can matter, as it does not say `ingested`.
-    fn find_early(bytes: &[u8], time: &str) -> Option<Self> {
-        let mut root = Members::open(bytes, 0)?;
-        let first = root.at;
-        let (mut event, mut has_timestamp) = (None, false);
-        while event.is_none() || !has_timestamp {
-            let (key, value) = root.next()??;
-            match &bytes[key] {
-                b"event.ingested" => return None,
-                b"event" if bytes[value.start] == b'{' => event = Some(value.start),
-                b"@timestamp" => has_timestamp = true,
-                _ => {}
-            }
-        }
-        let rest = bytes.get(root.at..)?;
-        if memchr::memmem::find(rest, b"ingested\"").is_some() {
-            return None;
-        }
-        let (place, text) = Self::within(bytes, event?, time)?;
-        Some(Self { place, text, first, has_timestamp })
+    fn find(bytes: &[u8], time: &str) -> Option<Self> {
+        Self::look(bytes, time, true)
     }
 
-    fn find(bytes: &[u8], time: &str) -> Option<Self> {
+    /// `may_stop` without a look at the rest once `@timestamp` and `event` have come, if nothing there can matter.
+    fn look(bytes: &[u8], time: &str, may_stop: bool) -> Option<Self> {
         let mut root = Members::open(bytes, 0)?;
         let first = root.at;
         let (mut event, mut dotted, mut has_timestamp) = (None, None, false);
-        while let Some((key, value)) = root.next()? {
+        let mut may_stop = may_stop;
+        loop {
+            if may_stop && has_timestamp && event.is_some() {
+                may_stop = false;
+                let says = |what: &[u8]| memchr::memmem::find(&bytes[root.at..], what).is_some();
+                if dotted.is_none() && !says(b"ingested\"") && !says(b"\"event\"") {
+                    break;
+                }
+            }
+            let Some((key, value)) = root.next()? else { break };
             match &bytes[key] {
                 b"event.ingested" => dotted = Some(value),
                 b"event" if bytes[value.start] == b'{' => event = Some(value.start),
@@ -391,6 +378,10 @@ mod tests {
                 r#"{"@timestamp":1,"event":{"ingested":"T","kind":"x"},"a":{"ingested":2}}"#,
             ),
             (
+                r#"{"@timestamp":1,"event":{"a":1},"event":{"b":2}}"#,
+                r#"{"@timestamp":1,"event":{"a":1},"event":{"ingested":"T","b":2}}"#,
+            ),
+            (
                 r#"{"event":{"ingested":1},"@timestamp":1,"event":{"ingested":2}}"#,
                 r#"{"event":{"ingested":1},"@timestamp":1,"event":{"ingested":"T"}}"#,
             ),
@@ -428,9 +419,7 @@ mod tests {
         fn nothing_else_is_changed(document in values(), pretty: bool) {
             let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
             let text = text.unwrap();
-            if let Some(early) = Stamp::find_early(text.as_bytes(), "T") {
-                prop_assert_eq!(Some(early), Stamp::find(text.as_bytes(), "T"));
-            }
+            prop_assert_eq!(Stamp::look(text.as_bytes(), "T", true), Stamp::look(text.as_bytes(), "T", false));
             let stamped = stamped(&text);
             let Value::Object(mut before) = document else {
                 prop_assert_eq!(stamped, None);

@@ -59,10 +59,16 @@ pub struct ActiveRules {
 
 /// A number that is another whenever the rule would match other events.
 pub fn fingerprint(rule: &Rule) -> u128 {
-    let eql = rule.eql().map(|eql| {
+    let eql = rule.eql();
+    // With an order of its own, it has rows of its own, which another rule like it does not share.
+    let own = eql.filter(|eql| eql.timestamp_field.is_some() || eql.tiebreaker_field.is_some()).map(|_| &rule.rule_id);
+    let eql = eql.map(|eql| {
         (&eql.query, &eql.source.index, &eql.event_category_override, &eql.timestamp_field, &eql.tiebreaker_field)
     });
-    xxh3_128(format!("{MATCHING} {eql:?}").as_bytes())
+    match own {
+        Some(own) => xxh3_128(format!("{MATCHING} {eql:?} {own}").as_bytes()),
+        None => xxh3_128(format!("{MATCHING} {eql:?}").as_bytes()),
+    }
 }
 
 impl ActiveRules {

@@ -30,6 +30,9 @@ pub enum EvaluateError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Events of the window were not matched with the rule: their files could not be had.
+    #[error("some events of this window could not be matched with the rule")]
+    NotMatched,
     /// What a rule's filters let through does not fit into memory.
     #[error("{}", too_many(*.events))]
     TooMany {
@@ -88,7 +91,7 @@ pub struct Evaluated {
     pub not_matched: Vec<RuleIndex>,
     /// Rules whose filters let through more events than may be correlated, and how many at least.
     pub too_many: Vec<(RuleIndex, usize)>,
-    /// Parts of the store that could not be looked at, as their files are damaged.
+    /// Parts of the store that could not be looked at, as their files are damaged or away.
     pub unreadable: Vec<StoreError>,
 }
 
@@ -96,14 +99,15 @@ impl Evaluated {
     /// What was found, if everything was looked at.
     ///
     /// # Errors
-    /// If a part could not be read.
+    /// If a part could not be read, or matched with a rule, or a rule was refused.
     pub fn whole(mut self) -> Result<Self, EvaluateError> {
         if let Some((_, events)) = self.too_many.first() {
             return Err(EvaluateError::TooMany { events: *events });
         }
         match self.unreadable.pop() {
-            None => Ok(self),
             Some(error) => Err(error.into()),
+            None if !self.not_matched.is_empty() => Err(EvaluateError::NotMatched),
+            None => Ok(self),
         }
     }
 }
@@ -119,6 +123,9 @@ pub struct Task {
     /// since then are asked for.
     pub since: Option<i64>,
 }
+
+/// So many rules may want rows of a part before it is read as a whole.
+const MAX_NARROW: usize = 32;
 
 /// A part that may have something, and how much.
 struct Candidate {
@@ -207,8 +214,13 @@ struct Parts {
 }
 
 impl Parts {
-    /// Reads what these rules want of candidates. Of what is old, that is little.
-    fn read(candidates: Vec<Candidate>, which: &[&ActiveRule], unreadable: &mut Vec<StoreError>) -> Self {
+    /// Reads what these rules want of candidates: little, unless it is new.
+    fn read(
+        candidates: Vec<Candidate>,
+        which: &[&ActiveRule],
+        new_is_whole: bool,
+        unreadable: &mut Vec<StoreError>,
+    ) -> Self {
         let mut found = Self::default();
         for Candidate { part, has_news, counts } in candidates {
             let has_rows = |fingerprint: &u128| counts.iter().any(|list| list.has_rows(*fingerprint));
@@ -216,7 +228,9 @@ impl Parts {
             if wanted.is_empty() {
                 continue;
             }
-            match if has_news { part.lists() } else { part.lists_of(&wanted) } {
+            // What is new is wanted as a whole, by one rule or another.
+            let is_whole = new_is_whole && has_news || wanted.len() > MAX_NARROW;
+            match if is_whole { part.lists() } else { part.lists_of(&wanted) } {
                 Ok(lists) => {
                     found.part_of.resize(found.part_of.len() + lists.len(), found.parts.len() as u32);
                     found.has_news.resize(found.has_news.len() + lists.len(), has_news);
@@ -251,7 +265,7 @@ pub fn evaluate(
     let candidates = Candidates::find(&which, &scope, snapshot);
     let (which, mut too_many) = candidates.live(active, &which, &scope, most);
     let Candidates { all, lacking, mut unreadable } = candidates;
-    let Parts { parts, part_of, lists, has_news } = Parts::read(all, &which, &mut unreadable);
+    let Parts { parts, part_of, lists, has_news } = Parts::read(all, &which, since.is_some(), &mut unreadable);
     let arrivals: Vec<Arrivals<'_>> = parts.iter().map(|part| part.arrivals()).collect::<Result<_, _>>()?;
     let arrival = |list: usize, event: &MatchedEvent| arrivals[part_of[list] as usize].of(event.handle as u32);
     let keep = |list: usize, _: u32, event: &MatchedEvent| {

@@ -20,7 +20,7 @@ use crate::evaluate::{
     EvaluateError, Evaluated, Finding, Late, LateEvents, Task, TimeBasis, evaluate, late_events, too_many,
 };
 use crate::execute::{Builder, Preview, new_alerts};
-use crate::window::{DueWindow, RuleWindow, due_ends};
+use crate::window::{DueWindow, RuleWindow, due_ends, window_ends};
 
 const NANOS: i64 = 1_000_000_000;
 /// So many rules are correlated at a time: what they matched stands in memory together.
@@ -343,11 +343,9 @@ impl Scheduler {
         Ok(executions)
     }
 
-    fn ends(&self, state: &State, rule: &ActiveRule, complete: i64) -> impl Iterator<Item = i64> + use<> {
+    fn ends(&self, state: &State, rule: &ActiveRule, complete: i64) -> Vec<i64> {
         let last = state.rules.get(rule.id()).and_then(|known| known.last);
-        let is_behind = last.is_some_and(|last| complete - last > rule.interval);
-        // After a pause, windows follow each other at the rule's own interval.
-        due_ends(last, if is_behind { rule.interval } else { self.period(rule) }, complete)
+        window_ends(last, rule.interval, self.period(rule), complete)
     }
 
     fn due(&self, state: &State, rule: &ActiveRule, end: i64) -> Due {
@@ -850,7 +848,7 @@ impl News {
             let ingested = Window { from: Some(since.saturating_add(1)), to: None };
             let mut rules = HashSet::default();
             for part in snapshot.parts(&TimeRange { ingested, ..TimeRange::default() }) {
-                part.lists().ok()?.iter().for_each(|list| rules.extend(list.rules_with_rows()));
+                part.counts().ok()?.iter().for_each(|list| rules.extend(list.rules_with_rows()));
             }
             Some(rules)
         });

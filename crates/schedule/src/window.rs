@@ -1,9 +1,10 @@
 //! Which windows of a rule are due.
 
 use eqlipse_rules::{Rounding, Rule};
+use serde::{Deserialize, Serialize};
 
 /// A stretch of time that a rule looks at, both ends inclusive, in nanoseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RuleWindow {
     /// Its beginning.
     pub from: i64,
@@ -27,7 +28,7 @@ impl RuleWindow {
 }
 
 /// A window, and when it was due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueWindow {
     /// When it was due.
     pub end: i64,
@@ -51,9 +52,35 @@ pub fn due_ends(last: Option<i64>, period: i64, now: i64) -> impl Iterator<Item 
     (first..=latest).map(move |number| number * period)
 }
 
+/// The ends of the windows of a rule that are due `now`, oldest first: those at its interval, which the ledger must have, and
+/// the latest of those at `period` in between, which are there for the sake of what is new alone. So a service that is
+/// behind catches up.
+pub fn window_ends(last: Option<i64>, interval: i64, period: i64, now: i64) -> Vec<i64> {
+    let Some(last) = last else { return due_ends(None, period, now).collect() };
+    let mut ends: Vec<i64> = due_ends(Some(last), interval, now).collect();
+    let latest = due_ends(None, period, now).last().filter(|latest| *latest > ends.last().copied().unwrap_or(last));
+    ends.extend(latest);
+    ends
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_behind_leaves_out_what_is_there_for_what_is_new() {
+        let ends = |last, now| window_ends(last, 300, 1, now);
+        assert_eq!(ends(None, 1_000), [1_000]);
+        assert_eq!(ends(Some(1_000), 1_001), [1_001]);
+        assert_eq!(ends(Some(1_000), 1_100), [1_100]);
+        assert_eq!(ends(Some(1_000), 1_900), [1_200, 1_500, 1_800, 1_900]);
+        assert_eq!(ends(Some(1_000), 1_200), [1_200]);
+        assert_eq!(ends(Some(1_000), 900), [] as [i64; 0]);
+        assert_eq!(window_ends(Some(900), 300, 300, 1_600), [1_200, 1_500]);
+        // A tick that is no part of the interval.
+        assert_eq!(window_ends(Some(900), 300, 70, 1_210), [1_200]);
+        assert_eq!(window_ends(Some(900), 300, 70, 1_270), [1_200, 1_260]);
+    }
 
     #[test]
     fn every_window_is_due_once() {

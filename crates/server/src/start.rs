@@ -349,9 +349,11 @@ fn open(config: Config, address: SocketAddr, bundled: Vec<LoadedRule>) -> Result
         intake: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
         config,
     };
+    let app = App(Arc::new(parts));
+    crate::kibana::resume_manual_runs(&app)?;
     let thread = std::thread::Builder::new().name("eqlipse-schedule".to_owned());
     let thread = thread.spawn(move || scheduler.run()).map_err(ServeError::Server)?;
-    Ok((App(Arc::new(parts)), thread))
+    Ok((app, thread))
 }
 
 fn sql_engine(config: &Config) -> Result<SqlEngine, ServeError> {

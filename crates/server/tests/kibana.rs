@@ -270,6 +270,34 @@ fn asked_for(service: &Service, rule_id: &str, kind: &str, wanted: usize) -> Vec
 }
 
 #[test]
+fn what_was_left_to_run_is_run_after_a_restart() {
+    let service = with_rules(2);
+    let control = service.app().control.clone();
+    let rule = control.rule(&eqlipse_control::RuleKey::RuleId("rule-2")).unwrap().unwrap();
+    // As a service that was stopped leaves it.
+    let now = eqlipse_server::now();
+    let (from, to) = (now - 3_600_000_000_000, now - 1_800_000_000_000);
+    let window = json!({ "end": to, "window": { "from": from, "to": to } });
+    let jobs = json!([
+        { "id": rule.id, "rule_id": "rule-2", "work": { "range": { "from": from, "to": to } } },
+        { "id": "gone", "rule_id": "gone", "work": { "range": { "from": from, "to": to } } },
+        { "id": rule.id, "rule_id": "rule-2", "work": { "windows": [window] } },
+    ]);
+    control.add_manual_run(&jobs.to_string()).unwrap();
+    control.add_manual_run("of another version").unwrap();
+    drop(control);
+    let service = Service::on(service.stop(), |_| {});
+    assert!(asked_for(&service, "rule-2", "manual", 6).len() >= 6);
+    assert_eq!(asked_for(&service, "rule-2", "backfill", 1).len(), 1);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !service.app().control.manual_runs().unwrap().is_empty() {
+        assert!(std::time::Instant::now() < until, "it is not done");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    service.stop();
+}
+
+#[test]
 fn rules_are_run_over_the_past() {
     let service = with_rules(2);
     let act = |query: &str, body: Value| send(&service, "POST", &format!("{RULES}/_bulk_action{query}"), &body);

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use eqlipse_batch::EventBatch;
@@ -39,6 +40,12 @@ const COMPACTED_ROWS: u32 = 200_000;
 /// And when there are so many of them.
 const COMPACTED_SEGMENTS: usize = 8;
 
+/// Beyond so many tenths of its memory, the cache of what matched is emptied down to so many.
+const FULL: usize = 9;
+const ROOM: usize = 6;
+/// Segments that are written at once, at most: each has a row group in memory.
+const MAX_WRITERS: usize = 4;
+
 /// Runs until the store is closed.
 pub(crate) fn maintain(inner: &Inner) {
     while !inner.is_closing() {
@@ -56,7 +63,7 @@ pub(crate) fn maintain(inner: &Inner) {
         let done = done.unwrap_or_else(|_| Err(panicked()));
         inner.set_problem(done.err().map(|error| error.to_string()));
         inner.readers.remove_waiting();
-        if inner.cache.is_nearly_full() {
+        if inner.cache.is_beyond(FULL) {
             release_rows(inner);
         }
     }
@@ -142,7 +149,7 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
         written.iter().for_each(|entry| remove_files(&segments_folder(inner).join(&entry.path)));
         return Err(error);
     }
-    let segments = written.into_iter().zip(rows).map(|(entry, rows)| Arc::new(new_segment(inner, entry, rows)));
+    let segments = written.into_iter().zip(rows).map(|(entry, rows)| Arc::new(new_segment(inner, entry, rows, true)));
     let segments: Vec<Arc<Part>> = segments.collect();
     inner.change(|parts| {
         let taken: HashSet<*const Part> = taken.iter().map(|part| Arc::as_ptr(part)).collect();
@@ -158,10 +165,10 @@ fn segments_folder(inner: &Inner) -> &Path {
     inner.files.folder()
 }
 
-/// A segment that was written here just now.
-fn new_segment(inner: &Inner, entry: SegmentEntry, rows: Rows) -> Part {
+/// A segment that was written here just now, of events that are new or came out of others.
+fn new_segment(inner: &Inner, entry: SegmentEntry, rows: Rows, is_new: bool) -> Part {
     let segment = SegmentPart::new(inner.files.clone(), entry, Versions::default(), inner.cache.clone());
-    segment.know_rows(rows);
+    segment.know_rows(rows, is_new);
     Part::segment(segment)
 }
 
@@ -199,30 +206,64 @@ fn part_by_stream<'c>(chunks: &[&'c Chunk]) -> (Vec<SegmentRows<'c>>, Vec<Vec<(u
     (parts, places)
 }
 
-/// Writes the events of chunks with lists of the same generations, a segment for each data stream.
+/// Writes the events of chunks with lists of the same generations, a segment for each data stream, on all cores: who sends
+/// waits while too much is not written yet.
 fn write_chunks(
     inner: &Inner,
     chunks: &[&Chunk],
     written: &mut Vec<SegmentEntry>,
-    all_rows: &mut Vec<Rows>,
+    rows: &mut Vec<Rows>,
 ) -> Result<(), StoreError> {
     let (parts, place_of) = part_by_stream(chunks);
     let lists = split_lists(chunks, parts.len(), |chunk, row| place_of[chunk][row as usize]);
-    for (SegmentRows { index, places }, lists) in parts.iter().zip(lists) {
-        let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
-        let mut times = Span::default();
-        events.clone().for_each(|event| times.add(event.meta.order.time));
-        let rows = Rows {
-            sequences: events.clone().map(|event| event.meta.order.arrival.position).collect(),
-            ingested: places.iter().map(|(chunk, row)| chunks[*chunk].ingested(*row)).collect(),
-            own_ids: places.iter().filter_map(|(chunk, row)| chunks[*chunk].events[*row as usize].own_id).collect(),
-            lists: lists.into_iter().map(|listed| listed.list).collect(),
-        };
-        let write = |path: &Path| write_parquet(inner, index, path, events, Effort::Little);
-        written.push(write_one(inner, index, &rows, times, write)?);
-        all_rows.push(rows);
+    let streams = Mutex::new(parts.iter().zip(lists).enumerate());
+    let next = || lock(&streams).next();
+    let work = || {
+        let write = |(number, (part, lists))| (number, write_stream(inner, chunks, part, lists));
+        std::iter::from_fn(next).map(write).collect::<Vec<_>>()
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_WRITERS).min(parts.len());
+    let mut done = thread::scope(|scope| {
+        // Where there is no thread to be had, this one does it.
+        let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..threads).filter_map(start).collect();
+        let mut done = work();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_by_key(|(number, _)| *number);
+    let mut failed = None;
+    for (_, made) in done {
+        match made {
+            Ok((entry, its_rows)) => {
+                written.push(entry);
+                rows.push(its_rows);
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+fn write_stream(
+    inner: &Inner,
+    chunks: &[&Chunk],
+    SegmentRows { index, places }: &SegmentRows<'_>,
+    lists: Vec<Listed>,
+) -> Result<(SegmentEntry, Rows), StoreError> {
+    let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
+    let mut times = Span::default();
+    events.clone().for_each(|event| times.add(event.meta.order.time));
+    let rows = Rows {
+        sequences: events.clone().map(|event| event.meta.order.arrival.position).collect(),
+        ingested: places.iter().map(|(chunk, row)| chunks[*chunk].ingested(*row)).collect(),
+        own_ids: places.iter().filter_map(|(chunk, row)| chunks[*chunk].events[*row as usize].own_id).collect(),
+        lists: lists.into_iter().map(|listed| listed.list).collect(),
+    };
+    let write = |path: &Path| write_parquet(inner, index, path, events, Effort::Little);
+    Ok((write_one(inner, index, &rows, times, write)?, rows))
 }
 
 /// Writes one segment, its Parquet file with `write`, which says how long that is and what its checksum is.
@@ -269,12 +310,19 @@ fn write_parquet<'a>(
     events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
     effort: Effort,
 ) -> io::Result<(u64, u128)> {
-    let ParquetWriting { columns, writer } = &mut *lock(&inner.parquet);
-    if columns.len() >= MAX_STREAMS && !columns.contains_key(index) {
-        columns.clear();
-    }
-    let columns = columns.entry(index.to_owned()).or_default();
-    writer.write(columns, events, effort, || Hashing::create(path))?.finish()
+    let (mut columns, mut writer) = {
+        let ParquetWriting { columns, writers } = &mut *lock(&inner.parquet);
+        if columns.len() >= MAX_STREAMS && !columns.contains_key(index) {
+            columns.clear();
+        }
+        (columns.remove(index).unwrap_or_default(), writers.pop().unwrap_or_default())
+    };
+    let written = writer.write(&mut columns, events, effort, || Hashing::create(path));
+    let mut parquet = lock(&inner.parquet);
+    parquet.columns.insert(index.to_owned(), columns);
+    parquet.writers.push(writer);
+    drop(parquet);
+    written?.finish()
 }
 
 struct Hashing {
@@ -395,7 +443,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         remove_files(&segments_folder(inner).join(&entry.path));
         return Err(error);
     }
-    let part = Arc::new(new_segment(inner, entry, rows));
+    let part = Arc::new(new_segment(inner, entry, rows, false));
     inner.change(|parts| {
         let is_gone =
             |part: &Arc<Part>| part.as_segment().is_some_and(|segment| gone.contains(&segment.entry.path.as_str()));
@@ -526,16 +574,16 @@ pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
     Ok(gone.len() as u64)
 }
 
-/// Lets go of the oldest half of what matched in segments.
+/// Lets go of what matched in the oldest segments, until there is room again.
 fn release_rows(inner: &Inner) {
     let snapshot = inner.snapshot();
-    let segments: Vec<&SegmentPart> = snapshot.parts.iter().filter_map(|part| part.as_segment()).collect();
-    let oldest = || segments.iter().take(segments.len() / 2 + 1);
-    oldest().for_each(|segment| _ = segment.release_rows());
+    let release = |release: fn(&SegmentPart)| {
+        let segments = snapshot.parts.iter().filter_map(|part| part.as_segment());
+        segments.take_while(|_| inner.cache.is_beyond(ROOM)).for_each(release);
+    };
+    release(SegmentPart::release_rows);
     // What few rules want of it is little, and is wanted again and again.
-    if inner.cache.is_nearly_full() {
-        oldest().for_each(|segment| segment.release_narrow());
-    }
+    release(SegmentPart::release_narrow);
 }
 
 /// Removes the files that no catalogued segment has.

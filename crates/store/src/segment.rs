@@ -130,7 +130,7 @@ impl Rows {
     }
 }
 
-/// What is kept in memory of every segment that somebody looked at: enough to know what not to read.
+/// What is kept in memory of segments that somebody looked at, longer than all else: enough to know what not to read.
 #[derive(Debug)]
 pub(crate) struct Summary {
     /// From which row on, events arrived when.
@@ -154,6 +154,10 @@ impl Summary {
     pub(crate) fn ingested(&self, row: u32) -> i64 {
         arrival(&self.arrivals, row)
     }
+
+    fn memory(&self) -> usize {
+        self.arrivals.len() * size_of::<(u32, i64)>() + self.counts.iter().map(ListCounts::memory).sum::<usize>()
+    }
 }
 
 /// The time that a row has by what is said of from which row on.
@@ -171,7 +175,7 @@ struct Narrow {
 
 impl Narrow {
     fn memory(&self) -> usize {
-        self.lists.iter().map(|list| list.memory()).sum()
+        self.of.capacity() * size_of::<u128>() + self.lists.iter().map(|list| list.memory()).sum::<usize>()
     }
 }
 
@@ -350,14 +354,14 @@ impl SegmentPart {
             self.is_suspect.fetch_or(matches!(error, StoreError::Gone { .. }), Ordering::Relaxed);
         });
         let read = read?;
-        lock(&self.summary).get_or_insert_with(|| Arc::new(Summary::of(&read)));
+        self.summarize(&read);
         Ok(Arc::new(read))
     }
 
-    /// Takes note of what was written to its file of rows just now.
-    pub(crate) fn know_rows(&self, rows: Rows) {
-        *lock(&self.summary) = Some(Arc::new(Summary::of(&rows)));
-        if self.cache.admit(rows.memory()) {
+    /// Takes note of what was written to its file of rows just now. What is new is looked at in a moment, as a whole.
+    pub(crate) fn know_rows(&self, rows: Rows, is_new: bool) {
+        self.summarize(&rows);
+        if is_new && self.cache.admit(rows.memory()) {
             *lock(&self.rows) = Some(Arc::new(rows));
         }
     }
@@ -367,8 +371,22 @@ impl SegmentPart {
         if let Some(summary) = &*lock(&self.summary) {
             return Ok(summary.clone());
         }
-        let rows = self.rows()?;
-        Ok(lock(&self.summary).get_or_insert_with(|| Arc::new(Summary::of(&rows))).clone())
+        // Who replaces the file waits for this lock, and lets go of the summary after that.
+        let rows = lock(&self.rows);
+        let read = match &*rows {
+            Some(rows) => rows.clone(),
+            None => self.read_rows()?,
+        };
+        Ok(self.summarize(&read))
+    }
+
+    fn summarize(&self, rows: &Rows) -> Arc<Summary> {
+        let make = || {
+            let summary = Summary::of(rows);
+            self.cache.charge(summary.memory());
+            Arc::new(summary)
+        };
+        lock(&self.summary).get_or_insert_with(make).clone()
     }
 
     /// The lists with the rows of these rules, and of others maybe.
@@ -503,25 +521,23 @@ impl SegmentPart {
         self.is_single.load(Ordering::Relaxed)
     }
 
-    /// Lets go of the file of rows, and says how much memory that frees.
-    pub(crate) fn release_rows(&self) -> usize {
+    /// Lets go of the file of rows.
+    pub(crate) fn release_rows(&self) {
         lock(&self.documents).take();
-        let freed = lock(&self.rows).take().map_or(0, |rows| rows.memory());
-        self.cache.release(freed);
-        freed
+        self.cache.release(lock(&self.rows).take().map_or(0, |rows| rows.memory()));
     }
 
-    /// Lets go of what was kept for rules that look far back.
+    /// Lets go of what was kept for rules that look far back, and of what says that they need not.
     pub(crate) fn release_narrow(&self) {
-        let freed = lock(&self.narrow).take().map_or(0, |narrow| narrow.memory());
-        self.cache.release(freed);
+        let narrow = lock(&self.narrow).take().map_or(0, |narrow| narrow.memory());
+        let summary = lock(&self.summary).take().map_or(0, |summary| summary.memory());
+        self.cache.release(narrow + summary);
     }
 
     /// The file of rows is another now.
     fn forget_rows(&self) {
         self.release_rows();
         self.release_narrow();
-        lock(&self.summary).take();
     }
 
     /// Its documents, in a file that is opened for the caller alone.
@@ -591,7 +607,7 @@ impl SegmentPart {
     }
 }
 
-/// How much memory files of rows take together.
+/// How much memory files of rows take together, and what is kept of them.
 #[derive(Debug)]
 pub(crate) struct RowsCache {
     limit: usize,
@@ -613,14 +629,19 @@ impl RowsCache {
         fits
     }
 
+    /// Counts so many bytes, whether there is room or not: what is older goes for them.
+    fn charge(&self, bytes: usize) {
+        *lock(&self.used) += bytes;
+    }
+
     fn release(&self, bytes: usize) {
         let mut used = lock(&self.used);
         *used = used.saturating_sub(bytes);
     }
 
-    /// Whether more than nine tenths are taken.
-    pub(crate) fn is_nearly_full(&self) -> bool {
-        *lock(&self.used) > self.limit / 10 * 9
+    /// Whether more than so many tenths are taken.
+    pub(crate) fn is_beyond(&self, tenths: usize) -> bool {
+        *lock(&self.used) > self.limit / 10 * tenths
     }
 }
 

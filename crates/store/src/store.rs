@@ -174,7 +174,8 @@ pub struct Store(pub(crate) Arc<Inner>);
 pub(crate) struct ParquetWriting {
     /// By data stream: the columns of its segments.
     pub(crate) columns: HashMap<String, SegmentColumns>,
-    pub(crate) writer: SegmentWriter,
+    /// Those that nobody writes with now.
+    pub(crate) writers: Vec<SegmentWriter>,
 }
 
 pub(crate) struct Inner {
@@ -193,7 +194,7 @@ pub(crate) struct Inner {
     changing: Mutex<()>,
     /// Held by who writes segments.
     pub(crate) flushing: Mutex<()>,
-    /// Held by who writes the Parquet file of a segment.
+    /// For those who write the Parquet file of a segment.
     pub(crate) parquet: Mutex<ParquetWriting>,
     pub(crate) ids: Mutex<RecentIds>,
     under_way: AtomicUsize,
@@ -641,6 +642,7 @@ impl Inner {
                 ids.extend(rows.iter().flat_map(|rows| rows.own_ids.iter().rev().copied()));
                 drop(rows);
                 segment.release_rows();
+                segment.release_narrow();
             }
         }
         let mut known = lock(&self.ids);

@@ -128,6 +128,13 @@ impl Bench {
         Service::start(command)
     }
 
+    /// Starts the service with these arguments alone.
+    pub fn start_with(&self, arguments: &[String]) -> Service {
+        let mut command = self.command();
+        command.args(arguments);
+        Service::start(command)
+    }
+
     /// `eqlipse store`: what it writes to standard output and standard error, and its exit code.
     pub fn store(&self, what: &str) -> (String, String, i32) {
         self.run(&["store", what, "--data", &self.data.display().to_string()])

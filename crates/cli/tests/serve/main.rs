@@ -11,6 +11,7 @@ mod kill;
 mod load;
 mod objects;
 mod operate;
+mod packaging;
 mod schema;
 mod seed;
 mod stop;

@@ -198,12 +198,6 @@ impl MatchList {
         &self.rules
     }
 
-    /// The fingerprints of the rules that have a row in some stage.
-    pub fn rules_with_rows(&self) -> impl Iterator<Item = u128> {
-        let has_row = |rule: &&ListedRule| rule.selections.iter().any(|selection| !self.rows_of(*selection).is_empty());
-        self.rules.0.iter().filter(has_row).map(|rule| rule.fingerprint)
-    }
-
     /// How many rows there are of all rules.
     pub fn rows(&self) -> usize {
         self.rows.len()
@@ -418,6 +412,12 @@ impl ListCounts {
     pub fn has_rows(&self, fingerprint: u128) -> bool {
         let selections = self.rules.rule(fingerprint).into_iter().flat_map(|rule| &rule.selections);
         selections.into_iter().any(|selection| self.rows_of(*selection) > 0)
+    }
+
+    /// The fingerprints of the rules that have a row in some stage.
+    pub fn rules_with_rows(&self) -> impl Iterator<Item = u128> {
+        let has_row = |rule: &&ListedRule| rule.selections.iter().any(|selection| self.rows_of(*selection) > 0);
+        self.rules.0.iter().filter(has_row).map(|rule| rule.fingerprint)
     }
 
     /// How many rows a selection has.

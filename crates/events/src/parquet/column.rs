@@ -19,8 +19,7 @@ pub(super) const NO_CODE: u32 = u32::MAX;
 
 /// Takes a column's values.
 pub(super) trait Sink {
-    /// The code for a value of the chunk's dictionary, or [`NO_CODE`]. Each comes once, but in columns where nearly every
-    /// value is another.
+    /// The code for a value of the chunk's dictionary, or [`NO_CODE`]. Each comes once.
     fn distinct(&mut self, value: Stored<'_>) -> u32;
 
     /// The code for a value that stands by itself, or [`NO_CODE`].
@@ -105,8 +104,8 @@ impl ColumnReader {
             let header = PageHeader::parse(bytes)?;
             take(&mut bytes, header.length)?;
             let packed = take(&mut bytes, header.packed)?;
-            values += header.values;
-            if values > MAX_CHUNK_VALUES {
+            values += if header.kind == PageKind::Data { header.values } else { 0 };
+            if values.max(header.values) > MAX_CHUNK_VALUES {
                 return Err(Damage::Rows);
             }
             self.spend(header.unpacked)?;

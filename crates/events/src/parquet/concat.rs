@@ -6,14 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::column::writer::ColumnCloseResult;
-use parquet::errors::ParquetError as CrateError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
-fn failed(error: CrateError) -> io::Error {
-    io::Error::other(error.to_string())
-}
+use super::write::failed;
 
 /// Writes the row groups of several segments to one file, as they are, one file's behind the other's; `None` if their
 /// columns differ. Nothing is unpacked, so that it costs little more than copying.

@@ -11,8 +11,8 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
-use parquet::file::metadata::{ColumnChunkMetaData, OffsetIndexBuilder};
-use parquet::file::statistics::Statistics;
+use parquet::file::metadata::{ColumnChunkMetaData, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
@@ -57,6 +57,7 @@ pub(super) struct Pages {
     dictionary: Option<i64>,
     data: Option<i64>,
     encodings: Vec<Encoding>,
+    pages: Vec<PageEncodingStats>,
 }
 
 impl Pages {
@@ -70,6 +71,7 @@ impl Pages {
             dictionary: None,
             data: None,
             encodings: Vec::new(),
+            pages: Vec::new(),
         }
     }
 
@@ -116,6 +118,11 @@ impl Pages {
 
     /// Returns where the page begins, and its length with its header.
     fn add(&mut self, page: Page, unpacked: usize) -> io::Result<(i64, i32)> {
+        let (page_type, encoding) = (page.page_type(), page.encoding());
+        match self.pages.last_mut() {
+            Some(same) if (same.page_type, same.encoding) == (page_type, encoding) => same.count += 1,
+            _ => self.pages.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
         let page = CompressedPage::new(page, unpacked);
         let spec = SerializedPageWriter::new(&mut self.bytes).write_page(page).map_err(failed)?;
         self.unpacked += spec.uncompressed_size;
@@ -136,6 +143,7 @@ impl Pages {
         let mut metadata = ColumnChunkMetaData::builder(column)
             .set_compression(Compression::ZSTD(packer.level))
             .set_encodings(self.encodings)
+            .set_page_encoding_stats(self.pages)
             .set_total_compressed_size(bytes as i64)
             .set_total_uncompressed_size(self.unpacked as i64)
             .set_num_values(self.values)
@@ -191,7 +199,6 @@ impl Bounds {
 
     fn add_text(&mut self, text: &str) {
         match self {
-            Self::Texts(_) if text.len() > MAX_BOUND_BYTES => *self = Self::Untold,
             Self::Texts(Some((least, _))) if text < &**least => *least = text.into(),
             Self::Texts(Some((_, most))) if text > &**most => *most = text.into(),
             Self::Texts(none @ None) => *none = Some((text.into(), text.into())),
@@ -205,8 +212,13 @@ impl Bounds {
             Self::Untold => return None,
             Self::Texts(bounds) => {
                 let (least, most) = bounds.unzip();
-                let bytes = |text: Option<Box<str>>| text.map(|text| ByteArray::from(&*text));
-                Statistics::byte_array(bytes(least), bytes(most), None, nulls, false)
+                let is_exact =
+                    |text: &Option<Box<str>>| text.as_ref().is_some_and(|text| text.len() <= MAX_BOUND_BYTES);
+                let exact = (is_exact(&least), is_exact(&most));
+                let least = least.map(|text| ByteArray::from(&text[..text.floor_char_boundary(MAX_BOUND_BYTES)]));
+                let most = most.and_then(|text| upper_bound(&text)).map(|text| ByteArray::from(&*text));
+                let told = ValueStatistics::new(least, most, None, nulls, false);
+                Statistics::ByteArray(told.with_min_is_exact(exact.0).with_max_is_exact(exact.1))
             }
             Self::Longs(bounds) => {
                 let (least, most) = bounds.unzip();
@@ -224,6 +236,23 @@ impl Bounds {
             }
         })
     }
+}
+
+/// A text that is not long, and not less than this one; `None` if there is none.
+fn upper_bound(text: &str) -> Option<String> {
+    if text.len() <= MAX_BOUND_BYTES {
+        return Some(text.to_owned());
+    }
+    let mut bound = text[..text.floor_char_boundary(MAX_BOUND_BYTES)].to_owned();
+    while let Some(last) = bound.pop() {
+        let mut next = last..=char::MAX;
+        next.next();
+        if let Some(next) = next.next() {
+            bound.push(next);
+            return Some(bound);
+        }
+    }
+    None
 }
 
 /// Values one behind the other, in Parquet's plain encoding.
@@ -349,7 +378,7 @@ impl ColumnEncoder {
         Ok(Self { packer: Packer::new(level)?, levels: Levels::default(), page: Vec::new() })
     }
 
-    /// A column of codes of a dictionary.
+    /// A column of codes of a dictionary; of plain values where there is none.
     pub(super) fn codes(
         &mut self,
         dictionary: PlainValues,
@@ -358,6 +387,10 @@ impl ColumnEncoder {
         group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
         column: ColumnDescPtr,
     ) -> io::Result<()> {
+        if codes.is_empty() {
+            let none = PlainValues { bytes: Vec::new(), count: 0, ..dictionary };
+            return self.plain(none, rows, group, column);
+        }
         let mut pages = Pages::new();
         pages.add_dictionary(&dictionary.bytes, dictionary.count, &mut self.packer)?;
         self.page.clear();
@@ -513,8 +546,11 @@ mod tests {
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(texts(&["b", "c", "a", "b"]), Some((some("a"), some("c"))));
-        assert_eq!(texts(&["b", &"x".repeat(65), "a"]), None);
         assert_eq!(texts(&[]), Some((None, None)));
+        let long = "é".repeat(40);
+        assert_eq!(texts(&[&long]), Some((some(&"é".repeat(32)), some(&format!("{}ê", "é".repeat(31))))));
+        let last = char::MAX.to_string().repeat(20);
+        assert_eq!(texts(&[&last, "a"]), Some((some("a"), None)));
         let mut values = PlainValues::new(Bounds::of(Kind::Double));
         [0.0, f64::NAN, -0.0].into_iter().for_each(|number| values.add_double(number));
         let Some(Statistics::Double(bounds)) = values.bounds.statistics(0) else { panic!("doubles") };

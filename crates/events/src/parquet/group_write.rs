@@ -18,6 +18,7 @@ use super::write::failed;
 
 /// Bytes of documents in a page, so that one document can be read without many others.
 const SOURCE_PAGE_BYTES: usize = 32 << 10;
+
 /// What the rows of the row group under way are beside their fields.
 pub(super) struct Rest {
     pub(super) indices: TextCodes,
@@ -178,19 +179,13 @@ impl GroupColumns<'_, '_> {
                 codes.iter().for_each(|code| values.add_boolean(truths[*code as usize]));
                 encoder.plain(values, rows, group, next)
             }
-            FieldValues::Plain(_) if codes.is_empty() => {
-                encoder.plain(PlainValues::new(Bounds::of(spec.kind)), rows, group, next)
-            }
             FieldValues::Plain(values) => encoder.codes(values, &codes, rows, group, next),
         }
     }
 
     pub(super) fn write_codes(&mut self, texts: TextCodes, count: Count) -> io::Result<()> {
         let (rows, next) = (Rows { having: &texts.rows, count, all: self.all }, self.next()?);
-        match texts.codes.is_empty() {
-            true => self.encoder.plain(texts.values, rows, &mut self.group, next),
-            false => self.encoder.codes(texts.values, &texts.codes, rows, &mut self.group, next),
-        }
+        self.encoder.codes(texts.values, &texts.codes, rows, &mut self.group, next)
     }
 
     pub(super) fn write_cells(&mut self, cells: PlainCells) -> io::Result<()> {

@@ -157,7 +157,8 @@ impl<'o> FileWriter<'o> {
             decoder: Decoder::new(schema.clone(), reserved),
             builder: match memory.builder {
                 Some(builder) => builder.over(schema),
-                None => BatchBuilder::new(schema),
+                // Some readers take it that a dictionary has no entry twice.
+                None => BatchBuilder::exact(schema),
             },
             columns,
             rest: Rest::new(),

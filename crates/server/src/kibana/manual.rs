@@ -1,12 +1,16 @@
-//! Rules that run because somebody asked, in the background, one request after the other. What they did is in the ledger;
-//! what is waiting when the service stops is not done.
+//! Rules that run because somebody asked, in the background, one request at a time. What they did is in the ledger; what is
+//! left when the service stops is done when it is there again.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use eqlipse_control::{AuditEntry, Execution, ExecutionStatus, RuleKey, WindowKind};
+use eqlipse_control::{AuditEntry, ControlError, Execution, ExecutionStatus, RuleKey, WindowKind};
 use eqlipse_schedule::{DueWindow, ScheduleError};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::Failure;
 use crate::state::App;
@@ -15,7 +19,7 @@ use crate::state::App;
 pub const MAX_WAITING: usize = 16;
 
 /// A rule, and what it is to look at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) id: String,
     pub(super) rule_id: String,
@@ -23,12 +27,24 @@ pub(super) struct Job {
 }
 
 /// What a rule is to look at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Work {
     /// A stretch of time, by the events' own time.
     Range { from: i64, to: i64 },
     /// Windows that it missed.
     Windows(Vec<DueWindow>),
+}
+
+impl Work {
+    /// Leaves out what was done.
+    fn go_on_behind(&mut self, done: &[Execution]) {
+        let Some(last) = done.iter().map(|execution| execution.scheduled).max() else { return };
+        match self {
+            Self::Range { from, .. } => *from = last + 1,
+            Self::Windows(windows) => windows.retain(|window| window.end > last),
+        }
+    }
 }
 
 /// Has jobs done when those before them are.
@@ -47,30 +63,79 @@ pub(super) fn start(app: &App, jobs: Vec<Job>, by: &str) -> Result<(), Failure> 
         let (who, action, object) = (by.to_owned(), what.to_owned(), job.rule_id.clone());
         app.control.audit(&AuditEntry { time: crate::now(), who, action, object, detail: String::new() })?;
     }
+    let internal = |error: serde_json::Error| Failure::Internal(error.to_string());
+    let number = app.control.add_manual_run(&serde_json::to_string(&jobs).map_err(internal)?)?;
+    spawn(app, vec![(number, jobs)], waiting).or_else(|error| {
+        app.control.set_manual_run(number, None)?;
+        Err(Failure::Internal(error.to_string()))
+    })
+}
+
+/// Goes on with what was left when the service stopped.
+pub(crate) fn resume(app: &App) -> Result<(), ControlError> {
+    let mut runs = Vec::new();
+    for (number, jobs) in app.control.manual_runs()? {
+        match serde_json::from_str(&jobs) {
+            Ok(jobs) => runs.push((number, jobs)),
+            Err(_) => {
+                tracing::error!(number, "a manual run is not understood, and left out");
+                app.control.set_manual_run(number, None)?;
+            }
+        }
+    }
+    let Ok(waiting) = app.manual_waiting.clone().try_acquire_owned() else { return Ok(()) };
+    if !runs.is_empty()
+        && let Err(error) = spawn(app, runs, waiting)
+    {
+        tracing::error!(%error, "no thread for manual runs: they wait for the next start");
+    }
+    Ok(())
+}
+
+fn spawn(app: &App, runs: Vec<(i64, Vec<Job>)>, waiting: OwnedSemaphorePermit) -> std::io::Result<()> {
     let app = app.clone();
     let work = move || {
-        {
-            let _turn = app.manual_turn.lock().unwrap_or_else(PoisonError::into_inner);
-            jobs.iter().take_while(|_| !app.stopping.load(Ordering::Relaxed)).for_each(|job| run(&app, job));
-        }
+        runs.into_iter().for_each(|(number, jobs)| run_all(&app, number, jobs.into()));
         // A service that stops waits for those that wait; then nobody has its folder any more.
         drop(app);
         drop(waiting);
     };
-    let thread = std::thread::Builder::new().name("eqlipse-manual".to_owned()).spawn(work);
-    thread.map(drop).map_err(|error| Failure::Internal(error.to_string()))
+    std::thread::Builder::new().name("eqlipse-manual".to_owned()).spawn(work).map(drop)
 }
 
-fn run(app: &App, job: &Job) {
+fn run_all(app: &App, number: i64, mut jobs: VecDeque<Job>) {
+    let _turn = app.manual_turn.lock().unwrap_or_else(PoisonError::into_inner);
+    while let Some(job) = jobs.front_mut() {
+        if app.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        // One that panics must not do so again at each start.
+        let done = catch_unwind(AssertUnwindSafe(|| run(app, job))).unwrap_or_else(|_| {
+            tracing::error!(rule = job.rule_id, "internal error, please report it: a manual run panicked");
+            Vec::new()
+        });
+        match app.stopping.load(Ordering::Relaxed) {
+            true => job.work.go_on_behind(&done),
+            false => _ = jobs.pop_front(),
+        }
+        let left = (!jobs.is_empty()).then(|| serde_json::to_string(&jobs).unwrap_or_default());
+        if let Err(error) = app.control.set_manual_run(number, left.as_deref()) {
+            tracing::error!(%error, "what is left of a manual run cannot be kept: it is done again after a restart");
+        }
+    }
+}
+
+fn run(app: &App, job: &Job) -> Vec<Execution> {
     let key = RuleKey::Id(&job.id);
     let done = match &job.work {
         Work::Range { from, to } => app.scheduler.backfill(&key, WindowKind::Manual, *from, *to),
         Work::Windows(windows) => app.scheduler.fill(&key, windows),
     };
-    say(&job.rule_id, done);
+    say(&job.rule_id, &done);
+    done.unwrap_or_default()
 }
 
-fn say(rule: &str, done: Result<Vec<Execution>, ScheduleError>) {
+fn say(rule: &str, done: &Result<Vec<Execution>, ScheduleError>) {
     match done {
         Ok(executions) => {
             let alerts = executions.iter().map(|execution| execution.new_alerts).sum::<u64>();

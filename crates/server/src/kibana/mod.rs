@@ -23,7 +23,7 @@ use eqlipse_control::{ControlError, RuleKey};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use kql::{Comparison, Kql, KqlError, Lookup, Test};
-pub(crate) use manual::MAX_WAITING;
+pub(crate) use manual::{MAX_WAITING, resume as resume_manual_runs};
 
 use crate::http::Failure;
 use crate::openapi::with_xsrf_header;
