@@ -37,9 +37,8 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// Leaves out what was done.
-    fn go_on_behind(&mut self, done: &[Execution]) {
-        let Some(last) = done.iter().map(|execution| execution.scheduled).max() else { return };
+    /// Leaves out the windows up to the one that was due then.
+    fn go_on_behind(&mut self, last: i64) {
         match self {
             Self::Range { from, .. } => *from = last + 1,
             Self::Windows(windows) => windows.retain(|window| window.end > last),
@@ -115,7 +114,7 @@ fn run_all(app: &App, number: i64, mut jobs: VecDeque<Job>) {
             Vec::new()
         });
         match app.stopping.load(Ordering::Relaxed) {
-            true => job.work.go_on_behind(&done),
+            true => done.last().into_iter().for_each(|last| job.work.go_on_behind(last.scheduled)),
             false => _ = jobs.pop_front(),
         }
         let left = (!jobs.is_empty()).then(|| serde_json::to_string(&jobs).unwrap_or_default());
@@ -143,5 +142,23 @@ fn say(rule: &str, done: &Result<Vec<Execution>, ScheduleError>) {
             tracing::info!(rule, windows = executions.len(), alerts, failed, "a rule was run because somebody asked");
         }
         Err(error) => tracing::error!(rule, %error, "a rule could not be run"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eqlipse_schedule::RuleWindow;
+
+    use super::*;
+
+    #[test]
+    fn what_was_broken_off_goes_on_behind_its_last_window() {
+        let window = |end| DueWindow { end, window: RuleWindow { from: end - 540, to: end } };
+        let mut windows = Work::Windows([300, 600, 900].map(window).into());
+        windows.go_on_behind(600);
+        assert!(matches!(&windows, Work::Windows(left) if *left == [window(900)]), "{windows:?}");
+        let mut range = Work::Range { from: 100, to: 1_000 };
+        range.go_on_behind(600);
+        assert!(matches!(range, Work::Range { from: 601, to: 1_000 }), "{range:?}");
     }
 }
