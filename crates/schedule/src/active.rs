@@ -130,3 +130,28 @@ fn active(rule: &Arc<Rule>, index: u32, plan: &MatchPlan) -> ActiveRule {
         reach: reach(plan.rules(), RuleIndex(index)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn rules_with_an_order_of_their_own_share_no_rows() {
+        let number = |id: &str, timestamp_field: Option<&str>| {
+            let mut rule = json!({
+                "rule_id": id, "name": id, "description": id, "type": "eql", "language": "eql", "severity": "low",
+                "risk_score": 1, "query": "process where true", "index": ["logs-*"],
+            });
+            if let Some(field) = timestamp_field {
+                rule["timestamp_field"] = field.into();
+            }
+            fingerprint(&Rule::from_json(rule.as_object().unwrap().clone()).unwrap())
+        };
+        assert_eq!(number("a", None), number("b", None));
+        assert_ne!(number("a", Some("event.start")), number("b", Some("event.start")));
+        assert_eq!(number("a", Some("event.start")), number("a", Some("event.start")));
+        assert_ne!(number("a", Some("event.start")), number("a", None));
+    }
+}

@@ -505,3 +505,17 @@ fn example(part: &Part, row: u32) -> Option<String> {
     let hit: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&part.hit(row).ok()?).ok()?;
     Some(format!("{} in {}", hit.get("_id")?, hit.get("_index")?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_matched_or_refused_is_not_whole() {
+        assert!(Evaluated::default().whole().is_ok());
+        let not_matched = Evaluated { not_matched: vec![RuleIndex(0)], ..Evaluated::default() };
+        assert!(matches!(not_matched.whole(), Err(EvaluateError::NotMatched)));
+        let refused = Evaluated { too_many: vec![(RuleIndex(0), 7)], ..Evaluated::default() };
+        assert!(matches!(refused.whole(), Err(EvaluateError::TooMany { events: 7 })));
+    }
+}
