@@ -113,6 +113,33 @@ fn events_are_matched_once_and_found_in_every_form() {
 }
 
 #[test]
+fn what_one_rule_wants_is_read_without_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    // Without room for what matched, all of it is read each time.
+    let options = StoreOptions { flush_age: Duration::from_secs(3600), cache_bytes: 0, ..StoreOptions::default() };
+    let (store, _) = Store::open(folder.path(), options, rules.clone()).unwrap();
+    for (number, time) in [(0, 100), (2, 200)] {
+        let documents = [event("logs-a-x", number, "a"), event("logs-a-x", number + 1, "b")];
+        store.ingest(&documents, time * SECOND).unwrap();
+    }
+    store.flush().unwrap();
+    let snapshot = store.snapshot();
+    let everything = TimeRange::default();
+    let part = snapshot.parts(&everything).next().unwrap();
+    let arrivals = part.arrivals().unwrap();
+    assert_eq!([0, 1, 2, 3].map(|row| arrivals.of(row) / SECOND), [100, 100, 200, 200]);
+    let [events, sequence] = [0, 1].map(|rule| rules.fingerprints[rule]);
+    let rows = |lists: &[Arc<eqlipse_engine::MatchList>], of: u128| lists[0].count_rows(of, |_| true);
+    let all = part.lists().unwrap();
+    assert_eq!((rows(&all, events), rows(&all, sequence)), (2, 4));
+    let some = part.lists_of(&[events]).unwrap();
+    assert_eq!((rows(&some, events), rows(&some, sequence)), (2, 0));
+    let counts = part.counts().unwrap();
+    assert!(counts[0].has(events) && counts[0].has_rows(sequence) && !counts[0].has(7));
+}
+
+#[test]
 fn documents_are_refused_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
     let (store, _) = open(folder.path(), &rules(&[EVENTS]));
