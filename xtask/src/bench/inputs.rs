@@ -38,7 +38,7 @@ impl Inputs {
     pub fn prepare(root: &Path, events: u64) -> Result<Self, Box<dyn Error>> {
         let build = |arguments: &[&str]| {
             let status =
-                Command::new("cargo").current_dir(root).args(["build", "--release"]).args(arguments).status()?;
+                Command::new("cargo").current_dir(root).args(["build", "--profile", "dist"]).args(arguments).status()?;
             if status.success() { Ok(()) } else { Err(Box::<dyn Error>::from("cargo build failed")) }
         };
         build(&["-p", "eqlipse-cli"])?;
@@ -53,8 +53,8 @@ impl Inputs {
         };
         let logs = corpus("event logs", "data/evtx-attack-samples").unwrap_or_else(|| root.join("examples"));
         let inputs = Self {
-            eqlipse: target.join("release/eqlipse"),
-            limits: target.join("release/examples/limits"),
+            eqlipse: target.join("dist/eqlipse"),
+            limits: target.join("dist/examples/limits"),
             rules: [
                 root.join("rules/windows/defense_evasion_mshta_network_connection.toml"),
                 some_rules(&all, &made.join("rules-100"), 100)?,

@@ -1,4 +1,4 @@
-//! `cargo run -p xtask -- bench`: builds in release, makes its inputs, runs each case several times in turn with the
+//! `cargo run -p xtask -- bench`: builds what is packaged, makes its inputs, runs each case several times in turn with the
 //! others, and prints medians and the ratios that count.
 
 mod cases;
