@@ -37,8 +37,6 @@ pub(crate) struct Dictionary {
     last_text: Range<u32>,
     /// Nearly every value was new, so that further ones are stored without a look.
     unique: bool,
-    /// Entries are to be distinct all the same.
-    exact: bool,
 }
 
 /// So many values of a column are looked at before it counts as nearly unique.
@@ -49,7 +47,7 @@ const NO_TEXT: Range<u32> = 0..u32::MAX;
 
 impl Dictionary {
     fn new(ty: FieldType) -> Self {
-        Self { codes: HashTable::new(), ty, last: None, last_text: NO_TEXT, unique: false, exact: false }
+        Self { codes: HashTable::new(), ty, last: None, last_text: NO_TEXT, unique: false }
     }
 
     fn clear(&mut self) {
@@ -79,8 +77,7 @@ impl Dictionary {
     /// Takes note of one more distinct value.
     fn grew(&mut self, column: &Column) {
         let distinct = column.entries.len();
-        let is_unique = distinct == LEARNED_VALUES && column.codes.len() < distinct + distinct / 8;
-        self.unique = is_unique && !self.exact;
+        self.unique = distinct == LEARNED_VALUES && column.codes.len() < distinct + distinct / 8;
     }
 }
 
@@ -98,21 +95,13 @@ impl BatchBuilder {
         Self { batch, dictionaries, touched: Vec::new(), hasher: FixedState::with_seed(0), scratch: String::new() }
     }
 
-    /// A builder whose columns have distinct entries, also where nearly every value is: for those who write dictionaries.
-    pub fn exact(schema: Arc<Schema>) -> Self {
-        let mut builder = Self::new(schema);
-        builder.dictionaries.iter_mut().for_each(|dictionary| dictionary.exact = true);
-        builder
-    }
-
-    /// An empty batch over another schema, in the memory of this one, and as [exact](Self::exact).
+    /// An empty batch over another schema, in the memory of this one.
     pub fn over(mut self, schema: Arc<Schema>) -> Self {
-        let exact = self.dictionaries.iter().any(|dictionary| dictionary.exact);
         self.clear();
         self.batch.columns.resize_with(schema.fields().len(), Column::default);
         self.dictionaries.resize_with(schema.fields().len(), || Dictionary::new(FieldType::Dynamic));
         for (dictionary, field) in self.dictionaries.iter_mut().zip(schema.fields()) {
-            (dictionary.ty, dictionary.exact) = (field.ty, exact);
+            dictionary.ty = field.ty;
         }
         self.batch.schema = schema;
         self
@@ -170,10 +159,7 @@ impl BatchBuilder {
         let column = &mut self.batch.columns[field.index()];
         let dictionary = &mut self.dictionaries[field.index()];
         let known = column.entries.len();
-        let code = match dictionary.unique {
-            true => add_entry(column, value),
-            false => code_of(column, dictionary, &self.hasher, value),
-        };
+        let code = code_of(column, dictionary, &self.hasher, value);
         let is_new = column.entries.len() > known;
         self.put(field, code, is_new);
     }
@@ -238,6 +224,11 @@ impl BatchBuilder {
         std::mem::replace(self, Self::new(schema)).batch
     }
 
+    /// Whether each value of a field has one code only. Where nearly every value is another, nobody looks whether it is.
+    pub fn is_distinct(&self, field: FieldId) -> bool {
+        !self.dictionaries[field.index()].unique
+    }
+
     /// The batch as it stands, for a matcher that gives the memory back with [`clear`](Self::clear).
     pub fn batch(&self) -> &EventBatch {
         &self.batch
@@ -264,13 +255,16 @@ impl BatchBuilder {
     }
 }
 
-/// The code of this value, a new one if it has none.
+/// The code of this value, a new one if it has none, or nobody looks.
 pub(crate) fn code_of(
     column: &mut Column,
     dictionary: &mut Dictionary,
     hasher: &FixedState,
     value: ValueRef<'_>,
 ) -> u32 {
+    if dictionary.unique {
+        return add_entry(column, value);
+    }
     let hash = hash_value(hasher, value);
     let found = dictionary.codes.find(hash, |code| column.holds(*code, value)).copied();
     let code = found.unwrap_or_else(|| {
@@ -444,20 +438,24 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_distinct_where_they_must_be() {
+    fn it_is_known_where_entries_are_distinct() {
         let mut schema = Schema::builder();
         let field = schema.add("process.entity_id");
         let schema = schema.build();
-        let cardinality = |mut builder: BatchBuilder| {
-            for value in (0..LEARNED_VALUES).chain([0; 100]) {
+        let mut builder = BatchBuilder::new(schema.clone());
+        let fill = |builder: &mut BatchBuilder, values: std::ops::Range<usize>| {
+            for value in values.chain([0; 100]) {
                 builder.push(field, RawValue::Str(&value.to_string()));
                 builder.end_row(meta());
             }
-            builder.batch().column(field).cardinality()
+            (builder.batch().column(field).cardinality(), builder.is_distinct(field))
         };
-        assert_eq!(cardinality(BatchBuilder::exact(schema.clone())), LEARNED_VALUES);
-        assert_eq!(cardinality(BatchBuilder::exact(schema.clone()).over(schema.clone())), LEARNED_VALUES);
-        assert_eq!(cardinality(BatchBuilder::new(schema)), LEARNED_VALUES + 100);
+        assert_eq!(fill(&mut builder, 0..LEARNED_VALUES - 1), (LEARNED_VALUES - 1, true));
+        builder.clear();
+        assert_eq!(fill(&mut builder, 0..LEARNED_VALUES), (LEARNED_VALUES + 100, false));
+        let mut filler = builder.fill(field);
+        assert_ne!(filler.code(ValueRef::Str("0")), filler.code(ValueRef::Str("0")));
+        assert!(builder.over(schema).is_distinct(field));
     }
 
     #[test]
@@ -481,7 +479,7 @@ mod tests {
         };
         let schemas =
             [schema(&["process.pid", "process.name", "a"]), schema(&["process.name"]), schema(&["b", "process.pid"])];
-        let mut used = BatchBuilder::exact(schemas[0].0.clone());
+        let mut used = BatchBuilder::new(schemas[0].0.clone());
         for (schema, fields) in &schemas {
             used = fill(used.over(schema.clone()), fields);
             let new = fill(BatchBuilder::new(schema.clone()), fields);

@@ -109,6 +109,8 @@ pub struct StoreConfig {
     pub flush_age: Time,
     /// Memory for what matched in segments.
     pub cache_bytes: Size,
+    /// Events for further data streams are refused.
+    pub max_data_streams: usize,
     /// Events that arrived longer ago are removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_age: Option<Time>,
@@ -350,6 +352,7 @@ impl Default for StoreConfig {
             flush_bytes: Size::mebibytes(128),
             flush_age: Time::seconds(300),
             cache_bytes: Size::mebibytes(256),
+            max_data_streams: 1_000,
             retention_age: None,
             retention_size: None,
             segments: None,
@@ -669,6 +672,11 @@ const SETTINGS: &[Setting] = &[
     setting("store.flush_bytes", Text, "Recent events are written to segments when they take so many bytes."),
     setting("store.flush_age", Text, "And at the latest when the oldest is so old."),
     setting("store.cache_bytes", Text, "Memory for what rules matched in segments."),
+    setting(
+        "store.max_data_streams",
+        Plain,
+        "Data streams at most; events for further ones are refused: 400, and kept as dead letters.",
+    ),
     optional(
         "store.retention_age",
         Text,

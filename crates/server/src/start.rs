@@ -410,6 +410,7 @@ pub(crate) fn store_options(config: &Config) -> Result<StoreOptions, ServeError>
         flush_bytes: config.store.flush_bytes.as_usize(),
         flush_age: config.store.flush_age.0,
         max_document_bytes: config.limits.document_bytes.as_usize(),
+        max_data_streams: config.store.max_data_streams,
         cache_bytes: config.store.cache_bytes.as_usize(),
         retention_age: config.store.retention_age.map(|age| age.0),
         retention_bytes: config.store.retention_size.map(|size| size.0),

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use eqlipse_batch::RowMeta;
-use eqlipse_engine::MatchList;
+use eqlipse_engine::{ListCounts, MatchList};
 use eqlipse_events::SegmentEvent;
 
 use crate::segment::arrival;
@@ -31,6 +31,14 @@ pub(crate) struct Listed {
     /// Lists of one generation are of the same rules, so that they can be joined.
     pub(crate) generation: u64,
     pub(crate) list: Arc<MatchList>,
+    /// Of the list's rows.
+    pub(crate) counts: ListCounts,
+}
+
+impl Listed {
+    pub(crate) fn new(generation: u64, list: MatchList) -> Self {
+        Self { generation, counts: list.counts(), list: Arc::new(list) }
+    }
 }
 
 /// Where an event stands in its chunk.
@@ -183,7 +191,7 @@ pub(crate) fn split_lists(
         let lists: Vec<&MatchList> = all.iter().map(|lists| &*lists[number].list).collect();
         let split = MatchList::split(&lists, parts, |chunk, _, event| Some(place(chunk, event.handle)));
         for (list, of_part) in split.into_iter().zip(&mut of_parts) {
-            of_part.push(Listed { generation, list: Arc::new(list) });
+            of_part.push(Listed::new(generation, list));
         }
     }
     of_parts

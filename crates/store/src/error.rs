@@ -69,6 +69,20 @@ pub enum Refused {
         /// The id.
         id: String,
     },
+    /// An event with this id is on its way in, and may still fail: it can be sent again.
+    #[error("[{id}]: an event with this id is under way; try again later")]
+    UnderWay {
+        /// The id.
+        id: String,
+    },
+    /// It would begin a data stream, and there are as many as may be.
+    #[error("[{index}] would be a further data stream: there are {limit} already (store.max_data_streams)")]
+    TooManyStreams {
+        /// Its index.
+        index: String,
+        /// The most that may be.
+        limit: usize,
+    },
     /// It is longer than the store takes.
     #[error("document of {bytes} bytes is longer than the limit of {limit} bytes (max_document_bytes)")]
     TooLarge {

@@ -55,17 +55,29 @@ pub(crate) fn maintain(inner: &Inner) {
         let done = catch_unwind(AssertUnwindSafe(|| {
             join_chunks(inner);
             let looked = damage::look_at_suspects(inner);
-            let done = if is_due(inner, now) { flush(inner).and_then(|()| compact(inner)) } else { Ok(()) };
+            let done = if is_due(inner, now) { flush(inner) } else { Ok(()) };
             // Whatever else fails: it may make the room that is missing.
             done.and(prune(inner, now)).and(looked)
         }));
-        let panicked = || StoreError::Rules("the background work panicked".to_owned());
-        let done = done.unwrap_or_else(|_| Err(panicked()));
-        inner.set_problem(done.err().map(|error| error.to_string()));
+        let failed = done.unwrap_or_else(|_| Err(panicked())).err().map(|error| error.to_string());
+        inner.set_problem(failed.or_else(|| lock(&inner.compaction_problem).clone()));
         inner.readers.remove_waiting();
         if inner.cache.is_beyond(FULL) {
             release_rows(inner);
         }
+    }
+}
+
+fn panicked() -> StoreError {
+    StoreError::Rules("the background work panicked".to_owned())
+}
+
+/// Compacts until the store is closed, while recent events are written: who sends must not wait for it.
+pub(crate) fn compact_on(inner: &Inner) {
+    while !inner.is_closing() {
+        inner.compacting_bell.rest(PERIOD);
+        let done = catch_unwind(AssertUnwindSafe(|| compact(inner))).unwrap_or_else(|_| Err(panicked()));
+        *lock(&inner.compaction_problem) = done.err().map(|error| error.to_string());
     }
 }
 
@@ -158,6 +170,7 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
         parts.splice(behind..behind, segments);
     });
     inner.files.wake();
+    inner.compacting_bell.ring();
     inner.log.forget_below(end)
 }
 
@@ -295,6 +308,7 @@ fn write_one(
         return Err(error);
     }
     let count = rows.sequences.len() as u32;
+    inner.streams.know(index);
     let index = index.to_owned();
     Ok(SegmentEntry { path: name, index, rows: count, bytes, checksum, first_sequence, last_sequence, times, ingested })
 }
@@ -325,6 +339,10 @@ fn write_parquet<'a>(
     written?.finish()
 }
 
+/// Pages are copied one by one; to the disk they go together.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// A file to be, with its checksum.
 struct Hashing {
     file: BufWriter<File>,
     hasher: Xxh3,
@@ -333,7 +351,7 @@ struct Hashing {
 
 impl Hashing {
     fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::new(File::create(path)?), hasher: Xxh3::new(), bytes: 0 })
+        Ok(Self { file: BufWriter::with_capacity(WRITE_BYTES, File::create(path)?), hasher: Xxh3::new(), bytes: 0 })
     }
 
     /// Sees to it that all is on disk, and says how long it is and what its checksum is.
@@ -359,7 +377,6 @@ impl Write for Hashing {
 
 /// Puts small segments of one data stream and day together.
 pub(crate) fn compact(inner: &Inner) -> Result<(), StoreError> {
-    let _flushing = lock(&inner.flushing);
     let snapshot = inner.snapshot();
     let mut small: BTreeMap<&Path, Vec<&SegmentPart>> = BTreeMap::new();
     for part in &snapshot.parts {
@@ -378,7 +395,7 @@ pub(crate) fn compact(inner: &Inner) -> Result<(), StoreError> {
             rows <= COMPACTED_ROWS
         };
         let segments: Vec<&SegmentPart> = segments.iter().take_while(fits).copied().collect();
-        if segments.len() > 1 {
+        if segments.len() > 1 && !inner.is_closing() {
             compact_segments(inner, &segments)?;
         }
     }
@@ -401,6 +418,7 @@ struct Hit {
     source: Box<serde_json::value::RawValue>,
 }
 
+/// What others change of the segments meanwhile is found out at the end, and then all stays as it was.
 fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), StoreError> {
     // What is damaged stays as it is: a new file of it would have a checksum that fits.
     let sound = |segment: &&SegmentPart| segment.check().and_then(|()| segment.rows());
@@ -439,9 +457,19 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     };
     let entry = write_one(inner, index, &rows, times, write)?;
     let gone: Vec<&str> = segments.iter().map(|segment| segment.entry.path.as_str()).collect();
-    if let Err(error) = inner.catalogue.replace(&gone, std::slice::from_ref(&entry), None) {
+    let _flushing = lock(&inner.flushing);
+    let snapshot = inner.snapshot();
+    let is_there = |segment: &&SegmentPart| {
+        let mut known = snapshot.parts.iter().filter_map(|part| part.as_segment());
+        known.any(|known| std::ptr::eq(known, *segment)) && !segment.is_damaged()
+    };
+    let has_same_lists =
+        |(segment, rows): (&&SegmentPart, &Arc<Rows>)| segment.rows().is_ok_and(|now| lists(&now) == lists(rows));
+    let is_same = segments.iter().all(is_there) && segments.iter().zip(&all).all(has_same_lists);
+    let replaced = if is_same { inner.catalogue.replace(&gone, std::slice::from_ref(&entry), None) } else { Ok(()) };
+    if !is_same || replaced.is_err() {
         remove_files(&segments_folder(inner).join(&entry.path));
-        return Err(error);
+        return replaced;
     }
     let part = Arc::new(new_segment(inner, entry, rows, false));
     inner.change(|parts| {
@@ -571,7 +599,19 @@ pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
         parts.retain(|part| part.as_segment().is_none_or(|segment| !paths.contains(segment.entry.path.as_str())));
     });
     gone.iter().for_each(|segment| segment.doom(&inner.readers));
+    forget_streams(inner, gone.iter().map(|segment| &*segment.entry.index));
     Ok(gone.len() as u64)
+}
+
+/// Forgets those of these data streams that have no segment left. Recent events of one make it known again when they are
+/// written.
+fn forget_streams<'n>(inner: &Inner, names: impl Iterator<Item = &'n str>) {
+    let mut gone: HashSet<&str> = names.collect();
+    let snapshot = inner.snapshot();
+    for part in &snapshot.parts {
+        part.data_stream().into_iter().for_each(|name| _ = gone.remove(name));
+    }
+    inner.streams.retain(|name| !gone.contains(name));
 }
 
 /// Lets go of what matched in the oldest segments, until there is room again.
@@ -657,7 +697,7 @@ fn match_chunk(chunk: &Chunk, added: &Arc<StoreRules>, generation: u64) -> Resul
         // It was taken once, with these very bytes.
         _ = worker.add(document, index, own, Identity::Known(meta.identity), meta.order.arrival.position);
     }
-    chunk.add_list(Listed { generation, list: Arc::new(worker.matches()?) });
+    chunk.add_list(Listed::new(generation, worker.matches()?));
     Ok(())
 }
 

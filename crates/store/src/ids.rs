@@ -1,8 +1,11 @@
 //! The ids of events: new ones, and those that senders gave, to know one that is sent again.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Mutex;
 
 use xxhash_rust::xxh3::Xxh3;
+
+use crate::sync::lock;
 
 /// How many ids are known at most, the latest ones. Each takes some 32 bytes.
 pub(crate) const MAX_IDS: usize = 2_000_000;
@@ -12,6 +15,16 @@ pub(crate) const MAX_IDS: usize = 2_000_000;
 pub(crate) struct RecentIds {
     known: HashSet<u64>,
     order: VecDeque<u64>,
+    /// Those of events that are not on disk yet.
+    under_way: HashSet<u64>,
+}
+
+/// Where the event is whose id came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Stored,
+    /// What will become of it is not known yet.
+    UnderWay,
 }
 
 /// The hash by which an id is known in its index.
@@ -38,12 +51,62 @@ impl RecentIds {
         true
     }
 
-    /// Forgets an id that was just added and whose event could not be kept.
-    pub(crate) fn remove(&mut self, id: u64) {
-        if self.known.remove(&id)
-            && let Some(place) = self.order.iter().rposition(|known| *known == id)
-        {
-            self.order.remove(place);
+    /// Sets an id aside for an event that is on its way, until it is [kept](Self::keep) or [given back](Self::give_back).
+    pub(crate) fn reserve(&mut self, id: u64) -> Result<(), Taken> {
+        if self.known.contains(&id) {
+            return Err(Taken::Stored);
+        }
+        if self.under_way.insert(id) { Ok(()) } else { Err(Taken::UnderWay) }
+    }
+
+    /// Its event is on disk.
+    pub(crate) fn keep(&mut self, id: u64) {
+        self.under_way.remove(&id);
+        self.insert(id);
+    }
+
+    /// Its event could not be kept.
+    pub(crate) fn give_back(&mut self, id: u64) {
+        self.under_way.remove(&id);
+    }
+}
+
+/// Ids that are set aside for the events of a request, and given back when it is dropped.
+pub(crate) struct Reserved<'i> {
+    all: &'i Mutex<RecentIds>,
+    ids: HashSet<u64>,
+}
+
+impl<'i> Reserved<'i> {
+    pub(crate) fn of(all: &'i Mutex<RecentIds>) -> Self {
+        Self { all, ids: HashSet::new() }
+    }
+
+    pub(crate) fn add(&mut self, id: u64) -> Result<(), Taken> {
+        match lock(self.all).reserve(id) {
+            // Of two events of a request, either the first is stored or none.
+            Err(Taken::UnderWay) if self.ids.contains(&id) => Err(Taken::Stored),
+            taken => taken.map(|()| _ = self.ids.insert(id)),
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, id: u64) {
+        self.ids.remove(&id);
+        lock(self.all).give_back(id);
+    }
+
+    /// Their events are on disk.
+    pub(crate) fn keep(mut self) {
+        let mut all = lock(self.all);
+        self.ids.drain().for_each(|id| all.keep(id));
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.ids.is_empty() {
+            let mut all = lock(self.all);
+            self.ids.drain().for_each(|id| all.give_back(id));
         }
     }
 }
@@ -100,9 +163,26 @@ mod tests {
         let id = id_hash("logs-x", "1");
         assert_ne!(id, id_hash("logs-", "x1"));
         assert!(ids.insert(id) && !ids.insert(id));
-        ids.remove(id);
-        assert!(ids.insert(id));
+        assert_eq!(ids.reserve(id), Err(Taken::Stored));
         (0..MAX_IDS as u64).for_each(|other| _ = ids.insert(other));
         assert!(ids.insert(id));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_given_back() {
+        let ids = Mutex::default();
+        let mut first = Reserved::of(&ids);
+        (1..4).for_each(|id| first.add(id).unwrap());
+        first.give_back(3);
+        assert_eq!(first.add(2), Err(Taken::Stored));
+        let mut second = Reserved::of(&ids);
+        assert_eq!((second.add(1), second.add(3)), (Err(Taken::UnderWay), Ok(())));
+        drop(first);
+        second.add(1).unwrap();
+        second.keep();
+        let mut third = Reserved::of(&ids);
+        assert_eq!([1, 2, 3].map(|id| third.add(id)), [Err(Taken::Stored), Ok(()), Err(Taken::Stored)]);
+        drop(third);
+        assert!(lock(&ids).under_way.is_empty());
     }
 }

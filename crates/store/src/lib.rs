@@ -31,6 +31,7 @@ mod replay;
 mod segment;
 mod snapshot;
 mod store;
+mod streams;
 mod sync;
 mod tickets;
 mod upload;

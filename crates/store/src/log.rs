@@ -28,7 +28,7 @@ const PREFIX: usize = 12;
 /// Behind the prefix: first sequence number, arrival, number of events.
 const HEADER: usize = 20;
 /// Zstd's fast levels are below zero: a frame is read at most once more.
-const COMPRESSION_LEVEL: i32 = -3;
+const COMPRESSION_LEVEL: i32 = -5;
 /// A new file begins when one is longer than this.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// The most bytes of frames that share one sync.

@@ -244,7 +244,7 @@ impl Part {
     /// If the segment's file of rows cannot be read.
     pub fn counts(&self) -> Result<Arc<[ListCounts]>, StoreError> {
         match &self.kind {
-            PartKind::Recent(chunk) => Ok(chunk.lists().iter().map(|listed| listed.list.counts()).collect()),
+            PartKind::Recent(chunk) => Ok(chunk.lists().into_iter().map(|listed| listed.counts).collect()),
             PartKind::Segment(segment) => Ok(segment.summary()?.counts.clone()),
         }
     }

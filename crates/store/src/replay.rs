@@ -1,7 +1,5 @@
 //! From frames of the log back to chunks.
 
-use std::sync::Arc;
-
 use eqlipse_events::Identity;
 
 use crate::StoreError;
@@ -27,11 +25,12 @@ impl Replay {
         Self { worker, generation, chunk: ChunkBuilder::default(), arrivals: Vec::new(), rows: 0 }
     }
 
-    /// Adds the events of a frame; those before it have lower sequence numbers. `has_id` is told of each id that a sender
-    /// gave. Returns how many there were, and a chunk if there are enough for one.
+    /// Adds the events of a frame; those before it have lower sequence numbers. `has_index` is told of the
+    /// data stream of each, `has_id` of each id that a sender gave. Returns how many there were, and a chunk if there are enough for one.
     pub(crate) fn add(
         &mut self,
         frame: &Frame,
+        has_index: impl Fn(&str),
         mut has_id: impl FnMut(u64),
     ) -> Result<(u64, Option<Chunk>), StoreError> {
         let before = self.rows;
@@ -43,6 +42,7 @@ impl Replay {
             let identity = Identity::Known(record.identity);
             let Ok(admitted) = self.worker.add(&record.document, index, own, identity, sequence) else { continue };
             let hash = own.map(|id| id_hash(index, id));
+            has_index(index);
             hash.into_iter().for_each(&mut has_id);
             self.chunk.add(index, id, &record.document, admitted.meta, hash);
             self.rows += 1;
@@ -58,8 +58,8 @@ impl Replay {
             return Ok(None);
         }
         let first = chunk.first_sequence().unwrap_or_default();
-        let list = Arc::new(self.worker.matches()?);
-        Ok(Some(chunk.finish(first, arrivals, vec![Listed { generation: self.generation, list }])))
+        let lists = vec![Listed::new(self.generation, self.worker.matches()?)];
+        Ok(Some(chunk.finish(first, arrivals, lists)))
     }
 
     /// The rest, and the worker.

@@ -17,7 +17,7 @@ use crate::chunk::{Chunk, ChunkBuilder, Listed};
 use crate::damage;
 use crate::files::SegmentFiles;
 use crate::flush;
-use crate::ids::{RecentIds, id_hash};
+use crate::ids::{RecentIds, Reserved, Taken, id_hash};
 use crate::log::{Log, Recovered};
 use crate::matching::{Scratch, StoreRules, Workers};
 use crate::objects::{Objects, SegmentPlace};
@@ -27,6 +27,7 @@ use crate::record::Record;
 use crate::replay::Replay;
 use crate::segment::{RowsCache, SegmentPart};
 use crate::snapshot::Snapshot;
+use crate::streams::Streams;
 use crate::sync::Bell;
 pub(crate) use crate::sync::lock;
 use crate::tickets::Tickets;
@@ -44,6 +45,8 @@ pub struct StoreOptions {
     pub flush_age: Duration,
     /// The longest document, in bytes.
     pub max_document_bytes: usize,
+    /// Data streams at most: each has files of its own, and a shipper with a wrong template may name one for each event.
+    pub max_data_streams: usize,
     /// Memory for what matched in segments.
     pub cache_bytes: usize,
     /// Segments whose events all arrived before that are removed; `None` keeps all.
@@ -61,6 +64,7 @@ impl Default for StoreOptions {
             flush_bytes: 128 << 20,
             flush_age: Duration::from_secs(300),
             max_document_bytes: 16 << 20,
+            max_data_streams: 1_000,
             cache_bytes: 256 << 20,
             retention_age: None,
             retention_bytes: None,
@@ -197,6 +201,7 @@ pub(crate) struct Inner {
     /// For those who write the Parquet file of a segment.
     pub(crate) parquet: Mutex<ParquetWriting>,
     pub(crate) ids: Mutex<RecentIds>,
+    pub(crate) streams: Streams,
     under_way: AtomicUsize,
     recent_bytes: AtomicUsize,
     accepted: AtomicU64,
@@ -206,8 +211,11 @@ pub(crate) struct Inner {
     /// Segments in quarantine.
     pub(crate) quarantined: AtomicU64,
     problem: Mutex<Option<String>>,
+    /// Why segments could not be put together last, until they can.
+    pub(crate) compaction_problem: Mutex<Option<String>>,
     closing: AtomicBool,
     bell: Bell,
+    pub(crate) compacting_bell: Bell,
     maintenance: Mutex<Vec<JoinHandle<()>>>,
     /// Keeps others out of the folder.
     _lock: File,
@@ -267,6 +275,7 @@ impl Store {
             flushing: Mutex::default(),
             parquet: Mutex::default(),
             ids: Mutex::default(),
+            streams: Streams::default(),
             under_way: AtomicUsize::new(0),
             recent_bytes: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
@@ -275,8 +284,10 @@ impl Store {
             failed: AtomicU64::new(0),
             quarantined: AtomicU64::new(damage::quarantined(folder).len() as u64),
             problem: Mutex::default(),
+            compaction_problem: Mutex::default(),
             closing: AtomicBool::new(false),
             bell: Bell::default(),
+            compacting_bell: Bell::default(),
             maintenance: Mutex::default(),
             _lock: lock_file,
         };
@@ -289,6 +300,7 @@ impl Store {
             thread.spawn(move || work(&maintained)).map_err(StoreError::io(folder))
         };
         lock(&inner.maintenance).push(start("eqlipse-store", flush::maintain)?);
+        lock(&inner.maintenance).push(start("eqlipse-compact", flush::compact_on)?);
         if inner.files.is_remote() {
             lock(&inner.maintenance).push(start("eqlipse-upload", upload::maintain)?);
         }
@@ -464,6 +476,7 @@ impl Store {
     pub fn close(&self) -> Result<(), StoreError> {
         self.0.closing.store(true, Ordering::SeqCst);
         self.0.wake();
+        self.0.compacting_bell.ring();
         self.0.files.wake();
         for thread in std::mem::take(&mut *lock(&self.0.maintenance)) {
             _ = thread.join();
@@ -476,6 +489,9 @@ impl Store {
         flushed
     }
 }
+
+/// What an event takes for a moment beside its texts.
+const EVENT_BYTES: usize = 512;
 
 /// Room for the bytes of a request, which is given back when it is dropped.
 struct Room<'a> {
@@ -558,8 +574,10 @@ impl Inner {
         if self.is_closing() {
             return Err(IngestError::Closed);
         }
-        let bytes = documents.iter().map(|new| new.document.len()).sum();
-        let _room = self.room(bytes)?;
+        let bytes: usize = documents.iter().map(|new| new.document.len()).sum();
+        let beside =
+            documents.iter().map(|new| new.index.len() + new.id.as_ref().map_or(0, |id| id.len()) + EVENT_BYTES);
+        let _room = self.room(bytes + beside.sum::<usize>())?;
         let (generation, rules) = self.rules();
         let ticket = self.tickets.open(documents.len() as u64, now);
         let failed = |error: StoreError| IngestError::Log(error.to_string());
@@ -567,7 +585,7 @@ impl Inner {
         let time = time_text(ticket.ingested);
         worker.scratch.records.clear();
         let chunk = ChunkBuilder::with_room(documents.len(), bytes);
-        let mut intake = Intake { inner: self, chunk, own_ids: Vec::new() };
+        let mut intake = Intake { inner: self, chunk, ids: Reserved::of(&self.ids) };
         let mut next = ticket.first;
         let results: Vec<Result<Stored, Refused>> = documents
             .iter()
@@ -578,7 +596,7 @@ impl Inner {
             })
             .collect();
         let matched = worker.matches().map_err(failed)?;
-        let Intake { chunk, own_ids, .. } = intake;
+        let Intake { chunk, ids, .. } = intake;
         let count = (next - ticket.first) as u32;
         if count == 0 {
             self.workers.give_back(worker);
@@ -586,13 +604,10 @@ impl Inner {
         }
         let written = worker.scratch.frame(ticket.first, ticket.ingested, count).map_err(|error| error.to_string());
         self.workers.give_back(worker);
-        if let Err(error) = written.and_then(|bytes| self.log.append(bytes, next - 1)) {
-            let mut ids = lock(&self.ids);
-            own_ids.into_iter().for_each(|id| ids.remove(id));
-            return Err(IngestError::Log(error));
-        }
-        let listed = Listed { generation, list: Arc::new(matched) };
-        self.publish(chunk.finish(ticket.first, vec![(0, ticket.ingested)], vec![listed]));
+        written.and_then(|bytes| self.log.append(bytes, next - 1)).map_err(IngestError::Log)?;
+        ids.keep();
+        let lists = vec![Listed::new(generation, matched)];
+        self.publish(chunk.finish(ticket.first, vec![(0, ticket.ingested)], lists));
         Ok(results)
     }
 
@@ -620,6 +635,7 @@ impl Inner {
         let mut latest = 0;
         for entry in self.catalogue.segments()? {
             next = next.max(entry.last_sequence + 1);
+            self.streams.know(&entry.index);
             latest = latest.max(entry.ingested.last.unwrap_or_default());
             let version = versions.remove(&entry.path).unwrap_or_default();
             let segment = SegmentPart::new(self.files.clone(), entry, version, self.cache.clone());
@@ -658,7 +674,8 @@ impl Inner {
         let (generation, rules) = self.rules();
         let mut replay = Replay::new(self.workers.take(&rules)?, generation);
         for frame in recovered.frames.into_values().filter(|frame| frame.first >= flushed) {
-            let (count, chunk) = replay.add(&frame, |id| _ = lock(&self.ids).insert(id))?;
+            let has_id = |id| _ = lock(&self.ids).insert(id);
+            let (count, chunk) = replay.add(&frame, |index| self.streams.know(index), has_id)?;
             report.replayed += count;
             self.tickets.start_from(frame.first + u64::from(frame.count), frame.ingested);
             chunk.into_iter().for_each(|chunk| self.publish(chunk));
@@ -674,7 +691,7 @@ impl Inner {
 struct Intake<'a> {
     inner: &'a Inner,
     chunk: ChunkBuilder,
-    own_ids: Vec<u64>,
+    ids: Reserved<'a>,
 }
 
 impl Intake<'_> {
@@ -692,12 +709,18 @@ impl Intake<'_> {
         if !is_index_name(&new.index) {
             return Err(Refused::IndexName(new.index.to_string()));
         }
+        let limit = self.inner.options.max_data_streams;
+        if !self.inner.streams.admit(&new.index, limit) {
+            return Err(Refused::TooManyStreams { index: new.index.to_string(), limit });
+        }
         let own = new.id.as_deref();
         let hash = own.map(|id| id_hash(&new.index, id));
-        if let (Some(hash), Some(id)) = (hash, own)
-            && !lock(&self.inner.ids).insert(hash)
-        {
-            return Err(Refused::Conflict { id: id.to_owned() });
+        if let (Some(hash), Some(id)) = (hash, own) {
+            let id = || id.to_owned();
+            self.ids.add(hash).map_err(|taken| match taken {
+                Taken::Stored => Refused::Conflict { id: id() },
+                Taken::UnderWay => Refused::UnderWay { id: id() },
+            })?;
         }
         let mut stamped = std::mem::take(&mut worker.scratch.stamped);
         let is_stamped = stamp_arrival(&new.document, time, &mut stamped);
@@ -708,12 +731,9 @@ impl Intake<'_> {
             _ => admit(&new.document).map(|admitted| (&*new.document, admitted)),
         };
         let stored = match admitted {
-            Ok((text, admitted)) => {
-                self.own_ids.extend(hash);
-                Ok(self.keep(new, text, admitted, hash, &mut worker.scratch))
-            }
+            Ok((text, admitted)) => Ok(self.keep(new, text, admitted, hash, &mut worker.scratch)),
             Err(error) => {
-                hash.into_iter().for_each(|hash| lock(&self.inner.ids).remove(hash));
+                hash.into_iter().for_each(|hash| self.ids.give_back(hash));
                 Err(Refused::NotAnEvent(error.to_string()))
             }
         };
@@ -774,5 +794,14 @@ pub(crate) mod tests {
         assert!(store.ingest(&[new], 0).unwrap()[0].is_ok());
         store.flush().unwrap();
         (folder, store)
+    }
+
+    #[test]
+    fn the_id_of_an_event_that_could_not_be_written_is_free() {
+        let (_folder, store) = one_segment(SegmentPlace::Own);
+        store.0.log.close();
+        let new = NewDocument { index: "logs-x".into(), id: Some("1".into()), document: "{}".into() };
+        assert!(matches!(store.ingest(&[new], 0), Err(IngestError::Log(_))));
+        assert_eq!(lock(&store.0.ids).reserve(id_hash("logs-x", "1")), Ok(()));
     }
 }

@@ -70,7 +70,7 @@ fn chunks(frames: impl Iterator<Item = Frame>) -> Result<Vec<Arc<Part>>, StoreEr
     let mut replay = Replay::new(Worker::new(&no_rules())?, 0);
     let mut chunks = Vec::new();
     for frame in frames {
-        chunks.extend(replay.add(&frame, |_| {})?.1);
+        chunks.extend(replay.add(&frame, |_| {}, |_| {})?.1);
     }
     chunks.extend(replay.finish()?.0);
     Ok(chunks.into_iter().map(|chunk| Arc::new(Part::recent(chunk))).collect())

@@ -181,6 +181,30 @@ fn documents_are_refused_one_by_one() {
     assert!(documents_of(&store).iter().any(|hit| hit.contains("\"a\":3}")));
 }
 
+#[test]
+fn there_are_as_many_data_streams_as_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        || StoreOptions { max_data_streams: 2, flush_age: Duration::from_secs(3600), ..StoreOptions::default() };
+    let take = |store: &Store, index: &str| {
+        let new = NewDocument { index: index.to_owned().into(), id: None, document: "{}".into() };
+        store.ingest(&[new], 0).unwrap().remove(0)
+    };
+    let (store, _) = Store::open(folder.path(), options(), rules(&[EVENTS])).unwrap();
+    assert!(take(&store, "a").is_ok() && take(&store, "b").is_ok());
+    assert!(matches!(take(&store, "c"), Err(Refused::TooManyStreams { limit: 2, .. })));
+    store.close().unwrap();
+    drop(store);
+    let options = StoreOptions { retention_bytes: Some(0), ..options() };
+    let (store, _) = Store::open(folder.path(), options, rules(&[EVENTS])).unwrap();
+    assert!(take(&store, "a").is_ok());
+    // Nothing is left of the others, once they are pruned.
+    store.flush().unwrap();
+    store.prune(0).unwrap();
+    assert!(take(&store, "c").is_ok() && take(&store, "d").is_ok());
+    assert!(take(&store, "a").is_err());
+}
+
 fn documents_of(store: &Store) -> Vec<String> {
     documents(&store.snapshot())
 }

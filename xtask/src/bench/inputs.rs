@@ -37,8 +37,11 @@ impl Inputs {
     /// If one of it fails, or the hunt does not find what was planted in the stream.
     pub fn prepare(root: &Path, events: u64) -> Result<Self, Box<dyn Error>> {
         let build = |arguments: &[&str]| {
-            let status =
-                Command::new("cargo").current_dir(root).args(["build", "--profile", "dist"]).args(arguments).status()?;
+            let status = Command::new("cargo")
+                .current_dir(root)
+                .args(["build", "--profile", "dist"])
+                .args(arguments)
+                .status()?;
             if status.success() { Ok(()) } else { Err(Box::<dyn Error>::from("cargo build failed")) }
         };
         build(&["-p", "eqlipse-cli"])?;

@@ -242,7 +242,10 @@ fn send(address: &str, bodies: &[String], load: &Load) -> Result<Vec<Duration>, 
 fn mark(body: &str, load: &str, number: usize, marked: &mut String) {
     let start = format!("{{\"@timestamp\":\"{:.3}\",\"labels\":{{\"{load}\":\"{number}\"}}", jiff::Timestamp::now());
     marked.clear();
-    for line in body.split_inclusive('\n') {
+    let mut rest = body;
+    while let Some(end) = memchr::memchr(b'\n', rest.as_bytes()) {
+        let (line, behind) = rest.split_at(end + 1);
+        rest = behind;
         // The member that stands first in all events of the stream, without its value.
         match line.strip_prefix("{\"@timestamp\":\"").and_then(|rest| rest.split_once('"')) {
             Some((_, rest)) => {

@@ -394,7 +394,7 @@ impl MatchList {
 pub struct ListCounts {
     rules: ListedRules,
     /// Selections and how many rows they have, where they have some.
-    counts: Box<[(u32, u32)]>,
+    counts: Arc<[(u32, u32)]>,
 }
 
 impl ListCounts {
@@ -446,7 +446,7 @@ impl RowCounts {
             self.0.len() - 1
         });
         let sums = &mut self.0[place].1;
-        for (selection, rows) in &list.counts {
+        for (selection, rows) in list.counts.iter() {
             let length = sums.len().max(*selection as usize + 1);
             sums.resize(length, 0);
             sums[*selection as usize] += u64::from(*rows);

@@ -18,6 +18,7 @@ use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
 use super::layout::{Count, Kind};
+use super::value::{Stored, ToStore};
 use super::write::failed;
 
 /// From so many equal numbers on, they are written as one.
@@ -266,6 +267,17 @@ pub(super) struct PlainValues {
 impl PlainValues {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self { bytes: Vec::new(), count: 0, bounds }
+    }
+
+    pub(super) fn add(&mut self, value: ToStore<'_>) {
+        match value {
+            ToStore::Plain(Stored::Text(text)) => self.add_text(text),
+            ToStore::Address(address) => self.add_text(&address.to_string()),
+            ToStore::Plain(Stored::Long(number) | Stored::Date(number)) => self.add_long(number),
+            ToStore::Plain(Stored::Double(number)) => self.add_double(number),
+            ToStore::Plain(Stored::Identity(identity)) => self.add_identity(identity),
+            ToStore::Plain(Stored::Boolean(truth)) => self.add_boolean(truth),
+        }
     }
 
     pub(super) fn add_text(&mut self, text: &str) {

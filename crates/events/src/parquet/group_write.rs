@@ -16,8 +16,8 @@ use super::layout::{ColumnSpec, Count, Kind};
 use super::value::{Stored, ToStore, to_json, to_store};
 use super::write::failed;
 
-/// Bytes of documents in a page, so that one document can be read without many others.
-const SOURCE_PAGE_BYTES: usize = 32 << 10;
+/// Bytes of documents in a page: few enough that one can be read without many others, and enough that they pack well.
+const SOURCE_PAGE_BYTES: usize = 128 << 10;
 
 /// What the rows of the row group under way are beside their fields.
 pub(super) struct Rest {
@@ -162,7 +162,30 @@ impl GroupColumns<'_, '_> {
         self.left.next().cloned().ok_or_else(|| io::Error::other("the row group has no further column"))
     }
 
-    /// Writes a field's column; what it cannot hold goes into `others`.
+    /// Writes a field's column whose values nobody has told apart, nearly all being others: a dictionary would be as long
+    /// as the column. What the column cannot hold goes into `others`.
+    pub(super) fn write_values(
+        &mut self,
+        spec: &ColumnSpec,
+        column: &Column,
+        others: &mut BTreeMap<u32, Map<String, Value>>,
+    ) -> io::Result<()> {
+        let (mut values, mut having) = (PlainValues::new(Bounds::of(spec.kind)), Vec::new());
+        for (row, code) in column.rows().iter().zip(column.codes()) {
+            let value = column.value(*code);
+            match to_store(value, spec.kind) {
+                Some(stored) if spec.count == Count::List || having.last() != Some(row) => {
+                    having.push(*row);
+                    values.add(stored);
+                }
+                _ => add_other(others.entry(*row).or_default(), &spec.name, to_json(value)),
+            }
+        }
+        let (rows, next) = (Rows { having: &having, count: spec.count, all: self.all }, self.next()?);
+        self.encoder.plain(values, rows, &mut self.group, next)
+    }
+
+    /// Writes a field's column, whose values are told apart; what it cannot hold goes into `others`.
     pub(super) fn write_field(
         &mut self,
         spec: &ColumnSpec,
@@ -228,12 +251,8 @@ impl FieldDictionary {
             codes.push(if stored.is_some() { next } else { NO_CODE });
             next += u32::from(stored.is_some());
             match stored {
-                Some(ToStore::Plain(Stored::Text(text))) => plain.add_text(text),
-                Some(ToStore::Address(address)) => plain.add_text(&address.to_string()),
-                Some(ToStore::Plain(Stored::Long(number) | Stored::Date(number))) => plain.add_long(number),
-                Some(ToStore::Plain(Stored::Double(number))) => plain.add_double(number),
-                Some(ToStore::Plain(Stored::Identity(identity))) => plain.add_identity(identity),
                 Some(ToStore::Plain(Stored::Boolean(truth))) => truths.push(truth),
+                Some(stored) => plain.add(stored),
                 None => {}
             }
         }

@@ -157,8 +157,7 @@ impl<'o> FileWriter<'o> {
             decoder: Decoder::new(schema.clone(), reserved),
             builder: match memory.builder {
                 Some(builder) => builder.over(schema),
-                // Some readers take it that a dictionary has no entry twice.
-                None => BatchBuilder::exact(schema),
+                None => BatchBuilder::new(schema),
             },
             columns,
             rest: Rest::new(),
@@ -284,7 +283,12 @@ impl<'o> FileWriter<'o> {
             GroupColumns { group: row_group, left: self.descriptions.iter(), encoder: &mut self.encoder, all };
         for ((spec, field), is_used) in self.layout.fields.iter().zip(&self.columns).zip(&mut self.is_used) {
             *is_used |= !batch.column(*field).is_empty();
-            group.write_field(spec, batch.column(*field), &mut rest.others)?;
+            let (column, others) = (batch.column(*field), &mut rest.others);
+            // Some readers take it that a dictionary has no entry twice.
+            match self.builder.is_distinct(*field) {
+                true => group.write_field(spec, column, others)?,
+                false => group.write_values(spec, column, others)?,
+            }
         }
         rest.others.values().for_each(|other| self.others.add(other));
         let mut others = PlainCells::new(Bounds::Untold);

@@ -151,6 +151,12 @@ impl From<Refused> for ItemError {
             Refused::Conflict { .. } => {
                 Self { status: StatusCode::CONFLICT, kind: "version_conflict_engine_exception", reason }
             }
+            Refused::UnderWay { .. } => {
+                Self { status: StatusCode::TOO_MANY_REQUESTS, kind: "es_rejected_execution_exception", reason }
+            }
+            Refused::TooManyStreams { .. } => {
+                Self { status: StatusCode::BAD_REQUEST, kind: "validation_exception", reason }
+            }
             Refused::IndexName(_) => {
                 Self { status: StatusCode::BAD_REQUEST, kind: "invalid_index_name_exception", reason }
             }
@@ -229,6 +235,8 @@ fn record(app: &App, actions: &[Action<'_>], outcomes: &[Outcome], now: i64) {
             }
             // What is there already is not lost.
             Err(error) if error.is_conflict() => conflicts += 1,
+            // It is sent again.
+            Err(error) if error.status == StatusCode::TOO_MANY_REQUESTS => {}
             Err(error) => refused.push((action, error)),
         }
     }
