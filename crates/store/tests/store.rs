@@ -8,7 +8,9 @@ use std::time::Duration;
 use eqlipse_engine::{
     CompileOptions, CorrelateOptions, ListQuery, ListView, MatchPlan, RuleIndex, RuleSetBuilder, Scope,
 };
-use eqlipse_store::{IngestError, NewDocument, Refused, Snapshot, Store, StoreOptions, StoreRules, TimeRange};
+use eqlipse_store::{
+    IngestError, NewDocument, Refused, Snapshot, Store, StoreOptions, StoreRules, StoreStats, TimeRange,
+};
 
 const SECOND: i64 = 1_000_000_000;
 const EVENTS: &str = "process where process.name == \"a\"";
@@ -246,7 +248,8 @@ fn small_segments_are_put_together_and_old_ones_go() {
     }
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     store.ingest(&[event("logs-a", 20, "a")], now).unwrap();
-    while store.stats().segments > 8 && std::time::Instant::now() < deadline {
+    let is_done = |stats: StoreStats| stats.segments <= 8 && stats.recent_events == 0;
+    while !is_done(store.stats()) && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
     let stats = store.stats();
