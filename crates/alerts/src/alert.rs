@@ -71,8 +71,8 @@ pub struct Execution {
     pub uuid: String,
     /// When it began, in nanoseconds since the Unix epoch.
     pub time_ns: i64,
-    /// Whether somebody asked for it, outside the schedule.
-    pub manual: bool,
+    /// Where somebody asked for it, outside the schedule: when it would have been due.
+    pub asked_for_ns: Option<i64>,
 }
 
 /// What alerts take from their surroundings.

@@ -294,7 +294,10 @@ impl Parts<'_> {
             put("@timestamp", time.clone());
             put("kibana.alert.start", time.clone());
             put("kibana.alert.last_detected", time.clone());
-            put("kibana.alert.intended_timestamp", time.clone());
+        }
+        let intended = options.execution.as_ref().and_then(|execution| execution.asked_for_ns);
+        if let Some(time) = intended.map(|time_ns| json!(time::format(time_ns))).or_else(|| self.time.clone()) {
+            put("kibana.alert.intended_timestamp", time);
         }
         if let Some(time) = &self.original_time {
             put("kibana.alert.original_time", time.clone());
@@ -353,7 +356,7 @@ pub(crate) fn rule_fields(rule: &Rule, options: &BuildOptions) -> Map<String, Va
     if let Some(execution) = &options.execution {
         put("execution.uuid", json!(execution.uuid));
         put("execution.timestamp", json!(time::format(execution.time_ns)));
-        put("execution.type", json!(if execution.manual { "manual" } else { "scheduled" }));
+        put("execution.type", json!(if execution.asked_for_ns.is_some() { "manual" } else { "scheduled" }));
     }
     let mut api = rule.to_api_json();
     for field in COPIED_RULE_FIELDS {

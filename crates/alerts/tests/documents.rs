@@ -360,7 +360,7 @@ fn clock_space_run_and_address() {
         clock: Clock::At(NOON + 60_000_000_000),
         space: "soc".into(),
         public_base_url: Some("https://siem.example/".into()),
-        execution: Some(Execution { uuid: "x1".into(), time_ns: NOON, manual: false }),
+        execution: Some(Execution { uuid: "x1".into(), time_ns: NOON, asked_for_ns: None }),
         ..BuildOptions::default()
     };
     let rule = rule(json!({
@@ -388,6 +388,23 @@ fn clock_space_run_and_address() {
     assert_eq!(document["kibana.alert.rule.execution.uuid"], json!("x1"));
     assert_eq!(document["kibana.alert.rule.execution.timestamp"], json!("2026-01-01T12:00:00.000Z"));
     assert_eq!(document["kibana.alert.rule.execution.type"], json!("scheduled"));
+    assert_eq!(document["kibana.alert.intended_timestamp"], document["@timestamp"]);
+}
+
+#[test]
+fn a_run_that_somebody_asked_for_says_when_it_would_have_been_due() {
+    let execution = Execution { uuid: "x1".into(), time_ns: NOON, asked_for_ns: Some(NOON - 60_000_000_000) };
+    let options = BuildOptions { clock: Clock::At(NOON), execution: Some(execution), ..BuildOptions::default() };
+    let found = Match {
+        rule: rule(json!({})),
+        kind: MatchKind::Event,
+        join_keys: vec![],
+        events: vec![event("e1", NOON, process())],
+    };
+    let document = build(found, &Arc::new(options)).document();
+    assert_eq!(document["kibana.alert.rule.execution.type"], json!("manual"));
+    assert_eq!(document["kibana.alert.intended_timestamp"], json!("2026-01-01T11:59:00.000Z"));
+    assert_eq!(document["@timestamp"], json!("2026-01-01T12:00:00.000Z"));
 }
 
 #[test]

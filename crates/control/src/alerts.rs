@@ -523,6 +523,7 @@ mod tests {
             rule_id: "rule".to_owned(),
             from: to - 9,
             to,
+            basis: None,
             kind,
             scheduled: to,
             started: to,

@@ -13,12 +13,13 @@ use crate::gate::Gate;
 use crate::users::HASHES_AT_ONCE;
 
 /// The steps from one layout to the next. What was released once stays as it is; a change is a new step.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("layout/1.sql"),
     include_str!("layout/2.sql"),
     include_str!("layout/3.sql"),
     include_str!("layout/4.sql"),
     include_str!("layout/5.sql"),
+    include_str!("layout/6.sql"),
 ];
 
 /// How long a connection waits for another process that has the file locked.
@@ -231,9 +232,19 @@ mod tests {
             old.execute(sql, (id, block_of, document)).unwrap();
         }
         old.execute("INSERT INTO users VALUES ('ann', 'a hash', 'admin', 7)", ()).unwrap();
+        // Windows that ended before they were due: the end stood where the time belongs at which they were.
+        for (number, kind, end) in [(1, "on_time", 5), (2, "on_time", 10), (3, "manual", 90)] {
+            let sql = "INSERT INTO executions VALUES (?1, ?1, 'r', 'x', 0, ?3, ?2, ?3 + 7, 0, 0, 'succeeded', 0, 0, 0, 0, 0, 0, '')";
+            old.execute(sql, (number, kind, end)).unwrap();
+        }
+        old.execute("INSERT INTO windows VALUES ('r', 10), ('pruned', 20)", ()).unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         drop(old);
         let control = Control::open(&path).unwrap();
+        let last = |rule: &str| control.last_windows(rule).unwrap();
+        assert_eq!((last("r"), last("pruned")), (Some((17, 17)), Some((20, 20))));
+        let bases = control.ledger("r", 9).unwrap().iter().map(|run| run.basis).collect::<Vec<_>>();
+        assert_eq!(bases, [Some(crate::TimeBasis::Timestamp), None, None]);
         assert!(control.users().unwrap().iter().any(|user| user.name == "ann" && user.enabled));
         let query = AlertQuery {
             statuses: vec![WorkflowStatus::Closed],

@@ -1,6 +1,7 @@
 //! The ledger: every window of every rule that was truly evaluated, and what came of it.
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 
 use crate::alerts::{NewAlert, insert_alerts};
 use crate::{Control, ControlError};
@@ -43,6 +44,31 @@ impl WindowKind {
     /// Whether the schedule asked for it.
     pub fn is_scheduled(self) -> bool {
         !matches!(self, Self::Backfill | Self::Manual)
+    }
+}
+
+/// What time means in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeBasis {
+    /// `event.ingested`.
+    Ingested,
+    /// `@timestamp`.
+    Timestamp,
+}
+
+impl TimeBasis {
+    /// Its name: `ingested`, `timestamp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingested => "ingested",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
+    /// The basis of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Ingested, Self::Timestamp].into_iter().find(|basis| basis.as_str() == text)
     }
 }
 
@@ -89,6 +115,8 @@ pub struct Execution {
     pub from: i64,
     /// Where it ends.
     pub to: i64,
+    /// What time means in it; `None` for executions that older versions wrote.
+    pub basis: Option<TimeBasis>,
     /// How it came to be evaluated.
     pub kind: WindowKind,
     /// When it was due.
@@ -115,6 +143,13 @@ pub struct Execution {
     pub message: String,
 }
 
+impl Execution {
+    /// Whether something is still to be looked for that it should have found.
+    pub fn left_some(&self) -> bool {
+        self.status == ExecutionStatus::Failed || self.capped > 0
+    }
+}
+
 /// What the ledger says as a whole of a stretch of time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerSummary {
@@ -136,9 +171,14 @@ impl LedgerSummary {
     }
 }
 
-/// An execution of the same window, or of more, that came to its end: before, if somebody ran the rule again by hand.
+/// An execution of the same window, or of more, that came to its end: before, if somebody ran the rule again by hand. One
+/// by another time looked at other events.
 const IS_FILLED: &str = "EXISTS (SELECT 1 FROM executions AS other WHERE other.rule = gap.rule
-    AND other.window_to = gap.window_to AND other.window_from <= gap.window_from AND other.status <> 'failed')";
+    AND other.window_to = gap.window_to AND other.window_from <= gap.window_from AND other.status <> 'failed'
+    AND coalesce(other.basis = gap.basis, TRUE))";
+
+/// The kinds of executions that the schedule asked for, in SQL.
+const IS_SCHEDULED: &str = "kind NOT IN ('backfill', 'manual')";
 
 impl Control {
     /// Counts the executions that ended since a time.
@@ -207,6 +247,24 @@ impl Control {
         })
     }
 
+    /// The last of a rule's windows before a stretch of time, and the first behind it, of those that the schedule had
+    /// evaluated.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn ledger_around(&self, rule: &str, from: i64, to: i64) -> Result<Vec<Execution>, ControlError> {
+        self.read(|connection| {
+            let find = |which: &str, moment: i64| {
+                let sql = format!(
+                    "SELECT * FROM executions WHERE rule = ?1 AND {IS_SCHEDULED} AND window_to {which} LIMIT 1"
+                );
+                connection.prepare_cached(&sql)?.query_row(params![rule, moment], execution).optional()
+            };
+            let before = find("< ?2 ORDER BY window_to DESC", from)?;
+            Ok(before.into_iter().chain(find("> ?2 ORDER BY window_to", to)?).collect())
+        })
+    }
+
     /// The latest execution of every rule that has one.
     ///
     /// # Errors
@@ -223,14 +281,35 @@ impl Control {
         })
     }
 
-    /// The end of the last window of a rule that the schedule had evaluated.
+    /// When the last window of a rule was due that the schedule had evaluated.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn last_window(&self, rule: &str) -> Result<Option<i64>, ControlError> {
+        Ok(self.last_windows(rule)?.map(|(last, _)| last))
+    }
+
+    /// When the last window of a rule was due that the schedule had evaluated, and the last one that left nothing out.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn last_windows(&self, rule: &str) -> Result<Option<(i64, i64)>, ControlError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT last FROM windows WHERE rule = ?1")?;
-            Ok(statement.query_row([rule], |row| row.get(0)).optional()?)
+            let sql = "SELECT last, coalesce(whole, last) FROM windows WHERE rule = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.query_row([rule], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+        })
+    }
+
+    /// Has the schedule go on from `now` where it is ahead: the clock was.
+    ///
+    /// # Errors
+    /// If the database cannot be written.
+    pub fn go_back(&self, now: i64) -> Result<(), ControlError> {
+        self.write(|transaction| {
+            let sql = "UPDATE windows SET last = min(last, ?1), whole = min(whole, ?1) WHERE last > ?1";
+            transaction.execute(sql, [now])?;
+            Ok(())
         })
     }
 
@@ -246,8 +325,8 @@ impl Control {
 fn insert(transaction: &Transaction<'_>, execution: &Execution) -> Result<(), ControlError> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO executions (uuid, rule, rule_id, window_from, window_to, kind, scheduled, started, finished, status,
-         matches, new_alerts, known_alerts, capped, late_events, missed_events, message)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+         matches, new_alerts, known_alerts, capped, late_events, missed_events, message, basis)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?;
     statement.execute(params![
         execution.uuid,
@@ -267,12 +346,15 @@ fn insert(transaction: &Transaction<'_>, execution: &Execution) -> Result<(), Co
         execution.late_events as i64,
         execution.missed_events as i64,
         execution.message,
+        execution.basis.map(TimeBasis::as_str),
     ])?;
     if execution.kind.is_scheduled() {
+        // The first window of a rule owes nothing of what came before.
         let mut statement = transaction.prepare_cached(
-            "INSERT INTO windows VALUES (?1, ?2) ON CONFLICT (rule) DO UPDATE SET last = max(last, excluded.last)",
+            "INSERT INTO windows (rule, last, whole) VALUES (?1, ?2, ?2) ON CONFLICT (rule) DO UPDATE SET
+             last = max(last, ?2), whole = CASE WHEN ?3 THEN coalesce(whole, last) ELSE max(coalesce(whole, last), ?2) END",
         )?;
-        statement.execute(params![execution.rule, execution.to])?;
+        statement.execute(params![execution.rule, execution.scheduled, execution.left_some()])?;
     }
     Ok(())
 }
@@ -285,6 +367,7 @@ fn unknown(column: &str, text: &str) -> rusqlite::Error {
 
 fn execution(row: &Row<'_>) -> rusqlite::Result<Execution> {
     let (kind, status): (String, String) = (row.get("kind")?, row.get("status")?);
+    let basis: Option<String> = row.get("basis")?;
     let number = |name: &str| row.get::<_, i64>(name).map(|number| number as u64);
     Ok(Execution {
         uuid: row.get("uuid")?,
@@ -292,6 +375,7 @@ fn execution(row: &Row<'_>) -> rusqlite::Result<Execution> {
         rule_id: row.get("rule_id")?,
         from: row.get("window_from")?,
         to: row.get("window_to")?,
+        basis: basis.map(|basis| TimeBasis::parse(&basis).ok_or_else(|| unknown("basis", &basis))).transpose()?,
         kind: WindowKind::parse(&kind).ok_or_else(|| unknown("kind", &kind))?,
         scheduled: row.get("scheduled")?,
         started: row.get("started")?,
@@ -305,4 +389,95 @@ fn execution(row: &Row<'_>) -> rusqlite::Result<Execution> {
         missed_events: number("missed_events")?,
         message: row.get("message")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::RuleKey;
+    use crate::testing::{open, rule};
+
+    fn run(rule: &str, scheduled: i64, status: ExecutionStatus) -> Execution {
+        Execution {
+            uuid: format!("{rule} {scheduled} {status:?}"),
+            rule: rule.to_owned(),
+            rule_id: rule.to_owned(),
+            from: scheduled - 200,
+            to: scheduled - 100,
+            basis: Some(TimeBasis::Ingested),
+            kind: WindowKind::OnTime,
+            scheduled,
+            started: scheduled,
+            finished: scheduled,
+            status,
+            matches: 0,
+            new_alerts: 0,
+            known_alerts: 0,
+            capped: 0,
+            late_events: 0,
+            missed_events: 0,
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn it_is_known_when_the_last_window_was_due_that_left_nothing_out() {
+        let (_folder, control) = open();
+        let commit = |execution: Execution| control.commit_execution(&[execution], &[]).unwrap();
+        let last = || control.last_windows("r").unwrap();
+        assert_eq!(last(), None);
+        commit(run("r", 300, ExecutionStatus::Failed));
+        assert_eq!(last(), Some((300, 300)));
+        commit(run("r", 600, ExecutionStatus::Failed));
+        commit(Execution { capped: 1, ..run("r", 900, ExecutionStatus::Warning) });
+        assert_eq!(last(), Some((900, 300)));
+        // What was beyond the bound is not looked for any more.
+        commit(run("r", 1_200, ExecutionStatus::Warning));
+        assert_eq!(last(), Some((1_200, 1_200)));
+        commit(Execution { kind: WindowKind::Manual, ..run("r", 1_500, ExecutionStatus::Succeeded) });
+        assert_eq!(last(), Some((1_200, 1_200)));
+        commit(run("r", 1_800, ExecutionStatus::Failed));
+        control.go_back(1_900).unwrap();
+        assert_eq!(last(), Some((1_800, 1_200)));
+        control.go_back(700).unwrap();
+        assert_eq!(last(), Some((700, 700)));
+    }
+
+    #[test]
+    fn a_rule_that_was_off_owes_nothing() {
+        let (_folder, control) = open();
+        let id = control.create_rule(rule(json!({ "enabled": true })), "ann", 0).unwrap().id;
+        let (first, second) = (run(&id, 300, ExecutionStatus::Succeeded), run(&id, 600, ExecutionStatus::Failed));
+        control.commit_execution(&[first, second], &[]).unwrap();
+        let ids = [id.clone()];
+        let last = || control.last_windows(&id).unwrap();
+        control.set_enabled(&ids, true, "ann", 700).unwrap();
+        let patch = |fields: serde_json::Value, now: i64| {
+            let serde_json::Value::Object(fields) = fields else { unreachable!() };
+            control.patch_rule(&RuleKey::Id(&id), fields, "ann", now).unwrap();
+        };
+        patch(json!({ "enabled": true, "name": "other" }), 750);
+        control.set_enabled(&ids, false, "ann", 800).unwrap();
+        assert_eq!(last(), Some((600, 300)));
+        control.set_enabled(&ids, true, "ann", 900).unwrap();
+        assert_eq!(last(), Some((900, 900)));
+        patch(json!({ "enabled": false }), 1_000);
+        patch(json!({ "enabled": true }), 1_100);
+        assert_eq!(last(), Some((1_100, 1_100)));
+    }
+
+    #[test]
+    fn windows_before_and_behind_a_stretch_are_found() {
+        let (_folder, control) = open();
+        let all = [300, 600, 900, 1_200].map(|due| run("r", due, ExecutionStatus::Succeeded));
+        let by_hand = Execution { kind: WindowKind::Manual, ..run("r", 800, ExecutionStatus::Succeeded) };
+        control.commit_execution(&all, &[]).unwrap();
+        control.commit_execution(&[by_hand], &[]).unwrap();
+        let around = |from, to| -> Vec<i64> {
+            control.ledger_around("r", from, to).unwrap().iter().map(|run| run.scheduled).collect()
+        };
+        assert_eq!((around(600, 700), around(0, 100), around(2_000, 3_000)), (vec![600, 900], vec![300], vec![1_200]));
+    }
 }

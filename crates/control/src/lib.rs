@@ -21,7 +21,7 @@ pub use alerts::{AlertChange, AlertOrder, AlertQuery, NewAlert, TakeAlert, Workf
 pub use audit::AuditEntry;
 pub use database::Control;
 pub use error::ControlError;
-pub use executions::{Execution, ExecutionStatus, LedgerSummary, WindowKind};
+pub use executions::{Execution, ExecutionStatus, LedgerSummary, TimeBasis, WindowKind};
 pub use install::InstallReport;
 pub use rules::{RuleKey, StoredRule};
 pub use users::{About, ApiKey, Identity, NewApiKey, Permission, Role, User, UserUpdate};

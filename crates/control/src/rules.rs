@@ -392,12 +392,17 @@ pub(crate) fn insert(
     write_row(transaction, sql, keeping.complete(rule), keeping)
 }
 
-/// Writes a rule over the one of this id.
+/// Writes a rule over the one of this id. One that was off goes on from now: what it missed is a gap.
 pub(crate) fn update(
     transaction: &Transaction<'_>,
     rule: Rule,
     keeping: &Keeping<'_>,
 ) -> Result<StoredRule, ControlError> {
+    if rule.enabled {
+        let sql = "UPDATE windows SET last = max(last, ?2), whole = max(last, ?2)
+             WHERE rule = ?1 AND EXISTS (SELECT 1 FROM rules WHERE id = ?1 AND NOT enabled)";
+        transaction.prepare_cached(sql)?.execute(params![keeping.id, keeping.now])?;
+    }
     let sql = "UPDATE rules SET rule_id = ?2, enabled = ?3, document = ?4, created_at = ?5, created_by = ?6,
          updated_at = ?7, updated_by = ?8, base = ?9 WHERE id = ?1";
     write_row(transaction, sql, keeping.complete(rule), keeping)

@@ -23,6 +23,7 @@ fn commit(control: &Control, number: i64) {
         rule_id: "x".to_owned(),
         from: number - 1,
         to: number,
+        basis: None,
         kind: WindowKind::OnTime,
         scheduled: number,
         started: number,

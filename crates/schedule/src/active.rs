@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use eqlipse_control::StoredRule;
-use eqlipse_engine::compile::Plan;
+use eqlipse_control::{StoredRule, TimeBasis};
+use eqlipse_engine::compile::{Plan, SequencePlan};
 use eqlipse_engine::{MatchPlan, RuleIndex, needs_all, reach};
 use eqlipse_hunt::RuleBook;
 use eqlipse_rules::{LoadedRule, Origin, Rule, RuleLoad};
 use eqlipse_store::StoreRules;
 use xxhash_rust::xxh3::xxh3_128;
-
-use crate::evaluate::TimeBasis;
 
 /// Grows when the engine comes to match otherwise: what older versions matched is then matched again.
 const MATCHING: u32 = 1;
@@ -28,12 +26,17 @@ pub struct ActiveRule {
     pub rule: Arc<Rule>,
     /// What tells whether it matches as before.
     pub fingerprint: u128,
+    /// What tells whether its windows are as before.
+    pub frame: u128,
     /// Its interval, in nanoseconds.
     pub interval: i64,
     /// What time means in its window.
     pub basis: TimeBasis,
-    /// How far before its window events matter, in nanoseconds: an event that must not be there may lie before it.
+    /// How far before its window events matter, in nanoseconds: those of a finding that is certain late, and those that
+    /// must not be there.
     pub lookback: i64,
+    /// For a sequence that ends with a missing event: how long after its first event it is certain, in nanoseconds.
+    pub closes: Option<i64>,
     /// More must be looked at than what is new; see [`needs_all`].
     pub needs_all: bool,
     /// How far apart the events of a finding can be; see [`reach`].
@@ -55,6 +58,8 @@ pub struct ActiveRules {
     pub compiled: Arc<StoreRules>,
     /// Rules that are enabled and cannot run: their id, and why.
     pub failed: Vec<(String, String)>,
+    /// Rules that run without something that they ask for: their id, and what.
+    pub ignoring: Vec<(String, String)>,
 }
 
 /// A number that is another whenever the rule would match other events.
@@ -100,7 +105,8 @@ impl ActiveRules {
         let rules: Vec<ActiveRule> =
             book.rules().iter().zip(0..).map(|(rule, index)| active(rule, index, plan)).collect();
         let fingerprints = rules.iter().map(|rule| rule.fingerprint).collect();
-        Self { rules, compiled: Arc::new(StoreRules::new(plan.clone(), fingerprints)), failed }
+        let ignoring = rules.iter().filter_map(|rule| Some((rule.id().to_owned(), ignored(&rule.rule)?))).collect();
+        Self { rules, compiled: Arc::new(StoreRules::new(plan.clone(), fingerprints)), failed, ignoring }
     }
 
     /// The rule with this id.
@@ -110,25 +116,51 @@ impl ActiveRules {
 }
 
 fn active(rule: &Arc<Rule>, index: u32, plan: &MatchPlan) -> ActiveRule {
-    let lookback = match &plan.rules().plans()[index as usize].plan {
-        Plan::Sequence(sequence) if sequence.steps.iter().any(|step| step.negated) => sequence.maxspan.unwrap_or(0),
-        _ => 0,
-    };
     let basis = match rule.timestamp_override.as_deref() {
         Some("event.ingested") => TimeBasis::Ingested,
         _ => TimeBasis::Timestamp,
     };
     let interval = i64::try_from(rule.interval.seconds()).unwrap_or(i64::MAX).saturating_mul(NANOS);
+    let (lookback, closes) = match &plan.rules().plans()[index as usize].plan {
+        Plan::Sequence(sequence) => missing(sequence),
+        _ => (0, None),
+    };
+    // What must not be there may have come before what it would stand behind.
+    let early = if lookback > 0 && basis == TimeBasis::Ingested { interval } else { 0 };
     ActiveRule {
         index: RuleIndex(index),
         rule: rule.clone(),
         fingerprint: fingerprint(rule),
+        frame: xxh3_128(format!("{} {} {basis:?}", rule.from, rule.to).as_bytes()),
         interval,
         basis,
-        lookback,
+        lookback: lookback.saturating_add(early),
+        closes,
         needs_all: needs_all(plan.rules(), RuleIndex(index)),
         reach: reach(plan.rules(), RuleIndex(index)),
     }
+}
+
+/// What a rule asks for that is not done.
+fn ignored(rule: &Rule) -> Option<String> {
+    let has_suppression = rule.alert_suppression.is_some();
+    let what = match (rule.exceptions_list.is_empty(), has_suppression) {
+        (true, false) => return None,
+        (false, false) => "exception lists are",
+        (true, true) => "alert suppression is",
+        (false, true) => "exception lists and alert suppression are",
+    };
+    Some(format!("its {what} not applied yet"))
+}
+
+/// How far before its window a sequence looks for what is missing, and when it is certain if that is behind it.
+fn missing(sequence: &SequencePlan) -> (i64, Option<i64>) {
+    let span = sequence.maxspan.unwrap_or(0);
+    let Some((last, others)) = sequence.steps.split_last() else { return (0, None) };
+    // Without a limit, what denies it may always come still.
+    let closes = last.negated.then(|| sequence.maxspan.unwrap_or(i64::MAX));
+    let before = if others.iter().any(|step| step.negated) { span } else { 0 };
+    (before.saturating_add(closes.map_or(0, |_| span)), closes)
 }
 
 #[cfg(test)]
@@ -136,6 +168,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_a_rule_asks_for_in_vain_is_named() {
+        let ignored = |extra: serde_json::Value| {
+            let mut rule = json!({
+                "rule_id": "r", "name": "n", "description": "d", "type": "eql", "language": "eql", "severity": "low",
+                "risk_score": 1, "query": "process where true", "index": ["logs-*"],
+            });
+            rule.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            ignored(&Rule::from_json(rule.as_object().unwrap().clone()).unwrap())
+        };
+        let list = json!([{ "id": "i", "list_id": "l", "type": "detection", "namespace_type": "single" }]);
+        let suppression = json!({ "group_by": ["host.name"] });
+        assert_eq!(ignored(json!({})), None);
+        let said = |extra| ignored(extra).unwrap();
+        assert!(said(json!({ "exceptions_list": list })).starts_with("its exception lists are not"));
+        assert!(said(json!({ "alert_suppression": suppression })).starts_with("its alert suppression is not"));
+        let both = said(json!({ "exceptions_list": list, "alert_suppression": suppression }));
+        assert!(both.starts_with("its exception lists and alert suppression are not"), "{both}");
+    }
 
     #[test]
     fn rules_with_an_order_of_their_own_share_no_rows() {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use eqlipse_batch::OrderKey;
+use eqlipse_control::TimeBasis;
 use eqlipse_engine::correlate::{Detection, KeyPart, MatchedEvent};
 use eqlipse_engine::{
     CorrelateOptions, ListCounts, ListQuery, ListView, MatchList, RowCounts, RuleIndex, may_end, may_find,
@@ -14,15 +15,6 @@ use thiserror::Error;
 
 use crate::active::{ActiveRule, ActiveRules};
 use crate::window::RuleWindow;
-
-/// What time means in a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum TimeBasis {
-    /// `event.ingested`.
-    Ingested,
-    /// `@timestamp`.
-    Timestamp,
-}
 
 /// Why rules could not be evaluated.
 #[derive(Debug, Error)]
@@ -114,18 +106,23 @@ impl Evaluated {
 
 /// What rules are run over.
 #[derive(Clone, Copy, Debug)]
-pub struct Task {
+pub struct Task<'t> {
     /// The window.
     pub window: RuleWindow,
     /// What came late.
-    pub late: Option<Late>,
+    pub late: Option<Late<'t>>,
     /// Where the rules were run over windows up to that end, and left nothing out: only findings with an event that is new
-    /// since then are asked for.
+    /// since then are asked for. For sequences that end with a missing event, what waits then is new too.
     pub since: Option<i64>,
 }
 
 /// So many rules may want rows of a part before it is read as a whole.
 const MAX_NARROW: usize = 32;
+
+/// The lists of a part, with the rows of these rules at least.
+fn rows_of(part: &Part, wanted: &[u128]) -> Result<Vec<Arc<MatchList>>, StoreError> {
+    if wanted.len() > MAX_NARROW { part.lists() } else { part.lists_of(wanted) }
+}
 
 /// A part that may have something, and how much.
 struct Candidate {
@@ -143,7 +140,7 @@ struct Candidates {
 }
 
 impl Candidates {
-    fn find(which: &[&ActiveRule], scope: &Scope, snapshot: &Snapshot) -> Self {
+    fn find(which: &[&ActiveRule], scope: &Scope<'_>, snapshot: &Snapshot) -> Self {
         let oldest = scope.oldest(which, snapshot);
         let mut found = Self::default();
         // Nearly all lists are of the same rules.
@@ -183,7 +180,7 @@ impl Candidates {
         &self,
         active: &ActiveRules,
         which: &[&'r ActiveRule],
-        scope: &Scope,
+        scope: &Scope<'_>,
         most: usize,
     ) -> (Vec<&'r ActiveRule>, Vec<(RuleIndex, usize)>) {
         let (window, rules) = (scope.range(), active.compiled.plan.rules());
@@ -229,8 +226,8 @@ impl Parts {
                 continue;
             }
             // What is new is wanted as a whole, by one rule or another.
-            let is_whole = new_is_whole && has_news || wanted.len() > MAX_NARROW;
-            match if is_whole { part.lists() } else { part.lists_of(&wanted) } {
+            let is_whole = new_is_whole && has_news;
+            match if is_whole { part.lists() } else { rows_of(&part, &wanted) } {
                 Ok(lists) => {
                     found.part_of.resize(found.part_of.len() + lists.len(), found.parts.len() as u32);
                     found.has_news.resize(found.has_news.len() + lists.len(), has_news);
@@ -252,7 +249,7 @@ impl Parts {
 pub fn evaluate(
     active: &ActiveRules,
     which: &[&ActiveRule],
-    task: Task,
+    task: Task<'_>,
     snapshot: &Snapshot,
     most: usize,
 ) -> Result<Evaluated, EvaluateError> {
@@ -292,13 +289,16 @@ pub fn evaluate(
         lists.iter().zip(has_news).map(|(list, has_news)| ListView { list, has_news }).collect();
     let is_asked = |index: &RuleIndex| !lacking.contains(index) && too_many.iter().all(|(other, _)| other != index);
     let asked: Vec<RuleIndex> = which.iter().map(|rule| rule.index).filter(is_asked).collect();
+    // By arrival, an event's own time does not say what has come yet: that is seen to below.
+    let end = (scope.basis == TimeBasis::Timestamp).then_some(window.to);
     let query = ListQuery {
         rules: active.compiled.plan.rules(),
         fingerprints: &active.compiled.fingerprints,
         which: &asked,
         lists: &views,
-        options: &CorrelateOptions { end: Some(window.to), ..CorrelateOptions::default() },
+        options: &CorrelateOptions { end, ..CorrelateOptions::default() },
     };
+    let rules = active.compiled.plan.rules().plans();
     let found = match since {
         Some(since) => query.news(since, keep, is_new),
         None => query.all(keep),
@@ -307,16 +307,22 @@ pub fn evaluate(
         let MatchedEvent { order, handle, identity } = found.matched.events()[event as usize];
         FoundEvent { part: (handle >> 32) as u32, row: handle as u32, order, identity }
     };
-    let findings = found.detections.iter().map(|Detection { rule, events, key, .. }| Finding {
+    let orders = |rule: &RuleIndex| rules[rule.0 as usize].order.timestamp.is_some();
+    let is_inside = |Detection { rule, events, .. }: &&Detection| {
+        let (own, closes) = (orders(rule), active.rules[rule.0 as usize].closes);
+        let moments = events.iter().flatten().map(|place| {
+            let FoundEvent { part, row, order, .. } = event(*place);
+            let clock = if own { found.matched.rule_time(*rule, *place) } else { order.time };
+            Moment { clock, time: order.time, arrival: arrivals[part as usize].of(row) }
+        });
+        scope.is_finding(closes, &moments.collect::<Vec<_>>())
+    };
+    let findings = found.detections.iter().filter(is_inside).map(|Detection { rule, events, key, .. }| Finding {
         rule: *rule,
         events: events.iter().map(|place| place.map(event)).collect(),
         key: key.map(|key| found.matched.keys().parts(key)).unwrap_or_default(),
     });
-    let is_inside = |finding: &Finding| {
-        let events = finding.events.iter().flatten();
-        scope.is_finding(events.map(|event| (event.order.time, arrivals[event.part as usize].of(event.row))))
-    };
-    let findings = findings.filter(is_inside).collect();
+    let findings = findings.collect();
     drop(arrivals);
     let mut not_matched: Vec<RuleIndex> = lacking.into_iter().collect();
     not_matched.sort_unstable();
@@ -334,26 +340,65 @@ fn exceeding<'r>(which: &[&'r ActiveRule], lists: &[Arc<MatchList>], most: usize
     which.iter().copied().filter(|rule| rows(rule) > most as u64).collect()
 }
 
-/// Events that came late, for rules that go by `@timestamp`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Late {
-    /// They arrived after that.
+/// When events came that are late for a rule that goes by `@timestamp`: no window that was due when one had arrived held it.
+#[derive(Clone, Copy, Debug)]
+pub struct Lateness<'r> {
+    /// The rule.
+    pub rule: &'r ActiveRule,
+    /// When its last window was due that left nothing out: what came late after that is still to be looked at.
     pub since: i64,
+    /// When its last window was due.
+    pub last: i64,
+    /// When its window is due now.
+    pub end: i64,
+}
+
+impl Lateness<'_> {
+    /// Whether an event of this time and arrival, which is older than the window, is late.
+    fn has(&self, time: i64, arrival: i64) -> bool {
+        // What arrived since the last window is held by none before this one.
+        self.since < arrival && arrival <= self.end && (arrival > self.last || time < self.first_window(arrival).from)
+    }
+
+    /// The first window that was due when an event had arrived.
+    fn first_window(&self, arrival: i64) -> RuleWindow {
+        let interval = self.rule.interval.max(1);
+        let end = arrival.saturating_sub(1).div_euclid(interval).saturating_add(1).saturating_mul(interval);
+        RuleWindow::of(&self.rule.rule, end.min(self.end))
+    }
+}
+
+/// Late events that are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Late<'r> {
+    /// Which are late. Several rules share it where nothing but their last window tells.
+    pub lateness: Lateness<'r>,
     /// The time of the oldest of them that is not beyond the bound.
     pub oldest: i64,
 }
 
+/// When an event was.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// By what orders the rule's events.
+    clock: Option<i64>,
+    /// By `@timestamp`.
+    time: Option<i64>,
+    /// By `event.ingested`.
+    arrival: i64,
+}
+
 /// Which events take part.
-struct Scope {
+struct Scope<'t> {
     basis: TimeBasis,
     window: RuleWindow,
-    /// How far before the window events are looked at that may not be in a finding.
+    /// How far before the window events are looked at.
     lookback: i64,
-    late: Option<Late>,
+    late: Option<Late<'t>>,
     since: Option<i64>,
 }
 
-impl Scope {
+impl Scope<'_> {
     /// The window with room for what came late.
     fn wide(&self) -> RuleWindow {
         match (self.basis, self.late) {
@@ -443,61 +488,116 @@ impl Scope {
         }
     }
 
-    /// Whether a finding with events of these times and arrivals is one of this window. What is older as a whole was
-    /// found by an earlier one.
-    fn is_finding(&self, mut events: impl Iterator<Item = (Option<i64>, i64)> + Clone) -> bool {
-        let wide = self.wide();
-        let is_new = |(time, arrival): (Option<i64>, i64)| {
-            self.is_in(&self.window, time, arrival) || self.late.is_some_and(|late| arrival > late.since)
+    /// Whether a finding with these events is one of this window. What is older as a whole was found by an earlier one.
+    /// One that ends with a missing event is one of the window in which it [became certain](Self::closing): its events may
+    /// lie before that.
+    fn is_finding(&self, closes: Option<i64>, events: &[Moment]) -> bool {
+        let RuleWindow { from, to } = self.wide();
+        let wide = RuleWindow { from: from.saturating_sub(closes.unwrap_or(0)), to };
+        let is_late = |event: &Moment| {
+            self.late.is_some_and(|late| event.time.is_some_and(|time| late.lateness.has(time, event.arrival)))
         };
-        events.clone().all(|(time, arrival)| self.is_in(&wide, time, arrival)) && events.any(is_new)
+        let is_new = match closes {
+            None => events.iter().any(|event| self.is_in(&self.window, event.time, event.arrival) || is_late(event)),
+            Some(span) => self.closing(span, events).is_some_and(|closing| {
+                self.window.contains(closing) || closing < self.window.from && events.iter().any(is_late)
+            }),
+        };
+        is_new && events.iter().all(|event| self.is_in(&wide, event.time, event.arrival))
+    }
+
+    /// When nothing can deny a finding any more that would lie within `span` of its first event, and come as late as the
+    /// latest of its own.
+    fn closing(&self, span: i64, events: &[Moment]) -> Option<i64> {
+        let delay = |event: &Moment| {
+            let come = match self.basis {
+                TimeBasis::Ingested => Some(event.arrival),
+                TimeBasis::Timestamp => event.time,
+            };
+            Some(come?.saturating_sub(event.clock?))
+        };
+        let first = events.first()?.clock?;
+        let delay = events.iter().filter_map(delay).max()?;
+        Some(first.saturating_add(span).saturating_add(delay))
     }
 }
 
-/// What arrived since a time and is older than a window.
+/// What arrived and is older than a window, for a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LateEvents {
-    /// The time of the oldest one that is not beyond the bound.
+    /// The time of the oldest one that is not beyond the bound and is to be looked at.
     pub oldest: Option<i64>,
-    /// How many there are up to the bound, of those that some rule matched.
+    /// How many there are up to the bound that arrived since the last window.
     pub late: u64,
-    /// How many are beyond it.
+    /// How many of these are beyond it.
     pub missed: u64,
     /// The `_index` and `_id` of one of these, as JSON.
     pub example: Option<String>,
 }
 
-/// Looks for events that arrived after `since` and whose `@timestamp` is before `from`; those before `bound` are beyond it.
+/// Looks for events that are late for rules, and older than their window, which begins at `from`; those before `bound` are
+/// beyond it.
 ///
 /// # Errors
 /// If the store cannot be read.
-pub fn late_events(snapshot: &Snapshot, since: i64, from: i64, bound: i64) -> Result<LateEvents, EvaluateError> {
-    let mut found = LateEvents::default();
-    let arrived = Window { from: Some(since.saturating_add(1)), to: None };
+pub fn late_events(
+    snapshot: &Snapshot,
+    of: &[Lateness<'_>],
+    from: i64,
+    bound: i64,
+) -> Result<Vec<LateEvents>, EvaluateError> {
+    let mut found = vec![LateEvents::default(); of.len()];
+    let Some(since) = of.iter().map(|lateness| lateness.since).min() else { return Ok(found) };
+    let arrived = Window { from: Some(since.saturating_add(1)), to: of.iter().map(|lateness| lateness.end).max() };
     let older = Window { from: None, to: Some(from.saturating_sub(1)) };
     for part in snapshot.parts(&TimeRange { timestamp: older, ingested: arrived }) {
         // A damaged one is named by the executions over it.
-        let (Ok(arrivals), Ok(lists)) = (part.arrivals(), part.lists()) else { continue };
-        let mut rows: HashSet<u64> = HashSet::new();
-        for list in lists {
-            for event in list.events() {
-                let Some(time) = event.order.time.filter(|time| *time < from) else { continue };
-                if arrivals.of(event.handle as u32) <= since || !rows.insert(event.handle) {
-                    continue;
-                }
-                if time >= bound {
-                    found.late += 1;
-                    found.oldest = Some(found.oldest.map_or(time, |oldest| oldest.min(time)));
-                } else {
-                    found.missed += 1;
-                    if found.example.is_none() {
-                        found.example = example(part, event.handle as u32);
-                    }
-                }
-            }
+        let Ok(counts) = part.counts() else { continue };
+        let has_some = |(_, lateness): &(usize, &Lateness<'_>)| {
+            part.last_arrival() > Some(lateness.since)
+                && counts.iter().any(|list| list.has_rows(lateness.rule.fingerprint))
+        };
+        let which: Vec<(usize, &Lateness<'_>)> = of.iter().enumerate().filter(has_some).collect();
+        if which.is_empty() {
+            continue;
+        }
+        let wanted: Vec<u128> = which.iter().map(|(_, lateness)| lateness.rule.fingerprint).collect();
+        let (Ok(arrivals), Ok(lists)) = (part.arrivals(), rows_of(part, &wanted)) else { continue };
+        for (number, lateness) in which {
+            look_for_late(part, &arrivals, &lists, lateness, (from, bound), &mut found[number]);
         }
     }
     Ok(found)
+}
+
+/// Looks for events of a part that are late for a rule and before `from`.
+fn look_for_late(
+    part: &Part,
+    arrivals: &Arrivals<'_>,
+    lists: &[Arc<MatchList>],
+    lateness: &Lateness<'_>,
+    (from, bound): (i64, i64),
+    found: &mut LateEvents,
+) {
+    let mut rows: HashSet<u64> = HashSet::new();
+    for event in lists.iter().flat_map(|list| list.events_of(lateness.rule.fingerprint)) {
+        let Some(time) = event.order.time.filter(|time| *time < from) else { continue };
+        let arrival = arrivals.of(event.handle as u32);
+        if !lateness.has(time, arrival) || !rows.insert(event.handle) {
+            continue;
+        }
+        // What arrived before the last window was counted then.
+        let is_counted = u64::from(arrival > lateness.last);
+        if time >= bound {
+            found.late += is_counted;
+            found.oldest = Some(found.oldest.map_or(time, |oldest| oldest.min(time)));
+        } else {
+            found.missed += is_counted;
+            if is_counted > 0 && found.example.is_none() {
+                found.example = example(part, event.handle as u32);
+            }
+        }
+    }
 }
 
 /// What an event is called.

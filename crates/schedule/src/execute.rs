@@ -43,9 +43,9 @@ struct Hit {
 }
 
 impl<'a> Builder<'a> {
-    /// For a run with this id that began at `now`. `manual` says that somebody asked for it.
-    pub fn new(active: &'a ActiveRules, uuid: &str, now: i64, manual: bool) -> Self {
-        let execution = Some(AlertExecution { uuid: uuid.to_owned(), time_ns: now, manual });
+    /// For a run with this id that began at `now`; where somebody asked for it, it would have been due at another time.
+    pub fn new(active: &'a ActiveRules, uuid: &str, now: i64, asked_for: Option<i64>) -> Self {
+        let execution = Some(AlertExecution { uuid: uuid.to_owned(), time_ns: now, asked_for_ns: asked_for });
         let options = BuildOptions { clock: Clock::At(now), execution, ..BuildOptions::default() };
         Self { active, options: Arc::new(options), documents: HashMap::new() }
     }

@@ -7,7 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eqlipse_alerts::Alert;
-use eqlipse_control::{Control, ControlError, Execution, ExecutionStatus, NewAlert, RuleKey, StoredRule, WindowKind};
+use eqlipse_control::{
+    Control, ControlError, Execution, ExecutionStatus, NewAlert, RuleKey, StoredRule, TimeBasis, WindowKind,
+};
+use eqlipse_engine::RuleIndex;
 use eqlipse_events::Window;
 use eqlipse_store::{Snapshot, Store, StoreError, TimeRange};
 use foldhash::fast::RandomState;
@@ -17,10 +20,10 @@ use uuid::Uuid;
 
 use crate::active::{ActiveRule, ActiveRules};
 use crate::evaluate::{
-    EvaluateError, Evaluated, Finding, Late, LateEvents, Task, TimeBasis, evaluate, late_events, too_many,
+    EvaluateError, Evaluated, Finding, Late, LateEvents, Lateness, Task, evaluate, late_events, too_many,
 };
 use crate::execute::{Builder, Preview, new_alerts};
-use crate::window::{DueWindow, RuleWindow, due_ends, window_ends};
+use crate::window::{DueWindow, RuleWindow, due_ends, next_end};
 
 const NANOS: i64 = 1_000_000_000;
 /// So many rules are correlated at a time: what they matched stands in memory together.
@@ -29,6 +32,9 @@ const RULES_AT_A_TIME: usize = 128;
 const ALERTS_AT_A_TIME: usize = 256;
 /// An execution that begins so much behind its window's end, or a tenth of the interval, is late.
 const PUNCTUAL: i64 = 5 * NANOS;
+/// How far the clock may step back and be waited for until it is where it was; and how long it is waited for that it is set,
+/// if that is further.
+const STEP_BACK: i64 = 600 * NANOS;
 
 /// Rules whose findings reach about as far are run together.
 const REACHES: [i64; 4] = [0, 60 * NANOS, 300 * NANOS, 1800 * NANOS];
@@ -59,11 +65,13 @@ pub struct ScheduleOptions {
     /// The most events of a window that a rule's filters may let through: beyond it the rule is not evaluated, and its
     /// ledger says so.
     pub rule_events: usize,
+    /// The most new alerts of an execution, whatever the rule's `max_signals`.
+    pub max_alerts: u32,
 }
 
 impl Default for ScheduleOptions {
     fn default() -> Self {
-        Self { tick: None, late_bound: Duration::from_secs(3600), rule_events: 1_000_000 }
+        Self { tick: None, late_bound: Duration::from_secs(3600), rule_events: 1_000_000, max_alerts: 1_000 }
     }
 }
 
@@ -91,6 +99,8 @@ pub struct SchedulerStatus {
     pub rules: usize,
     /// Rules that are enabled and cannot: their id, and why.
     pub failed: Vec<(String, String)>,
+    /// Rules that run without something that they ask for: their id, and what.
+    pub ignoring: Vec<(String, String)>,
     /// Executions since the start.
     pub executions: u64,
     /// Executions since the start that failed.
@@ -103,6 +113,8 @@ pub struct SchedulerStatus {
     pub due: Option<i64>,
     /// What went wrong as a whole last, until it works again.
     pub problem: Option<String>,
+    /// Where the clock was ahead, or is behind: how far. Until then, there may be events that arrived in the future.
+    pub clock_was: Option<i64>,
 }
 
 /// Runs rules.
@@ -123,6 +135,16 @@ struct State {
     active: Arc<ActiveRules>,
     generation: u64,
     rules: HashMap<String, RuleState>,
+    /// Since when the clock is far behind windows that were evaluated.
+    ahead_since: Option<i64>,
+    /// What the clock had said when rules went back, and what their last windows were.
+    went_back: Option<(i64, HashMap<String, i64>)>,
+}
+
+impl State {
+    fn new(active: Arc<ActiveRules>, generation: u64) -> Self {
+        Self { active, generation, rules: HashMap::new(), ahead_since: None, went_back: None }
+    }
 }
 
 /// How many reasons are remembered as logged.
@@ -137,10 +159,12 @@ struct RuleState {
     to: Option<i64>,
     /// When the last window was due that left nothing out: what came late is looked for since then.
     whole: Option<i64>,
-    /// As what it was evaluated then.
-    fingerprint: Option<u128>,
+    /// As what it was evaluated then: its fingerprint, and what its windows are like.
+    evaluated: Option<(u128, u128)>,
     /// The last execution left something out: it was capped, or it failed.
     left_some: bool,
+    /// New alerts of an interval, by its number: it may have several windows.
+    made: (i64, u64),
     /// Findings of recent windows, and the end of the last window that had them.
     seen: HashMap<SeenFinding, i64>,
 }
@@ -167,13 +191,28 @@ impl SeenFinding {
 impl RuleState {
     /// Whether there may be something in its window though nothing new matched.
     fn must_look_again(&self, rule: &ActiveRule) -> bool {
-        self.left_some || self.fingerprint != Some(rule.fingerprint)
+        self.left_some || self.evaluated != Some((rule.fingerprint, rule.frame))
     }
 
     /// Since when only what is new can be in a finding that is not known; `None` if anything can.
     fn since(&self, rule: &ActiveRule) -> Option<i64> {
-        self.to.filter(|_| !rule.needs_all && !self.must_look_again(rule))
+        let to = self.to.filter(|_| !rule.needs_all && !self.must_look_again(rule))?;
+        // What was not certain then has an event that was not older.
+        Some(to.saturating_sub(rule.closes.unwrap_or(0)))
     }
+
+    /// How many new alerts a window may still have that is due then.
+    fn room(&self, most: u64, rule: &ActiveRule, end: i64) -> u64 {
+        match self.made {
+            (number, made) if number == interval_of(rule, end) => most.saturating_sub(made),
+            _ => most,
+        }
+    }
+}
+
+/// The number of the interval that a window belongs to which is due then.
+fn interval_of(rule: &ActiveRule, end: i64) -> i64 {
+    end.saturating_sub(1).div_euclid(rule.interval.max(1))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -186,6 +225,8 @@ struct Made {
     alerts: Vec<NewAlert>,
     /// Findings that are known once that is done: rule, finding, end of the window.
     fresh: Vec<(String, SeenFinding, i64)>,
+    /// How many alerts are new: rule, number of the interval, count.
+    counts: Vec<(String, i64, u64)>,
 }
 
 impl Made {
@@ -197,6 +238,10 @@ impl Made {
         for (rule, finding, end) in self.fresh {
             state.rules.entry(rule).or_default().seen.insert(finding, end);
         }
+        for (rule, interval, count) in self.counts {
+            let known = state.rules.entry(rule).or_default();
+            known.made = (interval, count + if known.made.0 == interval { known.made.1 } else { 0 });
+        }
     }
 }
 
@@ -206,9 +251,23 @@ struct Due {
     end: i64,
     basis: TimeBasis,
     window: RuleWindow,
-    /// Of rules that go by `@timestamp`: the end of their last window.
-    since: Option<i64>,
 }
+
+impl Due {
+    fn of(rule: &ActiveRule, end: i64) -> Self {
+        Self { end, basis: rule.basis, window: RuleWindow::of(&rule.rule, end) }
+    }
+}
+
+/// What was done at a time.
+#[derive(Default)]
+struct Round {
+    windows: usize,
+    executions: usize,
+}
+
+/// What came late, by rule.
+type LateByRule<'r> = HashMap<RuleIndex, (Lateness<'r>, LateEvents)>;
 
 impl Scheduler {
     /// The rules that are enabled, compiled, as the [`Store`] needs them before it is opened.
@@ -238,7 +297,7 @@ impl Scheduler {
             control,
             options,
             clock,
-            state: Mutex::new(State { active: Arc::new(active), generation, rules: HashMap::new() }),
+            state: Mutex::new(State::new(Arc::new(active), generation)),
             status: Mutex::default(),
             complaints: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -247,6 +306,12 @@ impl Scheduler {
         let mut state = lock(&scheduler.state);
         let active = state.active.clone();
         scheduler.adopt(&mut state, active)?;
+        // What arrives in a window that was evaluated would be in none, should the clock be behind.
+        if let Some(last) = state.rules.values().filter_map(|known| known.last).max() {
+            scheduler.store.arrive_after(last);
+        }
+        let now = scheduler.clock.now();
+        scheduler.mind_clock(&mut state, now)?;
         drop(state);
         Ok(scheduler)
     }
@@ -255,17 +320,23 @@ impl Scheduler {
     pub fn run(&self) {
         while !self.stopping.load(Ordering::SeqCst) {
             // Rules must not end with the thread, and nobody know.
-            let ran = catch_unwind(AssertUnwindSafe(|| self.run_due()));
-            let problem = match ran {
-                Ok(ran) => ran.err().map(|error| error.to_string()),
-                Err(_) => Some("internal error, please report it: it panicked".to_owned()),
+            let ran = catch_unwind(AssertUnwindSafe(|| self.run_round()));
+            let (windows, problem) = match ran {
+                Ok(Ok(round)) => (round.windows, None),
+                Ok(Err(error)) => (0, Some(error.to_string())),
+                Err(_) => (0, Some("internal error, please report it: it panicked".to_owned())),
             };
             if let Some(problem) = &problem {
                 tracing::error!(problem, "scheduled rules could not run");
             }
             let has_problem = problem.is_some();
             lock(&self.status).problem = problem;
-            self.rest(if has_problem { Duration::from_secs(5) } else { self.until_next() });
+            match windows {
+                0 if has_problem => self.rest(Duration::from_secs(5)),
+                0 => self.rest(self.until_next()),
+                // More may be due.
+                _ => {}
+            }
         }
     }
 
@@ -308,53 +379,108 @@ impl Scheduler {
         Duration::from_nanos(next as u64)
     }
 
-    /// Evaluates all windows that are due now, oldest first, and returns how many executions that were.
+    /// Evaluates all windows that are due now, those of a rule oldest first, and returns how many executions that were.
     ///
     /// # Errors
     /// If rules, ledger or alerts cannot be read or written. What a single rule cannot do is in its ledger.
     pub fn run_due(&self) -> Result<usize, ScheduleError> {
+        let mut executions = 0;
+        loop {
+            let round = self.run_round()?;
+            executions += round.executions;
+            if round.windows == 0 || self.stopping.load(Ordering::SeqCst) {
+                return Ok(executions);
+            }
+        }
+    }
+
+    /// Evaluates the next window of each rule that is due. A rule that has many to catch up so holds up no other, and one
+    /// that is switched off meanwhile is not run any more.
+    fn run_round(&self) -> Result<Round, ScheduleError> {
         let mut state = lock(&self.state);
         self.reload(&mut state)?;
+        let now = self.clock.now();
+        self.mind_clock(&mut state, now)?;
         // Nothing arrives at or before it any more.
-        let complete = self.store.watermark(self.clock.now());
+        let complete = self.store.watermark(now);
         let snapshot = self.store.snapshot();
         let mut due: BTreeMap<Due, Vec<usize>> = BTreeMap::new();
         let active = state.active.clone();
         for (number, rule) in active.rules.iter().enumerate() {
-            for end in self.ends(&state, rule, complete) {
-                due.entry(self.due(&state, rule, end)).or_default().push(number);
+            if let Some(end) = self.next_end(&state, rule, complete) {
+                due.entry(Due::of(rule, end)).or_default().push(number);
             }
         }
-        let mut executions = 0;
+        // The first window of a rule ends in the past, and nobody waits for it.
+        let is_awaited =
+            |number: &usize| state.rules.get(active.rules[*number].id()).is_some_and(|known| known.last.is_some());
+        let awaited = due.iter().find(|(_, numbers)| numbers.iter().any(is_awaited));
+        lock(&self.status).due = awaited.map(|(due, _)| due.end);
+        let mut round = Round::default();
         let mut news = News::default();
         for (due, numbers) in due {
             if self.stopping.load(Ordering::SeqCst) {
                 break;
             }
-            // The first window of a rule ends in the past, and nobody waits for it.
-            let last = |number: &usize| state.rules.get(active.rules[*number].id()).and_then(|known| known.last);
-            lock(&self.status).due = numbers.iter().any(|number| last(number).is_some()).then_some(due.end);
             for numbers in numbers.chunks(RULES_AT_A_TIME) {
                 let rules: Vec<&ActiveRule> = numbers.iter().map(|number| &active.rules[*number]).collect();
-                executions += self.execute(&mut state, &active, &rules, due, &snapshot, &mut news)?;
+                round.executions += self.execute(&mut state, &active, &rules, due, &snapshot, &mut news)?;
+                round.windows += rules.len();
             }
         }
-        lock(&self.status).due = None;
-        Ok(executions)
+        Ok(round)
     }
 
-    fn ends(&self, state: &State, rule: &ActiveRule, complete: i64) -> Vec<i64> {
+    /// The end of the next window of a rule that is due.
+    fn next_end(&self, state: &State, rule: &ActiveRule, complete: i64) -> Option<i64> {
         let last = state.rules.get(rule.id()).and_then(|known| known.last);
-        window_ends(last, rule.interval, self.period(rule), complete)
+        next_end(last, rule.interval, self.period(rule), complete)
     }
 
-    fn due(&self, state: &State, rule: &ActiveRule, end: i64) -> Due {
-        let since = match rule.basis {
-            TimeBasis::Ingested => None,
-            // Of several windows that are due, the first takes what came late.
-            TimeBasis::Timestamp => state.rules.get(rule.id()).and_then(|known| known.whole.or(known.last)),
-        };
-        Due { end, basis: rule.basis, window: RuleWindow::of(&rule.rule, end), since }
+    /// Goes on from `now` where the clock was ahead: windows that ended in the future, and events that arrived in it, would
+    /// let nothing run until then. A clock that is behind looks the same, and is soon set: for that is waited.
+    fn mind_clock(&self, state: &mut State, now: i64) -> Result<(), ScheduleError> {
+        if let Some((was, lasts)) = state.went_back.take_if(|(was, _)| *was <= now) {
+            // It was behind, or time went by: nothing up to then is looked at again.
+            tracing::info!(seconds = (now - was) / NANOS, "the clock is where it was before");
+            for (rule, last) in lasts {
+                state.rules.entry(rule).and_modify(|known| known.last = known.last.max(Some(last)));
+            }
+        }
+        let arrival = self.store.earliest_arrival();
+        let last = state.rules.values().filter_map(|known| known.last).max().unwrap_or(i64::MIN);
+        let is_ahead = |moment: i64| moment > now.saturating_add(STEP_BACK);
+        if !is_ahead(last) {
+            state.ahead_since = None;
+            // Rules went back before, and the store has events from then.
+            if last <= now && is_ahead(arrival) {
+                self.store.go_back(now);
+                self.say_clock_was(arrival, now);
+            }
+            let mut status = lock(&self.status);
+            status.clock_was = status.clock_was.filter(|was| *was > now);
+            return Ok(());
+        }
+        let was = last.max(arrival);
+        if state.ahead_since.is_none() {
+            self.say_clock_was(was, now);
+        }
+        if now - *state.ahead_since.get_or_insert(now) < STEP_BACK {
+            return Ok(());
+        }
+        tracing::error!("rules go on from now, and so do the times of arrival");
+        self.control.go_back(now)?;
+        self.store.go_back(now);
+        let lasts = state.rules.drain().filter_map(|(rule, known)| Some((rule, known.last?)));
+        state.went_back = Some((was, lasts.collect()));
+        state.ahead_since = None;
+        let active = state.active.clone();
+        self.adopt(state, active)
+    }
+
+    fn say_clock_was(&self, was: i64, now: i64) {
+        tracing::error!(seconds = (was - now) / NANOS, "the clock was ahead of what it says now");
+        lock(&self.status).clock_was = Some(was);
     }
 
     fn reload(&self, state: &mut State) -> Result<(), ScheduleError> {
@@ -371,41 +497,55 @@ impl Scheduler {
     /// Runs these rules from now on.
     fn adopt(&self, state: &mut State, active: Arc<ActiveRules>) -> Result<(), ScheduleError> {
         let now = self.clock.now();
+        let ids: HashSet<&str> = active.rules.iter().map(ActiveRule::id).collect();
+        state.rules.retain(|id, _| ids.contains(&**id));
         for rule in &active.rules {
-            if !state.rules.contains_key(rule.id()) {
-                let last = self.control.last_window(rule.id())?;
-                state.rules.insert(rule.id().to_owned(), RuleState { last, ..RuleState::default() });
+            let (last, whole) = self.control.last_windows(rule.id())?.unzip();
+            // One that was off goes on from when it was switched on, which is later than its last window.
+            if state.rules.get(rule.id()).is_none_or(|known| known.last < last) {
+                state.rules.insert(rule.id().to_owned(), RuleState { last, whole, ..RuleState::default() });
             }
         }
-        let bound = i64::try_from(self.options.late_bound.as_nanos()).unwrap_or(i64::MAX);
         let first = |rule: &ActiveRule| {
             let last = state.rules.get(rule.id()).and_then(|known| known.last).unwrap_or(now);
             let window = RuleWindow::of(&rule.rule, last.min(now));
-            window.from.saturating_sub(rule.lookback).saturating_sub(bound)
+            window.from.saturating_sub(rule.lookback).saturating_sub(self.late_bound())
         };
-        let since = active.rules.iter().map(first).min().unwrap_or(now);
-        self.match_missing(&active, since)?;
+        self.match_missing(&active, first)?;
         let mut status = lock(&self.status);
         (status.rules, status.failed) = (active.rules.len(), active.failed.clone());
+        status.ignoring = active.ignoring.clone();
         drop(status);
         state.active = active;
         Ok(())
     }
 
-    /// Has the store look through what arrived since `since` for rules that it was not matched with.
-    fn match_missing(&self, active: &ActiveRules, since: i64) -> Result<(), ScheduleError> {
+    fn late_bound(&self) -> i64 {
+        i64::try_from(self.options.late_bound.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    /// Has the store look through what arrived since the `first` moment of rules that it was not matched with.
+    fn match_missing(&self, active: &ActiveRules, first: impl Fn(&ActiveRule) -> i64) -> Result<(), ScheduleError> {
+        let needed: Vec<(u128, i64)> = active.rules.iter().map(|rule| (rule.fingerprint, first(rule))).collect();
+        let since = needed.iter().map(|(_, since)| *since).min().unwrap_or(i64::MAX);
         let range = TimeRange { ingested: Window { from: Some(since), to: None }, ..TimeRange::default() };
         let snapshot = self.store.snapshot();
-        let mut missing: HashSet<u128> = HashSet::new();
+        let mut missing: HashMap<u128, i64> = HashMap::new();
         for part in snapshot.parts(&range) {
             // One whose files are damaged is named when it is looked through.
             let Ok(counts) = part.counts() else { continue };
             let known: HashSet<u128> = counts.iter().flat_map(|list| list.rules().fingerprints()).collect();
-            missing.extend(active.compiled.fingerprints.iter().filter(|fingerprint| !known.contains(fingerprint)));
+            let lacks = |(fingerprint, since): &&(u128, i64)| {
+                part.last_arrival() >= Some(*since) && !known.contains(fingerprint)
+            };
+            for (fingerprint, since) in needed.iter().filter(lacks) {
+                missing.entry(*fingerprint).and_modify(|known| *known = (*known).min(*since)).or_insert(*since);
+            }
         }
         let stored = self.control.rules()?;
-        let is_missing = |rule: &&StoredRule| missing.contains(&crate::fingerprint(&rule.rule));
+        let is_missing = |rule: &&StoredRule| missing.contains_key(&crate::fingerprint(&rule.rule));
         let added = ActiveRules::compile(stored.iter().filter(|rule| rule.enabled).filter(is_missing));
+        let since = missing.into_values().min().unwrap_or(i64::MAX);
         Ok(self.store.set_rules(active.compiled.clone(), &added.compiled, since)?)
     }
 
@@ -420,14 +560,10 @@ impl Scheduler {
         news: &mut News,
     ) -> Result<usize, ScheduleError> {
         let started = self.clock.now();
-        let late = self.late(due, snapshot)?;
-        let Some(since) =
-            rules.iter().map(|rule| state.rules.get(rule.id()).and_then(|known| known.to)).min().flatten()
-        else {
-            return self.execute_all(state, active, rules, due, None, &late, started, snapshot);
-        };
+        let late = self.late(state, rules, due, snapshot)?;
         // A rule none of whose stages has a new row can find nothing new.
-        let news = news.since(snapshot, since);
+        let since = rules.iter().filter_map(|rule| state.rules.get(rule.id())?.to).min();
+        let news = since.and_then(|since| news.since(snapshot, since));
         let (busy, idle): (Vec<&ActiveRule>, Vec<&ActiveRule>) = rules.iter().partition(|rule| {
             rule.basis == TimeBasis::Timestamp
                 || rule.lookback > 0
@@ -441,26 +577,45 @@ impl Scheduler {
             }
         }
         self.control.commit_execution(&written, &[])?;
-        idle.iter().for_each(|rule| note_end(state, rule, due.end));
+        idle.iter().for_each(|rule| note_end(state, rule, due));
         self.note(&written, started, due.end);
         // Rules that were last run at the same time, and need about the same parts, are run together.
-        let mut groups: BTreeMap<(Option<i64>, usize), Vec<&ActiveRule>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Option<i64>, usize, Option<RuleIndex>, bool), Vec<&ActiveRule>> = BTreeMap::new();
         for rule in busy {
             let since = state.rules.get(rule.id()).and_then(|known| known.since(rule));
             let reach = REACHES.partition_point(|reach| rule.reach.is_none_or(|of_rule| of_rule > *reach));
-            groups.entry((since, reach)).or_default().push(rule);
+            let late = late.get(&rule.index).filter(|(_, late)| late.oldest.is_some());
+            // What is late is another matter for each rule that left something out.
+            let alone = late.filter(|(lateness, _)| lateness.since != lateness.last).map(|_| rule.index);
+            groups.entry((since, reach, alone, late.is_some())).or_default().push(rule);
         }
         let mut executions = written.len();
-        for ((since, _), rules) in groups {
+        for ((since, ..), rules) in groups {
             executions += self.execute_all(state, active, &rules, due, since, &late, started, snapshot)?;
         }
         Ok(executions)
     }
 
-    fn late(&self, due: Due, snapshot: &Snapshot) -> Result<LateEvents, ScheduleError> {
-        let Some(since) = due.since else { return Ok(LateEvents::default()) };
-        let bound = i64::try_from(self.options.late_bound.as_nanos()).unwrap_or(i64::MAX);
-        Ok(late_events(snapshot, since, due.window.from, due.window.from.saturating_sub(bound))?)
+    /// What came late for rules that go by `@timestamp`.
+    fn late<'r>(
+        &self,
+        state: &State,
+        rules: &[&'r ActiveRule],
+        due: Due,
+        snapshot: &Snapshot,
+    ) -> Result<LateByRule<'r>, ScheduleError> {
+        let from = due.window.from;
+        let bound = from.saturating_sub(self.late_bound());
+        let lateness = |rule: &&'r ActiveRule| {
+            let known = state.rules.get(rule.id()).filter(|_| rule.basis == TimeBasis::Timestamp)?;
+            let last = known.last?;
+            // What came before the bound is beyond it, if no sender's clock is ahead.
+            let since = known.whole.unwrap_or(last).max(bound).min(last);
+            Some(Lateness { rule, since, last, end: due.end })
+        };
+        let of: Vec<Lateness<'r>> = rules.iter().filter_map(lateness).collect();
+        let found = late_events(snapshot, &of, from, bound)?;
+        Ok(of.into_iter().zip(found).map(|(of, found)| (of.rule.index, (of, found))).collect())
     }
 
     #[allow(clippy::too_many_arguments, reason = "what an execution is of")]
@@ -471,12 +626,15 @@ impl Scheduler {
         rules: &[&ActiveRule],
         due: Due,
         since: Option<i64>,
-        late: &LateEvents,
+        late: &LateByRule<'_>,
         started: i64,
         snapshot: &Snapshot,
     ) -> Result<usize, ScheduleError> {
-        let reach = due.since.zip(late.oldest).map(|(since, oldest)| Late { since, oldest });
-        let task = Task { window: due.window, late: reach, since };
+        let some_late = rules.iter().filter_map(|rule| {
+            let (lateness, events) = late.get(&rule.index)?;
+            Some(Late { lateness: *lateness, oldest: events.oldest? })
+        });
+        let task = Task { window: due.window, late: some_late.min_by_key(|late| late.oldest), since };
         let most = self.options.rule_events;
         let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(active, rules, task, snapshot, most)));
         let found = match evaluated {
@@ -493,7 +651,10 @@ impl Scheduler {
         };
         let (mut executions, mut made) = (Vec::new(), Made::default());
         for rule in rules {
-            let mut execution = self.execution(rule, due, late, started);
+            // That a limit was reached is said once.
+            let left_some = state.rules.get(rule.id()).is_some_and(|known| known.left_some);
+            let came_late = late.get(&rule.index).map(|(_, events)| events.clone()).unwrap_or_default();
+            let mut execution = self.execution(rule, due, &came_late, started);
             if found.not_matched.contains(&rule.index) {
                 execution.status = ExecutionStatus::Failed;
                 execution.message = "some events of this window could not be matched with the rule".to_owned();
@@ -514,14 +675,16 @@ impl Scheduler {
                 state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
             }
             execution.finished = self.clock.now();
-            let says_something = execution.new_alerts > 0 || execution.status != ExecutionStatus::Succeeded;
+            let is_new = execution.status == ExecutionStatus::Failed || execution.capped > 0 && !left_some;
+            let counts = [execution.new_alerts, execution.late_events, execution.missed_events];
+            let says_something = is_new || counts.iter().any(|count| *count > 0);
             if says_something || due.end.rem_euclid(rule.interval) == 0 {
                 executions.push(execution);
             }
         }
         self.control.commit_execution(&executions, &made.alerts)?;
         made.remember(state);
-        rules.iter().for_each(|rule| note_end(state, rule, due.end));
+        rules.iter().for_each(|rule| note_end(state, rule, due));
         self.note(&executions, started, due.end);
         Ok(executions.len())
     }
@@ -546,7 +709,7 @@ impl Scheduler {
         self.control.commit_execution(&executions, &[])?;
         for rule in rules {
             state.rules.entry(rule.id().to_owned()).or_default().left_some = true;
-            note_end(state, rule, due.end);
+            note_end(state, rule, due);
         }
         self.note(&executions, started, due.end);
         Ok(executions.len())
@@ -566,6 +729,7 @@ impl Scheduler {
             rule_id: rule.rule.rule_id.clone(),
             from: due.window.from,
             to: due.window.to,
+            basis: Some(due.basis),
             kind,
             scheduled: due.end,
             started,
@@ -610,8 +774,10 @@ impl Scheduler {
         // Only once they are written is it certain that nobody needs to look at them again.
         old.iter().for_each(|finding| made.note(rule, finding, execution.to));
         execution.known_alerts = old.len() as u64;
-        let most = u64::from(rule.rule.max_signals);
-        let mut builder = Builder::new(active, &execution.uuid, execution.started, false);
+        let limit = u64::from(rule.rule.max_signals.min(self.options.max_alerts));
+        let most = known.room(limit, rule, execution.scheduled);
+        let asked_for = (!execution.kind.is_scheduled()).then_some(execution.scheduled);
+        let mut builder = Builder::new(active, &execution.uuid, execution.started, asked_for);
         let mut left = new.len() as u64;
         let mut unreadable = None;
         for findings in new.chunks(ALERTS_AT_A_TIME) {
@@ -647,13 +813,15 @@ impl Scheduler {
                 }
             }
         }
+        made.counts.push((rule.id().to_owned(), interval_of(rule, execution.scheduled), execution.new_alerts));
         execution.capped = left;
         known.left_some = left > 0 || unreadable.is_some();
         if left > 0 {
             execution.status = ExecutionStatus::Warning;
             let said = if execution.message.is_empty() { "" } else { "; " };
+            let whose = if limit < u64::from(rule.rule.max_signals) { "of all rules" } else { "max_signals" };
             execution.message += &format!(
-                "{said}the limit of {most} alerts (max_signals) was reached: {left} more were found in this window"
+                "{said}the limit of {limit} alerts ({whose}) was reached: {left} more were found in this window"
             );
         }
         if let Some(error) = unreadable {
@@ -695,21 +863,21 @@ impl Scheduler {
     pub fn preview(&self, rule: &StoredRule, ends: &[i64]) -> Result<Preview, ScheduleError> {
         let (active, rule) = self.alone(rule)?;
         let windows: Vec<RuleWindow> = ends.iter().map(|end| RuleWindow::of(&rule.rule, *end)).collect();
-        let from = windows.iter().map(|window| window.from).min().unwrap_or(0).saturating_sub(rule.lookback);
-        let snapshot = self.matched_with(&active, from)?;
+        let bases = windows.iter().map(|window| (rule.basis, *window));
+        let snapshot = self.matched_with(&active, &range_of(&rule, bases))?;
         let mut preview = Preview::default();
-        let uuid = Uuid::new_v4().to_string();
-        let mut builder = Builder::new(&active, &uuid, self.clock.now(), true);
+        let (uuid, now) = (Uuid::new_v4().to_string(), self.clock.now());
+        let mut builder = Builder::new(&active, &uuid, now, Some(now));
         for window in windows {
             let task = Task { window, late: None, since: None };
             let found = evaluate(&active, &[&rule], task, &snapshot, self.options.rule_events)?.whole()?;
-            preview.add(&mut builder, &found, rule.rule.max_signals)?;
+            preview.add(&mut builder, &found, rule.rule.max_signals.min(self.options.max_alerts))?;
         }
         Ok(preview)
     }
 
-    /// Runs a rule over the past, window by window, with the events' own time as the clock, and keeps its alerts. Returns
-    /// the executions.
+    /// Runs a rule over the past, window by window, with the events' own time as the clock, and keeps its alerts. The last
+    /// window ends at `to`, or now. Returns the executions.
     ///
     /// # Errors
     /// If the rule cannot run, or store, ledger or alerts fail.
@@ -721,49 +889,44 @@ impl Scheduler {
         to: i64,
     ) -> Result<Vec<Execution>, ScheduleError> {
         let (active, rule) = self.alone_by(key)?;
-        let rule = ActiveRule { basis: TimeBasis::Timestamp, ..rule };
+        // What has not come yet must not be missing.
+        let to = to.min(self.store.watermark(self.clock.now()));
         let last = from.saturating_sub(1).div_euclid(rule.interval) * rule.interval;
-        let ends = due_ends(Some(last), rule.interval, to.saturating_add(rule.interval - 1));
-        let windows: Vec<DueWindow> = ends.map(|end| DueWindow::of(&rule.rule, end)).collect();
+        let mut ends: Vec<i64> = due_ends(Some(last), rule.interval, to).collect();
+        if from <= to && ends.last() != Some(&to) {
+            ends.push(to);
+        }
+        let basis = Some(TimeBasis::Timestamp);
+        let windows: Vec<DueWindow> =
+            ends.iter().map(|end| DueWindow { basis, ..DueWindow::of(&rule.rule, *end) }).collect();
         self.run_windows(active, &rule, kind, &windows)
     }
 
     /// The windows of a rule that end in a stretch of time and were to be evaluated and are not: they failed, or the ledger
-    /// does not have them. Oldest first.
+    /// does not have them, as while the rule was off. Oldest first.
     ///
     /// # Errors
     /// If the rule cannot run, or the ledger cannot be read.
     pub fn gaps(&self, key: &RuleKey<'_>, from: i64, to: i64) -> Result<Vec<DueWindow>, ScheduleError> {
         let (_, rule) = self.alone_by(key)?;
         let ledger = self.control.ledger_between(rule.id(), from, to)?;
-        let is_done = |window: &RuleWindow| {
+        let is_done = |failed: &Execution| {
             let done = ledger.iter().filter(|execution| execution.status != ExecutionStatus::Failed);
-            done.into_iter().any(|execution| execution.to == window.to && execution.from <= window.from)
+            let is_same = |basis: Option<TimeBasis>| basis.is_none() || failed.basis.is_none() || basis == failed.basis;
+            done.filter(|execution| is_same(execution.basis))
+                .any(|execution| execution.to == failed.to && execution.from <= failed.from)
         };
         let mut gaps: BTreeMap<i64, DueWindow> = BTreeMap::new();
-        for execution in ledger.iter().filter(|execution| execution.status == ExecutionStatus::Failed) {
-            let window = RuleWindow { from: execution.from, to: execution.to };
-            if !is_done(&window) {
-                gaps.insert(execution.scheduled, DueWindow { end: execution.scheduled, window });
+        for failed in ledger.iter().filter(|execution| execution.status == ExecutionStatus::Failed) {
+            let window = RuleWindow { from: failed.from, to: failed.to };
+            if !is_done(failed) {
+                gaps.insert(failed.scheduled, DueWindow { end: failed.scheduled, window, basis: failed.basis });
             }
         }
-        // Between the first and the last window that it has, a ledger without holes has one at each interval, or one that
-        // holds all that came since the one before, where the interval was longer.
-        let scheduled = ledger.iter().filter(|execution| execution.kind.is_scheduled());
-        let (first, last) = scheduled.fold((i64::MAX, i64::MIN), |(first, last), execution| {
-            (first.min(execution.scheduled), last.max(execution.scheduled))
-        });
-        if first < last {
-            let mut windows: Vec<(i64, i64)> =
-                ledger.iter().map(|execution| (execution.scheduled, execution.from)).collect();
-            windows.sort_unstable();
-            for end in due_ends(Some(first), rule.interval, last) {
-                let later = &windows[windows.partition_point(|(other, _)| *other < end)..];
-                let next = later.first().filter(|(other, _)| *other - end < rule.interval);
-                if next.is_none_or(|(_, from)| *from > end - rule.interval) {
-                    gaps.entry(end).or_insert_with(|| DueWindow::of(&rule.rule, end));
-                }
-            }
+        let around = self.control.ledger_around(rule.id(), from, to)?;
+        let all: Vec<&Execution> = ledger.iter().chain(&around).collect();
+        for window in holes(&rule, &all).filter(|window| (from..=to).contains(&window.window.to)) {
+            gaps.entry(window.end).or_insert(window);
         }
         Ok(gaps.into_values().collect())
     }
@@ -785,15 +948,17 @@ impl Scheduler {
         kind: WindowKind,
         windows: &[DueWindow],
     ) -> Result<Vec<Execution>, ScheduleError> {
-        let snapshot = self.matched_with(&active, i64::MIN)?;
-        let mut state = State { active: Arc::new(active), generation: 0, rules: HashMap::new() };
+        let bases = windows.iter().map(|window| (window.basis.unwrap_or(rule.basis), window.window));
+        let snapshot = self.matched_with(&active, &range_of(rule, bases))?;
+        let mut state = State::new(Arc::new(active), 0);
         let active = state.active.clone();
         let mut executions = Vec::new();
-        for DueWindow { end, window } in windows {
+        for DueWindow { end, window, basis } in windows {
             if self.stopping.load(Ordering::SeqCst) {
                 break;
             }
-            let due = Due { end: *end, basis: rule.basis, window: *window, since: None };
+            let rule = &ActiveRule { basis: basis.unwrap_or(rule.basis), ..rule.clone() };
+            let due = Due { end: *end, basis: rule.basis, window: *window };
             let mut execution = self.execution(rule, due, &LateEvents::default(), self.clock.now());
             execution.kind = kind;
             let mut made = Made::default();
@@ -810,7 +975,7 @@ impl Scheduler {
             execution.finished = self.clock.now();
             self.control.commit_execution(std::slice::from_ref(&execution), &made.alerts)?;
             made.remember(&mut state);
-            note_end(&mut state, rule, *end);
+            note_end(&mut state, rule, due);
             executions.push(execution);
         }
         Ok(executions)
@@ -831,11 +996,62 @@ impl Scheduler {
         }
     }
 
-    /// The events that arrived since `since`, matched with these rules too.
-    fn matched_with(&self, added: &ActiveRules, since: i64) -> Result<Arc<Snapshot>, ScheduleError> {
-        self.store.match_with(&added.compiled, since)?;
+    /// All events, those of a range matched with these rules too.
+    fn matched_with(&self, added: &ActiveRules, range: &TimeRange) -> Result<Arc<Snapshot>, ScheduleError> {
+        self.store.match_with(&added.compiled, range)?;
         Ok(self.store.snapshot())
     }
+}
+
+/// Where a rule looks for events that is run over windows, by one time or another.
+fn range_of(rule: &ActiveRule, windows: impl Iterator<Item = (TimeBasis, RuleWindow)>) -> TimeRange {
+    let mut range = TimeRange::default();
+    let (mut bases, mut all) = (HashSet::new(), None::<RuleWindow>);
+    for (basis, RuleWindow { from, to }) in windows {
+        bases.insert(basis);
+        all = Some(
+            all.map_or(RuleWindow { from, to }, |all| RuleWindow { from: all.from.min(from), to: all.to.max(to) }),
+        );
+    }
+    let Some(RuleWindow { from, to }) = all else { return range };
+    let window = Window { from: Some(from.saturating_sub(rule.lookback)), to: Some(to) };
+    match bases.iter().collect::<Vec<_>>()[..] {
+        [TimeBasis::Ingested] => range.ingested = window,
+        [TimeBasis::Timestamp] => range.timestamp = window,
+        // What is in one of both is in all of it.
+        _ => {}
+    }
+    range
+}
+
+/// The windows of a rule that executions lack between the first and the last that the schedule asked for: what was new in
+/// them lies in no window of these, whatever the rule's interval was then.
+fn holes(rule: &ActiveRule, ledger: &[&Execution]) -> impl Iterator<Item = DueWindow> {
+    let scheduled = ledger.iter().filter(|execution| execution.kind.is_scheduled());
+    let (first, last) = scheduled.fold((i64::MAX, i64::MIN), |(first, last), execution| {
+        (first.min(execution.scheduled), last.max(execution.scheduled))
+    });
+    // Somebody's own run by another time looked at other events.
+    let counts = |execution: &&&Execution| {
+        execution.kind.is_scheduled() || execution.basis.is_none_or(|basis| basis == rule.basis)
+    };
+    let mut windows: Vec<RuleWindow> =
+        ledger.iter().filter(counts).map(|execution| RuleWindow { from: execution.from, to: execution.to }).collect();
+    windows.sort_unstable();
+    let mut looked_at: Vec<RuleWindow> = Vec::new();
+    for window in windows {
+        match looked_at.last_mut() {
+            Some(last) if window.from <= last.to => last.to = last.to.max(window.to),
+            _ => looked_at.push(window),
+        }
+    }
+    let ends = due_ends(Some(first.min(last)), rule.interval, last);
+    let (rule, interval) = (rule.rule.clone(), rule.interval);
+    ends.map(move |end| DueWindow::of(&rule, end)).filter(move |DueWindow { window, .. }| {
+        let from = window.from.max(window.to.saturating_sub(interval));
+        let behind = looked_at.partition_point(|other| other.to < window.to);
+        looked_at.get(behind).is_none_or(|other| other.from > from)
+    })
 }
 
 /// Which rules have a row among what arrived since when, in one snapshot; `None` where some of that cannot be read.
@@ -856,15 +1072,15 @@ impl News {
     }
 }
 
-fn note_end(state: &mut State, rule: &ActiveRule, end: i64) {
+fn note_end(state: &mut State, rule: &ActiveRule, Due { end, window, .. }: Due) {
     let known = state.rules.entry(rule.id().to_owned()).or_default();
-    let window = RuleWindow::of(&rule.rule, end);
-    known.last = known.last.max(Some(end));
-    known.to = known.to.max(Some(window.to));
-    known.fingerprint = Some(rule.fingerprint);
-    if !known.left_some {
-        known.whole = known.last;
+    // The first window owes nothing of what came before.
+    if !known.left_some || known.last.is_none() {
+        known.whole = Some(end);
     }
+    known.last = known.last.max(Some(end));
+    known.to = Some(window.to);
+    known.evaluated = Some((rule.fingerprint, rule.frame));
     // No later window holds them any more; those of late events are known by their ids.
     let oldest = window.from.min(end - rule.interval);
     known.seen.retain(|_, last| *last >= oldest);

@@ -1,5 +1,6 @@
 //! Which windows of a rule are due.
 
+use eqlipse_control::TimeBasis;
 use eqlipse_rules::{Rounding, Rule};
 use serde::{Deserialize, Serialize};
 
@@ -34,12 +35,15 @@ pub struct DueWindow {
     pub end: i64,
     /// The window, which ends then or before.
     pub window: RuleWindow,
+    /// What time means in it; `None` is the rule's own.
+    #[serde(default)]
+    pub basis: Option<TimeBasis>,
 }
 
 impl DueWindow {
     /// The window of a rule that is due at `end`.
     pub fn of(rule: &Rule, end: i64) -> Self {
-        Self { end, window: RuleWindow::of(rule, end) }
+        Self { end, window: RuleWindow::of(rule, end), basis: None }
     }
 }
 
@@ -52,15 +56,13 @@ pub fn due_ends(last: Option<i64>, period: i64, now: i64) -> impl Iterator<Item 
     (first..=latest).map(move |number| number * period)
 }
 
-/// The ends of the windows of a rule that are due `now`, oldest first: those at its interval, which the ledger must have, and
-/// the latest of those at `period` in between, which are there for the sake of what is new alone. So a service that is
-/// behind catches up.
-pub fn window_ends(last: Option<i64>, interval: i64, period: i64, now: i64) -> Vec<i64> {
-    let Some(last) = last else { return due_ends(None, period, now).collect() };
-    let mut ends: Vec<i64> = due_ends(Some(last), interval, now).collect();
-    let latest = due_ends(None, period, now).last().filter(|latest| *latest > ends.last().copied().unwrap_or(last));
-    ends.extend(latest);
-    ends
+/// The end of the next window of a rule that is due `now`: the oldest of those at its interval, which the ledger must have,
+/// or else the latest of those at `period` in between, which are there for the sake of what is new alone. So a service that
+/// is behind catches up.
+pub fn next_end(last: Option<i64>, interval: i64, period: i64, now: i64) -> Option<i64> {
+    let latest = due_ends(None, period, now).last();
+    let Some(last) = last else { return latest };
+    due_ends(Some(last), interval, now).next().or(latest.filter(|latest| *latest > last))
 }
 
 #[cfg(test)]
@@ -69,17 +71,24 @@ mod tests {
 
     #[test]
     fn who_is_behind_leaves_out_what_is_there_for_what_is_new() {
-        let ends = |last, now| window_ends(last, 300, 1, now);
+        let all = |mut last: Option<i64>, period, now| -> Vec<i64> {
+            let next = || {
+                last = Some(next_end(last, 300, period, now)?);
+                last
+            };
+            std::iter::from_fn(next).collect()
+        };
+        let ends = |last, now| all(last, 1, now);
         assert_eq!(ends(None, 1_000), [1_000]);
         assert_eq!(ends(Some(1_000), 1_001), [1_001]);
         assert_eq!(ends(Some(1_000), 1_100), [1_100]);
         assert_eq!(ends(Some(1_000), 1_900), [1_200, 1_500, 1_800, 1_900]);
         assert_eq!(ends(Some(1_000), 1_200), [1_200]);
         assert_eq!(ends(Some(1_000), 900), [] as [i64; 0]);
-        assert_eq!(window_ends(Some(900), 300, 300, 1_600), [1_200, 1_500]);
+        assert_eq!(all(Some(900), 300, 1_600), [1_200, 1_500]);
         // A tick that is no part of the interval.
-        assert_eq!(window_ends(Some(900), 300, 70, 1_210), [1_200]);
-        assert_eq!(window_ends(Some(900), 300, 70, 1_270), [1_200, 1_260]);
+        assert_eq!(all(Some(900), 70, 1_210), [1_200]);
+        assert_eq!(all(Some(900), 70, 1_270), [1_200, 1_260]);
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn served(rules: &[LoadedRule], documents: &[NewDocument<'static>], folder: &Pat
     let options = StoreOptions { flush_age: Duration::from_secs(3600), ..StoreOptions::default() };
     let (store, _) = Store::open(&folder.join("events"), options, active.compiled.clone()).unwrap();
     let clock = Arc::new(TestClock(AtomicI64::new(START + MINUTE)));
-    let options = ScheduleOptions::default();
+    let options = ScheduleOptions { max_alerts: u32::MAX, ..ScheduleOptions::default() };
     let scheduler = Scheduler::new(store.clone(), control.clone(), active, options, clock.clone()).unwrap();
     let mut random = Random::new(5);
     let mut rest = documents;

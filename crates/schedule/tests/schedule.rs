@@ -79,9 +79,35 @@ impl Service {
         alerts
     }
 
+    fn id(&self, rule_id: &str) -> String {
+        self.control.rule(&RuleKey::RuleId(rule_id)).unwrap().unwrap().id
+    }
+
+    fn set_enabled(&self, rule_id: &str, enabled: bool) {
+        self.control.set_enabled(&[self.id(rule_id)], enabled, "test", self.clock.now()).unwrap();
+    }
+
+    fn patch(&self, rule_id: &str, patch: Value) {
+        let Value::Object(patch) = patch else { unreachable!() };
+        self.control.patch_rule(&RuleKey::RuleId(rule_id), patch, "test", self.clock.now()).unwrap();
+    }
+
+    /// Runs what is due every five minutes, some seconds later.
+    fn run_until(&self, from: i64, to: i64) {
+        for minute in (from..=to).filter(|minute| minute % 5 == 0) {
+            self.at(START + minute * MINUTE + SECOND).scheduler.run_due().unwrap();
+        }
+    }
+
+    fn gaps(&self, rule_id: &str, from: i64, to: i64) -> Vec<i64> {
+        let key = RuleKey::RuleId(rule_id);
+        let gaps = self.scheduler.gaps(&key, START + from * MINUTE, START + to * MINUTE).unwrap();
+        gaps.iter().map(|gap| (gap.end - START) / MINUTE).collect()
+    }
+
     fn ledger(&self, rule_id: &str) -> Vec<eqlipse_control::Execution> {
         let rule = self.control.rule(&RuleKey::RuleId(rule_id)).unwrap().unwrap();
-        let mut ledger = self.control.ledger(&rule.id, 1_000).unwrap();
+        let mut ledger = self.control.ledger(&rule.id, 100_000).unwrap();
         ledger.reverse();
         ledger
     }
@@ -235,6 +261,437 @@ fn a_trailing_missing_event_waits_for_its_time() {
     service.close();
 }
 
+const MISSING: &str = "sequence by process.pid with maxspan=2m [process where process.name == \"a\"] ![process where process.name == \"b\"]";
+
+#[test]
+fn a_trailing_missing_event_belongs_to_the_window_in_which_its_time_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = MISSING.replace("2m", "20m");
+    let by_time = || json!({ "timestamp_override": null });
+    setup(
+        folder.path(),
+        &[
+            rule("m", &MISSING.replace("2m", "5m"), json!({})),
+            rule("mt", &MISSING.replace("2m", "5m"), by_time()),
+            rule("long", &long, json!({})),
+            rule("long_t", &long, by_time()),
+        ],
+    );
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    for minute in 1..=60 {
+        let time = START + minute * MINUTE;
+        if minute <= 30 {
+            service.at(time).send(vec![event(minute as usize, time, "a", minute as u32)]);
+        }
+        service.at(time + SECOND).scheduler.run_due().unwrap();
+    }
+    // One that is denied.
+    service.at(START + 61 * MINUTE).send(vec![event(100, START + 61 * MINUTE, "a", 100)]);
+    service.at(START + 70 * MINUTE).send(vec![event(101, START + 70 * MINUTE, "b", 100)]);
+    service.run_until(70, 95);
+    for (rule, found) in [("m", 31), ("mt", 31), ("long", 30), ("long_t", 30)] {
+        assert_eq!(service.alerts(rule).len(), found, "{rule}");
+    }
+    service.close();
+}
+
+#[test]
+fn what_denies_a_finding_may_come_as_late_as_its_events() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("m", MISSING, json!({}))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    let time = START + 30 * SECOND;
+    service.at(START + 290 * SECOND).send(vec![event(0, time, "a", 1), event(1, time, "a", 2)]);
+    service.run_until(5, 5);
+    service.at(START + 320 * SECOND).send(vec![event(2, time + 30 * SECOND, "b", 1)]);
+    service.run_until(10, 20);
+    assert_eq!(service.alerts("m"), [["1"]]);
+    service.close();
+}
+
+#[test]
+fn a_trailing_missing_event_waits_by_the_time_that_orders_the_rule_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let by = |rule_id: &str, basis: Value| {
+        rule(rule_id, MISSING, json!({ "timestamp_field": "event.created", "timestamp_override": basis }))
+    };
+    setup(folder.path(), &[by("m", json!("event.ingested")), by("mt", json!(null))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    let made = |id: usize, time: i64, name: &str, pid: u32| {
+        let mut new = event(id, time, name, pid);
+        let mut document: Value = serde_json::from_str(&new.document).unwrap();
+        document["event"]["created"] = document["@timestamp"].clone();
+        new.document = document.to_string().into();
+        new
+    };
+    let time = START + 4 * MINUTE;
+    service.at(time).send(vec![made(0, time, "a", 1), made(1, time, "a", 2)]);
+    service.run_until(5, 5);
+    service.at(time + 90 * SECOND).send(vec![made(2, time + 90 * SECOND, "b", 1)]);
+    service.run_until(10, 15);
+    assert_eq!((service.alerts("m"), service.alerts("mt")), (vec![vec!["1".to_owned()]], vec![vec!["1".to_owned()]]));
+    service.close();
+}
+
+#[test]
+fn what_comes_in_time_is_never_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let by_time = |extra: Value| {
+        let mut all = json!({ "timestamp_override": null });
+        all.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        all
+    };
+    setup(
+        folder.path(),
+        &[
+            rule("capped", ANY, by_time(json!({ "max_signals": 1 }))),
+            rule("off", ANY, by_time(json!({}))),
+            rule("other", "process where process.name == \"b\"", by_time(json!({}))),
+        ],
+    );
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.run_until(0, 0);
+    service.at(START + MINUTE);
+    service.set_enabled("off", false);
+    for minute in (5..=240).step_by(5) {
+        let time = START + minute * MINUTE;
+        service
+            .at(time - MINUTE)
+            .send((0..4).map(|n| event((4 * minute + n) as usize, time - MINUTE, "a", 1)).collect());
+        // Two are late, one of them beyond the bound.
+        if minute == 120 {
+            service.send(vec![event(2, time - 30 * MINUTE, "a", 1), event(3, time - 90 * MINUTE, "a", 1)]);
+        }
+        service.run_until(minute, minute);
+    }
+    service.set_enabled("off", true);
+    service.run_until(245, 250);
+    for (rule, late, missed) in [("capped", 1, 1), ("off", 0, 0), ("other", 0, 0)] {
+        let ledger = service.ledger(rule);
+        let sum = |count: fn(&eqlipse_control::Execution) -> u64| ledger.iter().map(count).sum::<u64>();
+        assert_eq!((sum(|run| run.late_events), sum(|run| run.missed_events)), (late, missed), "{rule}");
+    }
+    assert!(service.ledger("other").iter().all(|run| run.status == ExecutionStatus::Succeeded));
+    service.close();
+}
+
+#[test]
+fn another_window_is_looked_at_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let by_time = json!({ "timestamp_override": null });
+    setup(folder.path(), &[rule("e", ANY, json!({})), rule("t", ANY, by_time), rule("basis", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.at(START - 60 * MINUTE).send(vec![event(0, START - 60 * MINUTE, "a", 0)]);
+    service.at(START - 5 * MINUTE).send(vec![event(1, START - 5 * MINUTE, "a", 0)]);
+    service.run_until(0, 5);
+    for rule in ["e", "t"] {
+        assert_eq!(service.alerts(rule), [["1"]]);
+        service.patch(rule, json!({ "from": "now-24h" }));
+    }
+    // What arrived long ago and says that it is of now.
+    service.at(START + 6 * MINUTE).send(vec![event(2, START + 27 * MINUTE, "a", 0)]);
+    service.run_until(10, 25);
+    service.patch("basis", json!({ "timestamp_override": null }));
+    service.run_until(30, 30);
+    assert_eq!(
+        (service.alerts("e"), service.alerts("t").len()),
+        (vec![vec!["0".to_owned()], vec!["1".to_owned()], vec!["2".to_owned()]], 3)
+    );
+    let last = service.ledger("basis").pop().unwrap();
+    assert_eq!((last.matches, last.known_alerts), (1, 1));
+    service.close();
+}
+
+#[test]
+fn a_rule_that_was_off_goes_on_from_now() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({})), rule("t", ANY, json!({ "timestamp_override": null }))]);
+    let clock = Arc::default();
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(0, 5);
+    let rules = ["e", "t"];
+    rules.iter().for_each(|rule| service.set_enabled(rule, false));
+    service.run_until(10, 10);
+    service.at(START + 12 * MINUTE).send(vec![event(0, START + 12 * MINUTE, "a", 0)]);
+    // A restart in between changes nothing.
+    service.close();
+    clock.0.store(START + 1_000 * MINUTE - SECOND, Ordering::SeqCst);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    rules.iter().for_each(|rule| service.set_enabled(rule, true));
+    service.run_until(1_000, 1_005);
+    for rule in rules {
+        let ends: Vec<i64> = service.ledger(rule).iter().map(|run| (run.scheduled - START) / MINUTE).collect();
+        assert_eq!(ends, [0, 5, 1_000, 1_005]);
+        assert_eq!(service.alerts(rule), [] as [Vec<String>; 0]);
+        // The time is a gap, whichever part of it is asked for.
+        assert_eq!(service.gaps(rule, 0, 1_005), (10..1_000).step_by(5).collect::<Vec<_>>());
+        assert_eq!(service.gaps(rule, 10, 20), [10, 15, 20]);
+        let key = RuleKey::RuleId(rule);
+        let gaps = service.scheduler.gaps(&key, START + 10 * MINUTE, START + 20 * MINUTE).unwrap();
+        service.scheduler.fill(&key, &gaps).unwrap();
+        assert_eq!(service.alerts(rule), [["0"]]);
+        assert_eq!(service.gaps(rule, 10, 20), [] as [i64; 0]);
+    }
+    service.close();
+}
+
+/// Switches a rule off when it was asked for the time so often.
+struct Meddler {
+    control: Control,
+    rule: String,
+    asked: AtomicI64,
+}
+
+impl Clock for Meddler {
+    fn now(&self) -> i64 {
+        let now = START + 1_000 * MINUTE;
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 20 {
+            self.control.set_enabled(std::slice::from_ref(&self.rule), false, "test", now).unwrap();
+        }
+        now
+    }
+}
+
+#[test]
+fn a_rule_that_is_switched_off_while_it_catches_up_ends_there() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({})), rule("f", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.run_until(0, 0);
+    let (control, store) = (service.control.clone(), service.store.clone());
+    let clock = Arc::new(Meddler { control: control.clone(), rule: service.id("f"), asked: AtomicI64::new(0) });
+    let active = Scheduler::enabled_rules(&control).unwrap();
+    let scheduler = Scheduler::new(store, control, active, ScheduleOptions::default(), clock).unwrap();
+    scheduler.run_due().unwrap();
+    assert_eq!(service.ledger("e").len(), 201);
+    assert!((2..20).contains(&service.ledger("f").len()), "{}", service.ledger("f").len());
+    service.close();
+}
+
+#[test]
+fn rules_go_on_when_the_clock_was_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::default();
+    setup(folder.path(), &[rule("e", ANY, json!({})), rule("t", ANY, json!({ "timestamp_override": null }))]);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    let far = 2_000_000 * MINUTE;
+    service.at(START + far).send(vec![event(0, START, "a", 0)]);
+    service.at(START + far + 5 * MINUTE).scheduler.run_due().unwrap();
+    assert_eq!(service.scheduler.status().clock_was, None);
+    service.run_until(0, 5);
+    // It may be behind now, and be set.
+    assert!(service.scheduler.status().clock_was >= Some(START + far));
+    assert_eq!(service.ledger("e").len(), 1);
+    service.run_until(10, 10);
+    service.at(START + 11 * MINUTE).send(vec![event(1, START + 11 * MINUTE, "a", 0)]);
+    service.run_until(15, 15);
+    assert_eq!(service.alerts("e"), [["0"], ["1"]]);
+    assert!(service.alerts("t").contains(&vec!["1".to_owned()]));
+    // The next start finds what arrived then again, and goes on at once.
+    service.close();
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.at(START + 16 * MINUTE).send(vec![event(2, START + 16 * MINUTE, "a", 0)]);
+    service.run_until(20, 20);
+    assert!(service.scheduler.status().clock_was >= Some(START + far));
+    for rule in ["e", "t"] {
+        assert!(service.alerts(rule).contains(&vec!["2".to_owned()]), "{rule}");
+        let ends: Vec<i64> = service.ledger(rule).iter().skip(1).map(|run| (run.scheduled - START) / MINUTE).collect();
+        assert_eq!(ends, [15, 20]);
+    }
+    service.close();
+}
+
+#[test]
+fn a_clock_that_is_behind_for_a_while_skips_and_repeats_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::default();
+    setup(folder.path(), &[rule("e", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(0, 5);
+    service.close();
+    clock.0.store(MINUTE, Ordering::SeqCst);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.at(2 * MINUTE).send(vec![event(0, START, "a", 0)]);
+    service.scheduler.run_due().unwrap();
+    service.run_until(10, 15);
+    assert_eq!((service.alerts("e").len(), service.scheduler.status().clock_was), (1, None));
+    // So long that nobody waits any more.
+    for minute in 0..=20 {
+        service.at(minute * MINUTE).scheduler.run_due().unwrap();
+    }
+    service.run_until(20, 25);
+    let ends: Vec<i64> = service.ledger("e").iter().map(|run| (run.scheduled - START) / MINUTE).collect();
+    assert_eq!(ends.iter().filter(|end| **end >= 0).collect::<Vec<_>>(), [&0, &5, &10, &15, &20, &25]);
+    assert!(ends.len() < 12, "{ends:?}");
+    service.close();
+}
+
+#[test]
+fn a_restart_repeats_no_window_and_forgets_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = json!({ "from": "now-2d", "to": "now-1d" });
+    setup(
+        folder.path(),
+        &[rule("d", ANY, before), rule("t", ANY, json!({ "timestamp_override": null, "max_signals": 1 }))],
+    );
+    let clock = Arc::default();
+    let mut service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(0, 0);
+    // They come late, and their window has no room for all of them.
+    service.at(START + MINUTE).send((0..3).map(|id| event(id, START - 20 * MINUTE, "a", 1)).collect());
+    for (minute, found) in [(5, 1), (10, 2), (15, 3), (20, 3)] {
+        service.run_until(minute, minute);
+        assert_eq!(service.alerts("t").len(), found, "after {minute} minutes");
+        service.close();
+        service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+        service.scheduler.run_due().unwrap();
+    }
+    for rule in ["d", "t"] {
+        let ends: Vec<i64> = service.ledger(rule).iter().map(|run| (run.scheduled - START) / MINUTE).collect();
+        assert_eq!(ends, [0, 5, 10, 15, 20]);
+    }
+    service.close();
+}
+
+#[test]
+fn the_limit_of_alerts_is_of_an_interval_and_at_most_that_of_all_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("two", ANY, json!({ "max_signals": 2 })), rule("all", ANY, json!({}))]);
+    let options = ScheduleOptions { tick: Some(Duration::from_secs(20)), max_alerts: 4, ..ScheduleOptions::default() };
+    let service = Service::open(folder.path(), &Arc::default(), options);
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    for id in 0..9i64 {
+        let time = START + (1 + 20 * id) * SECOND;
+        service.at(time).send(vec![event(id as usize, time, "a", 1)]);
+        service.at(time + 20 * SECOND).scheduler.run_due().unwrap();
+    }
+    assert_eq!((service.alerts("two").len(), service.alerts("all").len()), (2, 4));
+    service.run_until(5, 5);
+    assert_eq!((service.alerts("two").len(), service.alerts("all").len()), (2, 4));
+    let last = service.ledger("all").pop().unwrap();
+    assert!(
+        (last.status, last.capped) == (ExecutionStatus::Warning, 5) && last.message.contains("4 alerts"),
+        "{last:?}"
+    );
+    // A row says it when it comes to that, and at the interval's end.
+    assert_eq!(service.ledger("two").iter().filter(|run| run.capped > 0).count(), 2);
+    service.at(START + 321 * SECOND).scheduler.run_due().unwrap();
+    assert_eq!((service.alerts("two").len(), service.alerts("all").len()), (4, 8));
+    service.close();
+}
+
+#[test]
+fn a_manual_run_ends_now_and_its_alerts_say_that_it_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("m", MISSING, json!({})), rule("e", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    let now = START + 17 * MINUTE;
+    service.at(now - MINUTE).send(vec![event(0, now - MINUTE, "a", 1)]);
+    service.at(now);
+    let backfill = |rule: &str| {
+        let key = RuleKey::RuleId(rule);
+        service.scheduler.backfill(&key, WindowKind::Manual, START + MINUTE, now + 60 * MINUTE).unwrap()
+    };
+    let runs = backfill("m");
+    assert_eq!(runs.iter().map(|run| run.to - START).collect::<Vec<_>>(), [5, 10, 15, 17].map(|end| end * MINUTE));
+    assert!(runs.iter().all(|run| run.scheduled == run.to));
+    // It may be denied still.
+    assert_eq!(service.alerts("m"), [] as [Vec<String>; 0]);
+    backfill("e");
+    let mut said = Vec::new();
+    let query = AlertQuery { rule: Some(service.id("e")), ..AlertQuery::default() };
+    service
+        .control
+        .for_each_alert(&query, &mut |_, alert| {
+            said.push(
+                ["kibana.alert.rule.execution.type", "kibana.alert.intended_timestamp"].map(|name| alert[name].clone()),
+            );
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let intended = jiff::Timestamp::from_nanosecond(i128::from(now)).unwrap();
+    assert_eq!(said, [[json!("manual"), json!(format!("{intended:.3}"))]]);
+    service.close();
+}
+
+#[test]
+fn a_run_by_another_time_fills_no_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.run_until(0, 15);
+    let done = service.ledger("e").remove(1);
+    let failed = eqlipse_control::Execution {
+        uuid: "failed".to_owned(),
+        status: ExecutionStatus::Failed,
+        to: done.to + 1,
+        ..done
+    };
+    service.control.commit_execution(&[failed], &[]).unwrap();
+    let gaps = || service.control.ledger_summary(0).unwrap().gaps;
+    assert_eq!((service.gaps("e", 0, 15), gaps()), (vec![5], 1));
+    let by_time = eqlipse_control::Execution {
+        uuid: "by time".to_owned(),
+        status: ExecutionStatus::Succeeded,
+        kind: WindowKind::Manual,
+        basis: Some(eqlipse_control::TimeBasis::Timestamp),
+        ..service.ledger("e").pop().unwrap()
+    };
+    service.control.commit_execution(&[by_time], &[]).unwrap();
+    assert_eq!((service.gaps("e", 0, 15), gaps()), (vec![5], 1));
+    let key = RuleKey::RuleId("e");
+    service.scheduler.fill(&key, &service.scheduler.gaps(&key, START, START + 15 * MINUTE).unwrap()).unwrap();
+    assert_eq!((service.gaps("e", 0, 15), gaps()), (vec![], 0));
+    service.close();
+}
+
+#[test]
+fn another_interval_makes_no_holes_in_the_past() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("h", ANY, json!({ "interval": "1h", "from": "now-65m" }))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    let hour = (START / MINUTE + 59) / 60 * 60 - START / MINUTE;
+    service.run_until(0, hour + 120);
+    service.patch("h", json!({ "interval": "5m", "from": "now-9m" }));
+    service.run_until(hour + 125, hour + 140);
+    assert_eq!(service.gaps("h", -60, hour + 140), [] as [i64; 0]);
+    service.patch("h", json!({ "interval": "1h", "from": "now-65m" }));
+    service.run_until(hour + 145, hour + 240);
+    assert_eq!(service.gaps("h", -60, hour + 240), [] as [i64; 0]);
+    service.close();
+}
+
+#[test]
+fn a_run_over_an_hour_matches_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("s", SEQUENCE, json!({ "enabled": false }))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    for (id, days) in [(0, 3), (1, 2), (2, 0)] {
+        let time = START - days * 1_440 * MINUTE;
+        service.at(time).send(vec![event(id, time, "a", 0)]);
+        service.store.flush().unwrap();
+    }
+    let stored = service.control.rule(&RuleKey::RuleId("s")).unwrap().unwrap();
+    let fingerprint = eqlipse_schedule::fingerprint(&stored.rule);
+    let matched = || -> Vec<bool> {
+        let snapshot = service.store.snapshot();
+        let has = |part: &Arc<eqlipse_store::Part>| part.counts().unwrap().iter().any(|list| list.has(fingerprint));
+        snapshot.parts(&eqlipse_store::TimeRange::default()).map(has).collect()
+    };
+    assert_eq!(matched(), [false, false, false]);
+    let from = START - 2 * 1_440 * MINUTE;
+    service.scheduler.backfill(&RuleKey::RuleId("s"), WindowKind::Manual, from - MINUTE, from + 30 * MINUTE).unwrap();
+    assert_eq!(matched(), [false, true, false]);
+    // As a rule that is new, it is matched with what its next windows may hold.
+    service.set_enabled("s", true);
+    service.scheduler.run_due().unwrap();
+    assert_eq!(matched(), [false, true, true]);
+    service.close();
+}
+
 #[test]
 fn rules_change_while_the_service_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -332,6 +789,7 @@ fn holes_in_the_ledger_are_found() {
         uuid: "later".to_owned(),
         from: last.from + 15 * MINUTE,
         to: last.to + 15 * MINUTE,
+        basis: None,
         scheduled: last.scheduled + 15 * MINUTE,
         ..last
     };
@@ -341,7 +799,7 @@ fn holes_in_the_ledger_are_found() {
         let gaps = service.scheduler.gaps(&key, START + from * MINUTE, START + to * MINUTE).unwrap();
         gaps.iter().map(|gap| (gap.end - START) / MINUTE).collect()
     };
-    assert_eq!((ends(0, 30), ends(0, 10), ends(20, 30)), (vec![15, 20], vec![], vec![]));
+    assert_eq!((ends(0, 30), ends(0, 10), ends(20, 30)), (vec![15, 20], vec![], vec![20]));
     service.close();
 }
 
@@ -356,6 +814,10 @@ enum Step {
     Run,
     /// The service is restarted.
     Restart,
+    /// Some rules are switched off, or on again.
+    Toggle,
+    /// A rule looks back further, or less far.
+    LookBack(u32),
     Flush,
 }
 
@@ -367,17 +829,19 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Run),
         1 => Just(Step::Restart),
         1 => Just(Step::Flush),
+        1 => Just(Step::Toggle),
+        1 => (1u32..200).prop_map(Step::LookBack),
     ]
 }
 
 /// The pairs that the sequence finds in all events at once: of each event `b`, the newest `a` with the same key before it
 /// that nothing took, not more than two minutes away.
-fn expected_pairs(events: &[(usize, i64, bool, u32)]) -> Vec<Vec<String>> {
+fn expected_pairs(events: &[Sent]) -> Vec<Vec<String>> {
     let mut ordered = events.to_vec();
     ordered.sort_by_key(|(id, time, ..)| (*time, *id));
     let mut open = std::collections::HashMap::new();
     let mut pairs = Vec::new();
-    for (id, time, is_first, pid) in ordered {
+    for (id, time, is_first, pid, _) in ordered {
         if is_first {
             open.insert(pid, (id, time));
         } else if let Some((first, begun)) = open.get(&pid).copied()
@@ -389,6 +853,27 @@ fn expected_pairs(events: &[(usize, i64, bool, u32)]) -> Vec<Vec<String>> {
     }
     pairs.sort();
     pairs
+}
+
+/// An event that was sent: its number, its time, whether it is the first of a pair, its key, and when it was sent.
+type Sent = (usize, i64, bool, u32, i64);
+
+/// What a sequence `a`, not `b` within two minutes, has to find, and what it must not: what was denied as soon as it could.
+fn expected_lonely(events: &[Sent]) -> (BTreeSet<Vec<String>>, BTreeSet<Vec<String>>) {
+    let (mut lonely, mut denied) = (BTreeSet::new(), BTreeSet::new());
+    for (id, time, _, pid, sent) in events.iter().filter(|(_, _, is_first, ..)| *is_first) {
+        let is_between = |(_, other, is_first, of, _): &&Sent| {
+            !is_first && of == pid && *other > *time && *other - *time <= 2 * MINUTE
+        };
+        let mut between = events.iter().filter(is_between).peekable();
+        if between.peek().is_none() {
+            lonely.insert(vec![id.to_string()]);
+        // The store's clock does not step back: by that much, an event may arrive later than it was sent.
+        } else if between.any(|(.., other)| other + MINUTE + SECOND < sent + 2 * MINUTE) {
+            denied.insert(vec![id.to_string()]);
+        }
+    }
+    (lonely, denied)
 }
 
 proptest! {
@@ -405,13 +890,20 @@ proptest! {
             rule("s", SEQUENCE, json!({})),
             rule("d", ANY, json!({ "from": "now-14m", "to": "now-5m" })),
             rule("dt", ANY, json!({ "from": "now-14m", "to": "now-5m", "timestamp_override": null })),
+            rule("m", MISSING, json!({})),
+            rule("mt", MISSING, json!({ "timestamp_override": null })),
+            rule("off", ANY, json!({})),
+            rule("off_t", ANY, json!({ "timestamp_override": null })),
+            rule("back", ANY, json!({ "from": "now-1m" })),
+            rule("capped", ANY, json!({ "timestamp_override": null, "max_signals": 1 })),
         ]);
         let options = ScheduleOptions { tick: tick.then(|| Duration::from_secs(20)), ..ScheduleOptions::default() };
         let clock: Arc<TestClock> = Arc::default();
         clock.0.store(START, Ordering::SeqCst);
         let mut service = Service::open(folder.path(), &clock, options);
         service.scheduler.run_due().unwrap();
-        let mut sent: Vec<(usize, i64, bool, u32)> = Vec::new();
+        let mut sent: Vec<Sent> = Vec::new();
+        let mut is_on = true;
         // Steps back do not add up to more than the windows overlap.
         let mut back = 0;
         for step in steps {
@@ -421,7 +913,7 @@ proptest! {
                     for (late, is_first, pid) in events {
                         let time = clock.now() - late * SECOND;
                         documents.push(event(sent.len(), time, if is_first { "a" } else { "b" }, pid));
-                        sent.push((sent.len(), time, is_first, pid));
+                        sent.push((sent.len(), time, is_first, pid, clock.now()));
                     }
                     service.send(documents);
                 }
@@ -436,16 +928,30 @@ proptest! {
                     service = Service::open(folder.path(), &clock, options);
                 }
                 Step::Flush => service.store.flush().unwrap(),
+                Step::Toggle => {
+                    is_on = !is_on;
+                    ["off", "off_t"].iter().for_each(|rule| service.set_enabled(rule, is_on));
+                }
+                Step::LookBack(minutes) => service.patch("back", json!({ "from": format!("now-{minutes}m") })),
             }
         }
+        ["off", "off_t"].iter().for_each(|rule| service.set_enabled(rule, true));
+        service.patch("back", json!({ "from": "now-100d" }));
         // Twice the window, so that every event is in one that is over.
         for _ in 0..4 {
             clock.0.fetch_add(5 * MINUTE, Ordering::SeqCst);
             service.scheduler.run_due().unwrap();
         }
-        let singles = sent.iter().filter(|(_, _, is_first, _)| *is_first).map(|(id, ..)| vec![id.to_string()]);
+        // What they missed while they were off is known.
+        for rule in ["off", "off_t"] {
+            let key = RuleKey::RuleId(rule);
+            let gaps = service.scheduler.gaps(&key, START, clock.now()).unwrap();
+            service.scheduler.fill(&key, &gaps).unwrap();
+            prop_assert_eq!(service.scheduler.gaps(&key, START, clock.now()).unwrap(), []);
+        }
+        let singles = sent.iter().filter(|(_, _, is_first, ..)| *is_first).map(|(id, ..)| vec![id.to_string()]);
         let singles: BTreeSet<Vec<String>> = singles.collect();
-        for rule in ["e", "t", "d", "dt"] {
+        for rule in ["e", "t", "d", "dt", "off", "off_t", "back"] {
             let alerts = service.alerts(rule);
             prop_assert_eq!(alerts.len(), alerts.iter().collect::<BTreeSet<_>>().len());
             prop_assert_eq!(&alerts.into_iter().collect::<BTreeSet<_>>(), &singles, "rule {}", rule);
@@ -454,11 +960,29 @@ proptest! {
         for pair in expected_pairs(&sent) {
             prop_assert!(found.contains(&pair), "{:?} is missing in {:?}", pair, found);
         }
-        for rule in ["e", "t", "s"] {
+        let (lonely, denied) = expected_lonely(&sent);
+        for rule in ["m", "mt"] {
+            let alerts = service.alerts(rule);
+            let found: BTreeSet<Vec<String>> = alerts.iter().cloned().collect();
+            prop_assert_eq!(alerts.len(), found.len());
+            prop_assert!(found.is_superset(&lonely) && found.is_subset(&singles), "rule {}: {:?}", rule, found);
+            prop_assert!(rule != "m" || found.is_disjoint(&denied), "{:?} of {:?}", found, denied);
+        }
+        let capped = service.alerts("capped");
+        prop_assert_eq!(capped.len(), capped.iter().collect::<BTreeSet<_>>().len());
+        for rule in ["t", "off_t", "capped"] {
+            let ledger = service.ledger(rule);
+            // Nothing comes so late, and nothing comes late twice.
+            prop_assert_eq!(ledger.iter().map(|run| run.missed_events).sum::<u64>(), 0);
+            let late = ledger.iter().map(|run| run.late_events).sum::<u64>();
+            prop_assert!(late as usize <= singles.len(), "{} are late for {}", late, rule);
+        }
+        for rule in ["e", "t", "s", "d", "dt", "m", "mt"] {
             let ledger = service.ledger(rule);
             prop_assert!(ledger.iter().all(|run| run.status == ExecutionStatus::Succeeded), "{:?}", ledger);
             // Every end of a window stands in it once, in order.
-            let ends: Vec<i64> = ledger.iter().map(|run| run.to).filter(|end| end % (5 * MINUTE) == 0).collect();
+            let ends: Vec<i64> =
+                ledger.iter().map(|run| run.scheduled).filter(|end| end % (5 * MINUTE) == 0).collect();
             prop_assert!(ends.windows(2).all(|pair| pair[1] == pair[0] + 5 * MINUTE), "{:?}", ends);
         }
         service.close();

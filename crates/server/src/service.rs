@@ -139,6 +139,9 @@ pub struct RulesStatus {
     pub failing: Vec<RuleProblem>,
     /// Rules whose last execution left something out.
     pub warning: Vec<RuleProblem>,
+    /// Rules that run without something that they ask for, such as their exception lists.
+    #[serde(default)]
+    pub ignoring: Vec<RuleProblem>,
     /// The rules whose last execution took longest.
     pub slowest: Vec<SlowRule>,
 }
@@ -274,10 +277,10 @@ fn rules(installed: &[StoredRule], schedule: &SchedulerStatus, latest: &[Executi
     let name = |rule_id: &str| names.get(rule_id).copied().unwrap_or_default().to_owned();
     let by_id: HashMap<&str, &str> =
         installed.iter().map(|rule| (rule.id.as_str(), rule.rule.rule_id.as_str())).collect();
-    let cannot_run = schedule.failed.iter().map(|(id, reason)| {
+    let said = |(id, message): &(String, String)| {
         let rule_id = by_id.get(id.as_str()).map_or(id.as_str(), |rule_id| rule_id);
-        RuleProblem { rule_id: rule_id.to_owned(), name: name(rule_id), message: reason.clone() }
-    });
+        RuleProblem { rule_id: rule_id.to_owned(), name: name(rule_id), message: message.clone() }
+    };
     // What a rule did before somebody switched it off is the past.
     let enabled: HashSet<&str> = installed.iter().filter(|rule| rule.enabled).map(|rule| rule.id.as_str()).collect();
     let latest: Vec<&Execution> = latest.iter().filter(|execution| enabled.contains(&*execution.rule)).collect();
@@ -302,9 +305,10 @@ fn rules(installed: &[StoredRule], schedule: &SchedulerStatus, latest: &[Executi
         installed: installed.len() as u64,
         enabled: enabled.len() as u64,
         running: schedule.rules as u64,
-        cannot_run: cannot_run.collect(),
+        cannot_run: schedule.failed.iter().map(said).collect(),
         failing: ended(ExecutionStatus::Failed),
         warning: ended(ExecutionStatus::Warning),
+        ignoring: schedule.ignoring.iter().map(said).collect(),
         slowest,
     }
 }
@@ -337,6 +341,12 @@ fn problems(
     }
     problems.extend(stats.problem.iter().map(|problem| format!("store: {problem}")));
     problems.extend(schedule.problem.iter().map(|problem| format!("rules do not run: {problem}")));
+    problems.extend(schedule.clock_was.map(|was| {
+        let was = iso_text(was.div_euclid(1_000_000));
+        format!(
+            "the clock was at {was} before: rules wait ten minutes for it to be set, and go on without what arrived then"
+        )
+    }));
     if lag.rules > MAX_BEHIND {
         problems.push(format!("rules are {} s behind", lag.rules / 1_000));
     }
@@ -358,6 +368,7 @@ fn warnings(status: &ServiceStatus) -> Vec<String> {
     };
     warn(status.rules.cannot_run.len() as u64, "enabled rules cannot run");
     warn(status.rules.warning.len() as u64, "rules left something out in their last execution");
+    warn(status.rules.ignoring.len() as u64, "rules run without exception lists or alert suppression that they have");
     warn(status.ingest.refused, "documents were refused since the start");
     warn(status.ingest.dead_letters_dropped, "refused documents were not kept (dead_letters.bytes_per_day)");
     warn(status.ingest.overloaded, "documents were turned away for a moment since the start (store.memory)");

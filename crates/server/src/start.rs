@@ -371,6 +371,7 @@ pub(crate) fn schedule_options(config: &Config) -> ScheduleOptions {
         tick: config.schedule.tick.map(|tick| tick.0),
         late_bound: config.schedule.late_bound.0,
         rule_events: config.schedule.rule_events,
+        ..ScheduleOptions::default()
     }
 }
 

@@ -36,6 +36,7 @@ fn execution(rule: &str, rule_id: &str, uuid: &str, status: ExecutionStatus) -> 
         rule_id: rule_id.to_owned(),
         from: 5,
         to: 10,
+        basis: None,
         kind: WindowKind::OnTime,
         scheduled: 10,
         started: now,

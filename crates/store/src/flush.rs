@@ -22,7 +22,7 @@ use crate::catalogue::Versions;
 use crate::chunk::{Chunk, Listed, split_lists};
 use crate::damage::{self, Outcome};
 use crate::matching::StoreRules;
-use crate::part::{Part, PartKind, Span};
+use crate::part::{Part, PartKind, Span, TimeRange};
 use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
 use crate::store::{Inner, ParquetWriting, lock};
 use crate::upload;
@@ -643,12 +643,12 @@ pub(crate) fn remove_orphans(folder: &Path, parts: &[Arc<Part>]) -> Result<(), S
     Ok(())
 }
 
-/// Looks through what arrived since `since` for rules that came later.
+/// Looks through what is in a range for rules that came later.
 pub(crate) fn match_again(
     inner: &Inner,
     added: &Arc<StoreRules>,
     generation: u64,
-    since: i64,
+    range: &TimeRange,
 ) -> Result<(), StoreError> {
     if added.fingerprints.is_empty() {
         return Ok(());
@@ -658,7 +658,7 @@ pub(crate) fn match_again(
     while inner.tickets.complete_below() < begun {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let is_meant = |part: &&Arc<Part>| part.ingested.last.is_some_and(|last| last >= since);
+    let is_meant = |part: &&Arc<Part>| part.meets(range);
     let mut problem = None;
     let before = inner.snapshot();
     for part in before.parts.iter().filter(is_meant) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use eqlipse_events::{Admitted, Identity, SegmentColumns, SegmentWriter, clean_document, stamp_arrival};
+use eqlipse_events::{Admitted, Identity, SegmentColumns, SegmentWriter, Window, clean_document, stamp_arrival};
 use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
@@ -21,7 +21,7 @@ use crate::ids::{RecentIds, Reserved, Taken, id_hash};
 use crate::log::{Log, Recovered};
 use crate::matching::{Scratch, StoreRules, Workers};
 use crate::objects::{Objects, SegmentPlace};
-use crate::part::{Part, PartKind};
+use crate::part::{Part, PartKind, TimeRange};
 use crate::readers::Readers;
 use crate::record::Record;
 use crate::replay::Replay;
@@ -357,22 +357,23 @@ impl Store {
             current.0
         };
         // Lists of added rules alone are a generation of their own.
-        flush::match_again(&self.0, added, generation - 1, since)
+        let ingested = Window { from: Some(since), to: None };
+        flush::match_again(&self.0, added, generation - 1, &TimeRange { ingested, ..TimeRange::default() })
     }
 
-    /// Looks through what arrived since `since` for rules that it was not matched with, for once: what comes in later is
-    /// not matched with them.
+    /// Looks through what is in a range for rules that it was not matched with, for once: what comes in later is not
+    /// matched with them.
     ///
     /// # Errors
     /// If the rules lack what the reader needs.
-    pub fn match_with(&self, rules: &Arc<StoreRules>, since: i64) -> Result<(), StoreError> {
+    pub fn match_with(&self, rules: &Arc<StoreRules>, range: &TimeRange) -> Result<(), StoreError> {
         let generation = {
             let mut current = self.0.rules.write().unwrap_or_else(PoisonError::into_inner);
             // What comes in later must not be joined with what has these lists.
             current.0 += 2;
             current.0
         };
-        flush::match_again(&self.0, rules, generation - 1, since)
+        flush::match_again(&self.0, rules, generation - 1, range)
     }
 
     /// All events that are there now. It stays as it is.
@@ -384,6 +385,22 @@ impl Store {
     /// are under way. Nothing arrives at or before it any more.
     pub fn watermark(&self, now: i64) -> i64 {
         self.0.tickets.watermark(now)
+    }
+
+    /// The earliest time that events can arrive at. It is ahead of the clock where that was ahead.
+    pub fn earliest_arrival(&self) -> i64 {
+        self.0.tickets.earliest()
+    }
+
+    /// Has no event arrive at or before `time`, as if it had been told as a [watermark](Self::watermark).
+    pub fn arrive_after(&self, time: i64) {
+        self.0.tickets.start_from(0, time.saturating_add(1));
+    }
+
+    /// Has events arrive from `now` on, although the clock was ahead. What was told of a [watermark](Self::watermark) that
+    /// is later does not hold any more: for those who go back too.
+    pub fn go_back(&self, now: i64) {
+        self.0.tickets.go_back(now);
     }
 
     /// Writes all recent events to segments.

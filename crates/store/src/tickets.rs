@@ -61,6 +61,17 @@ impl Tickets {
         }
     }
 
+    /// The earliest arrival time that may still be given: behind the clock, unless that was ahead.
+    pub(crate) fn earliest(&self) -> i64 {
+        self.lock().earliest
+    }
+
+    /// Gives arrival times from `now` on, although later ones were given.
+    pub(crate) fn go_back(&self, now: i64) {
+        let mut state = self.lock();
+        state.earliest = state.earliest.min(now);
+    }
+
     /// The sequence number of the next event.
     pub(crate) fn next(&self) -> u64 {
         self.lock().next
@@ -98,5 +109,16 @@ mod tests {
         drop(two);
         assert_eq!((tickets.watermark(300), tickets.complete_below()), (300, 9));
         assert_eq!(tickets.open(0, 250).ingested, 301);
+    }
+
+    #[test]
+    fn who_knows_that_the_clock_was_ahead_can_go_back() {
+        let tickets = Tickets::default();
+        tickets.start_from(5, 100);
+        assert_eq!((tickets.earliest(), tickets.open(1, 50).ingested), (100, 100));
+        tickets.go_back(50);
+        assert_eq!((tickets.earliest(), tickets.open(1, 60).ingested), (50, 60));
+        tickets.go_back(70);
+        assert_eq!(tickets.open(1, 50).ingested, 60);
     }
 }

@@ -138,6 +138,7 @@ fn table(out: &mut dyn Write, status: &ServiceStatus) -> io::Result<()> {
     list(out, "failing", &rules.failing)?;
     list(out, "cannot run", &rules.cannot_run)?;
     list(out, "left something out", &rules.warning)?;
+    list(out, "without something they ask for", &rules.ignoring)?;
     if !rules.slowest.is_empty() {
         writeln!(out, "{}", paint(HEADING, "slowest rules"))?;
         for rule in &rules.slowest {

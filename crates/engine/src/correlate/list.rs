@@ -231,6 +231,13 @@ impl MatchList {
         rows.filter(|row| counts(&self.events[row.event as usize].event())).count()
     }
 
+    /// The events that some stage of a rule matched, one that several matched as often.
+    pub fn events_of(&self, fingerprint: u128) -> impl Iterator<Item = MatchedEvent> {
+        let selections = self.rules.rule(fingerprint).into_iter().flat_map(|rule| &rule.selections);
+        let rows = selections.flat_map(|selection| self.rows_of(*selection));
+        rows.map(|row| self.events[row.event as usize].event())
+    }
+
     /// The events that some stage matched.
     pub fn events(&self) -> impl Iterator<Item = MatchedEvent> {
         self.events.iter().map(ListedEvent::event)

@@ -38,7 +38,7 @@ pub struct CorrelateOptions {
     pub samples_per_key: usize,
     /// All events up to this time are here, and later ones may still come: in nanoseconds since the Unix epoch, by the
     /// events' own time. A sequence that ends with a missing event waits until its `maxspan` has passed. Without it,
-    /// and for rules that order events by another time, nothing more comes.
+    /// and for rules that order events by another time, nothing more comes, as far as correlation knows.
     pub end: Option<i64>,
 }
 

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eqlipse_control::{AuditEntry, ControlError, Execution, ExecutionStatus, RuleKey, WindowKind};
-use eqlipse_schedule::{DueWindow, ScheduleError};
+use eqlipse_schedule::{DueWindow, EvaluateError, ScheduleError};
+use eqlipse_store::StoreError;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -17,6 +18,9 @@ use crate::state::App;
 
 /// How many requests may wait.
 pub const MAX_WAITING: usize = 16;
+
+/// How long a job waits for what went wrong to pass.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// A rule, and what it is to look at.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,7 +107,7 @@ fn spawn(app: &App, runs: Vec<(i64, Vec<Job>)>, waiting: OwnedSemaphorePermit) -
 }
 
 fn run_all(app: &App, number: i64, mut jobs: VecDeque<Job>) {
-    let _turn = app.manual_turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut turn = app.manual_turn.lock().unwrap_or_else(PoisonError::into_inner);
     while let Some(job) = jobs.front_mut() {
         if app.stopping.load(Ordering::Relaxed) {
             return;
@@ -111,8 +115,15 @@ fn run_all(app: &App, number: i64, mut jobs: VecDeque<Job>) {
         // One that panics must not do so again at each start.
         let done = catch_unwind(AssertUnwindSafe(|| run(app, job))).unwrap_or_else(|_| {
             tracing::error!(rule = job.rule_id, "internal error, please report it: a manual run panicked");
-            Vec::new()
+            Some(Vec::new())
         });
+        let Some(done) = done else {
+            // Others need not wait for the same.
+            drop(turn);
+            pause(app);
+            turn = app.manual_turn.lock().unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
         match app.stopping.load(Ordering::Relaxed) {
             true => done.last().into_iter().for_each(|last| job.work.go_on_behind(last.scheduled)),
             false => _ = jobs.pop_front(),
@@ -124,14 +135,37 @@ fn run_all(app: &App, number: i64, mut jobs: VecDeque<Job>) {
     }
 }
 
-fn run(app: &App, job: &Job) -> Vec<Execution> {
+/// Waits a while, or until the service stops.
+fn pause(app: &App) {
+    let until = Instant::now() + RETRY;
+    while Instant::now() < until && !app.stopping.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The executions of a job; `None` if it is to be tried again.
+fn run(app: &App, job: &Job) -> Option<Vec<Execution>> {
     let key = RuleKey::Id(&job.id);
     let done = match &job.work {
         Work::Range { from, to } => app.scheduler.backfill(&key, WindowKind::Manual, *from, *to),
         Work::Windows(windows) => app.scheduler.fill(&key, windows),
     };
     say(&job.rule_id, &done);
-    done.unwrap_or_default()
+    match done {
+        Ok(executions) => Some(executions),
+        Err(error) => (!may_pass(&error)).then(Vec::new),
+    }
+}
+
+/// Whether it may work later what went wrong, as when a disk is full.
+fn may_pass(error: &ScheduleError) -> bool {
+    match error {
+        ScheduleError::Control(error) => matches!(error, ControlError::Database(_)),
+        ScheduleError::Store(error) | ScheduleError::Evaluate(EvaluateError::Store(error)) => {
+            !matches!(error, StoreError::Rules(_))
+        }
+        ScheduleError::Evaluate(_) | ScheduleError::Rule(_) => false,
+    }
 }
 
 fn say(rule: &str, done: &Result<Vec<Execution>, ScheduleError>) {
@@ -153,12 +187,25 @@ mod tests {
 
     #[test]
     fn what_was_broken_off_goes_on_behind_its_last_window() {
-        let window = |end| DueWindow { end, window: RuleWindow { from: end - 540, to: end } };
+        let window = |end| DueWindow { end, window: RuleWindow { from: end - 540, to: end }, basis: None };
         let mut windows = Work::Windows([300, 600, 900].map(window).into());
         windows.go_on_behind(600);
         assert!(matches!(&windows, Work::Windows(left) if *left == [window(900)]), "{windows:?}");
         let mut range = Work::Range { from: 100, to: 1_000 };
         range.go_on_behind(600);
         assert!(matches!(range, Work::Range { from: 601, to: 1_000 }), "{range:?}");
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = eqlipse_control::Control::open(folder.path()).unwrap_err();
+        assert!(may_pass(&ScheduleError::Control(error)));
+        assert!(!may_pass(&ScheduleError::Rule("there is no such rule".to_owned())));
+        assert!(!may_pass(&ScheduleError::Control(ControlError::Damaged("x".to_owned()))));
+        let segment = || StoreError::Segment { path: "x".into(), reason: "y".to_owned() };
+        assert!(may_pass(&ScheduleError::Store(segment())));
+        assert!(may_pass(&ScheduleError::Evaluate(EvaluateError::Store(segment()))));
+        assert!(!may_pass(&ScheduleError::Store(StoreError::Rules("x".to_owned()))));
     }
 }
