@@ -221,9 +221,13 @@ impl Parser {
                 key => return Err(unsupported("bool", key)),
             }
         }
-        bool.needed = match minimum {
-            Some(minimum) => minimum_of(minimum, bool.any.len())?,
-            None => usize::from(bool.all.is_empty() && !bool.any.is_empty()),
+        let needed = minimum.map(|minimum| minimum_of(minimum, bool.any.len())).transpose()?.unwrap_or(0);
+        bool.needed = match (bool.all.is_empty(), bool.any.is_empty()) {
+            // Where nothing else must pass, one of `should` must, whatever the minimum comes to.
+            (true, false) => needed.max(1),
+            // Without any clause it is `match_all`.
+            (true, true) if bool.none.is_empty() => 0,
+            _ => needed,
         };
         Ok(Query::Bool(bool))
     }

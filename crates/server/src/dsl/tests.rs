@@ -89,6 +89,9 @@ fn queries_say_yes_or_no() {
         json!({ "wildcard": { "process.name": "C*" } }),
         json!({ "ids": { "values": ["id0"] } }),
         json!({ "bool": { "should": [{ "match_none": {} }], "must": { "match_all": {} }, "minimum_should_match": 1 } }),
+        json!({ "bool": { "should": [{ "match_none": {} }], "minimum_should_match": 0 } }),
+        json!({ "bool": { "should": [{ "match_none": {} }, { "match_none": {} }], "minimum_should_match": "30%" } }),
+        json!({ "bool": { "should": { "match_none": {} }, "must_not": { "match_none": {} }, "minimum_should_match": "-1" } }),
         json!({ "nested": { "path": "threat.indicator", "query": { "bool": { "must": [
             { "term": { "threat.indicator.type": "ip" } }, { "term": { "threat.indicator.n": 2 } }] } } } }),
     ];
@@ -417,12 +420,15 @@ fn plain(query: &Value, number: Option<i64>, text: Option<&str>) -> bool {
         _ => {
             let list = |key: &str| body[key].as_array().cloned().unwrap_or_default();
             let holds = |query: &Value| plain(query, number, text);
-            let (must, should) = (list("must"), list("should"));
-            let default = if must.is_empty() && !should.is_empty() { 1 } else { 0 };
-            let minimum = body["minimum_should_match"].as_i64().unwrap_or(default);
+            let (must, should, must_not) = (list("must"), list("should"), list("must_not"));
+            if must.is_empty() && should.is_empty() && must_not.is_empty() {
+                return true;
+            }
+            let passed = should.iter().filter(|query| holds(query)).count() as i64;
             must.iter().all(holds)
-                && !list("must_not").iter().any(holds)
-                && should.iter().filter(|query| holds(query)).count() as i64 >= minimum
+                && !must_not.iter().any(holds)
+                && passed >= body["minimum_should_match"].as_i64().unwrap_or(0)
+                && (passed > 0 || should.is_empty() || !must.is_empty())
         }
     }
 }
