@@ -40,7 +40,7 @@ mod view;
 pub use error::{IngestError, Refused, StoreError};
 pub use matching::StoreRules;
 pub use objects::{ObjectPlace, S3Options, SegmentPlace};
-pub use part::{Arrivals, Part, PartReader, SegmentFile, TimeRange};
+pub use part::{Arrivals, Part, PartReader, SegmentFile, Sequences, TimeRange};
 pub use snapshot::{Snapshot, StreamSize};
 pub use store::{CheckReport, NewDocument, ObjectStats, RecoveryReport, Store, StoreOptions, StoreStats, Stored};
 pub use view::StoreView;

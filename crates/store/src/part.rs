@@ -11,7 +11,7 @@ use eqlipse_events::{Fetch, Segment, SegmentEvent, Window};
 use crate::StoreError;
 use crate::chunk::Chunk;
 use crate::files::Held;
-use crate::segment::{SegmentPart, Summary};
+use crate::segment::{Rows, SegmentPart, Summary};
 
 /// The span of some times, in nanoseconds since the Unix epoch; `None` where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +69,26 @@ impl Arrivals<'_> {
         match &self.0 {
             ArrivalsOf::Recent(chunk) => chunk.ingested(row),
             ArrivalsOf::Segment(summary) => summary.ingested(row),
+        }
+    }
+}
+
+/// The sequence numbers of a part's events, which an event keeps whatever part it comes to stand in.
+#[derive(Debug)]
+pub struct Sequences<'p>(SequencesOf<'p>);
+
+#[derive(Debug)]
+enum SequencesOf<'p> {
+    Recent(&'p Chunk),
+    Segment(Arc<Rows>),
+}
+
+impl Sequences<'_> {
+    /// The number of a row's event; none if there is no such row.
+    pub fn of(&self, row: u32) -> Option<u64> {
+        match &self.0 {
+            SequencesOf::Recent(chunk) => chunk.events.get(row as usize).map(|event| event.meta.order.arrival.position),
+            SequencesOf::Segment(rows) => rows.sequences.get(row as usize).copied(),
         }
     }
 }
@@ -198,6 +218,17 @@ impl Part {
         match &self.kind {
             PartKind::Recent(chunk) => Ok(Arrivals(ArrivalsOf::Recent(chunk))),
             PartKind::Segment(segment) => Ok(Arrivals(ArrivalsOf::Segment(segment.summary()?))),
+        }
+    }
+
+    /// The sequence numbers of its events.
+    ///
+    /// # Errors
+    /// If the segment's file of rows cannot be read.
+    pub fn sequences(&self) -> Result<Sequences<'_>, StoreError> {
+        match &self.kind {
+            PartKind::Recent(chunk) => Ok(Sequences(SequencesOf::Recent(chunk))),
+            PartKind::Segment(segment) => Ok(Sequences(SequencesOf::Segment(segment.rows()?))),
         }
     }
 

@@ -19,6 +19,8 @@ enum Format {
     Seconds,
     /// ISO 8601, from a year to nanoseconds.
     Iso,
+    /// Read as ISO 8601, written by a pattern.
+    Part(Vec<Token>),
     /// A pattern of Java's letters.
     Pattern(Vec<Token>),
 }
@@ -110,39 +112,41 @@ impl DateFormat {
 
     fn span(&self, text: &str, zone: &Zone) -> Option<Span> {
         self.0.iter().find_map(|format| match format {
-            Format::Millis => text.parse().ok().map(|millis| (millis, millis)),
+            Format::Millis => whole_millis(text).map(|millis| (millis, millis)),
             Format::Seconds => {
                 let seconds: i64 = text.parse().ok()?;
                 let millis = seconds.checked_mul(1000)?;
                 Some((millis, millis + 999))
             }
-            Format::Iso => iso(text, zone),
+            Format::Iso | Format::Part(_) => iso(text, zone),
             Format::Pattern(tokens) => pattern(tokens, text, zone),
         })
     }
 
     /// A moment of a bound: a date in one of the formats, `now`, or date math on either. What the text leaves open
-    /// (`2026-01` leaves day and time) and what date math rounds goes down or up.
+    /// (`2026-01` leaves day and time) and what date math rounds goes down or up. A number is read as if it were text:
+    /// 20260101 is a day in the format `yyyyMMdd`.
     ///
     /// # Errors
     /// If it is no date.
     pub fn moment(&self, value: &Value, clock: &Clock, rounding: Rounding) -> Result<i64, DslError> {
         let text = match value {
             Value::String(text) => text.clone(),
-            Value::Number(number) => {
-                // A number is one whatever the format says, unless that reads numbers another way.
-                let seconds = self.0.contains(&Format::Seconds) && !self.0.contains(&Format::Millis);
-                let millis = number.as_i64().or_else(|| number.as_f64().map(|number| number as i64));
-                return match millis {
-                    Some(millis) if !seconds => Ok(millis),
-                    Some(seconds) => Ok(seconds.saturating_mul(1000)),
-                    None => Err(unreadable(&number.to_string())),
-                };
-            }
+            Value::Number(number) => number.to_string(),
             other => return Err(unreadable(&other.to_string())),
         };
         let text = text.trim();
         self.math(text, clock, rounding).ok_or_else(|| unreadable(text))
+    }
+
+    /// The same where numbers are milliseconds whatever the format says: as answers have them, and as values that stand
+    /// in for missing ones.
+    ///
+    /// # Errors
+    /// If it is no date.
+    pub fn stored(&self, value: &Value, clock: &Clock, rounding: Rounding) -> Result<i64, DslError> {
+        let number = value.as_i64().or_else(|| value.as_f64().map(|number| number as i64));
+        number.map_or_else(|| self.moment(value, clock, rounding), Ok)
     }
 
     fn math(&self, text: &str, clock: &Clock, rounding: Rounding) -> Option<i64> {
@@ -166,6 +170,13 @@ impl DateFormat {
     }
 }
 
+/// Milliseconds, of which a fraction is dropped.
+fn whole_millis(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_fraction = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    whole.parse().ok().filter(|_| is_fraction)
+}
+
 fn unreadable(text: &str) -> DslError {
     let text: String = text.chars().take(100).collect();
     let reason = format!("failed to parse date field [{text}] with format [strict_date_optional_time||epoch_millis]");
@@ -186,36 +197,72 @@ fn format(name: &str) -> Result<Format, DslError> {
     Ok(match plain {
         "epoch_millis" => Format::Millis,
         "epoch_second" => Format::Seconds,
-        "date_optional_time"
-        | "date_optional_time_nanos"
-        | "iso8601"
-        | "date"
-        | "date_time"
-        | "date_time_no_millis"
-        | "date_hour_minute_second"
-        | "date_hour_minute_second_millis"
-        | "date_hour_minute_second_fraction"
-        | "date_hour_minute"
-        | "date_hour"
-        | "year"
-        | "year_month"
-        | "year_month_day" => Format::Iso,
+        "date_optional_time" | "date_optional_time_nanos" | "iso8601" | "date_time" => Format::Iso,
+        "date" | "year_month_day" => Format::Part(tokens("yyyy-MM-dd")),
+        "date_time_no_millis" => Format::Part(tokens("yyyy-MM-dd'T'HH:mm:ssXXX")),
+        "date_hour_minute_second" => Format::Part(tokens("yyyy-MM-dd'T'HH:mm:ss")),
+        "date_hour_minute_second_millis" | "date_hour_minute_second_fraction" => {
+            Format::Part(tokens("yyyy-MM-dd'T'HH:mm:ss.SSS"))
+        }
+        "date_hour_minute" => Format::Part(tokens("yyyy-MM-dd'T'HH:mm")),
+        "date_hour" => Format::Part(tokens("yyyy-MM-dd'T'HH")),
+        "year" => Format::Part(tokens("yyyy")),
+        "year_month" => Format::Part(tokens("yyyy-MM")),
         "basic_date" => Format::Pattern(tokens("yyyyMMdd")),
         "basic_date_time_no_millis" => Format::Pattern(tokens("yyyyMMdd'T'HHmmssXXX")),
         "basic_date_time" => Format::Pattern(tokens("yyyyMMdd'T'HHmmss.SSSXXX")),
         _ => {
             let tokens = tokens(name);
-            let bad = tokens
-                .iter()
-                .find(|token| matches!(token, Token::Letter(letter, _) if !"yuMdHmsSXZx".contains(*letter)));
-            if bad.is_some() || !tokens.iter().any(|token| matches!(token, Token::Letter(..))) {
+            let is_known = |token: &Token| match token {
+                Token::Letter(letter, count) => *count <= most(*letter),
+                Token::Literal(_) => true,
+            };
+            if !tokens.iter().all(is_known) || !tokens.iter().any(|token| matches!(token, Token::Letter(..))) {
                 let reason =
-                    format!("Invalid format: [{name}]: only names of formats and the letters yMdHmsSXZ are known");
+                    format!("Invalid format: [{name}]: only names of formats and the letters yMdHmsSXxZ are known");
                 return Err(DslError::argument(reason));
             }
             Format::Pattern(tokens)
         }
     })
+}
+
+/// How often a letter of a pattern may stand; what is none may not stand at all.
+fn most(letter: char) -> usize {
+    match letter {
+        'y' | 'u' | 'M' => 4,
+        'd' | 'H' | 'm' | 's' => 2,
+        'S' => 9,
+        'X' | 'x' => 3,
+        // Four are the name of the zone, five are other letters.
+        'Z' => 3,
+        _ => 0,
+    }
+}
+
+/// The months by their names, which a pattern has from three letters on.
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+fn month_name(month: &'static str, count: usize) -> &'static str {
+    if count == 3 { &month[..3] } else { month }
+}
+
+/// Takes the name of a month.
+fn take_month(text: &str, count: usize) -> Option<(i64, &str)> {
+    MONTHS.iter().zip(1..).find_map(|(month, number)| Some((number, text.strip_prefix(month_name(month, count))?)))
 }
 
 fn tokens(pattern: &str) -> Vec<Token> {
@@ -345,6 +392,11 @@ fn pattern(tokens: &[Token], text: &str, zone: &Zone) -> Option<Span> {
                 fields.offset = Some(offset);
                 rest = tail;
             }
+            Token::Letter('M', count @ 3..) => {
+                let (month, tail) = take_month(rest, *count)?;
+                fields.below[0] = Some(month);
+                rest = tail;
+            }
             Token::Letter('S', count) => {
                 let (digits, tail) = take_digits(rest, *count, *count)?;
                 fields.below[5] = Some(fraction(digits)?);
@@ -387,8 +439,8 @@ pub fn formatted(millis: i64, format: Option<&DateFormat>, zone: &Zone) -> Strin
         Format::Millis => millis.to_string(),
         Format::Seconds => millis.div_euclid(1000).to_string(),
         Format::Iso => zoned_iso(millis, zone),
-        Format::Pattern(tokens) => {
-            zone.civil(millis).map_or_else(|| millis.to_string(), |civil| write(tokens, civil, millis, zone))
+        Format::Part(tokens) | Format::Pattern(tokens) => {
+            zone.civil(millis).map_or_else(|| millis.to_string(), |civil| write(tokens, civil, millis))
         }
     }
 }
@@ -415,7 +467,18 @@ fn offset_text(minutes: i64) -> String {
     format!("{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
 }
 
-fn write(tokens: &[Token], civil: DateTime, millis: i64, zone: &Zone) -> String {
+/// How far a zone is from UTC, as a letter of a pattern has it. Only `X` writes `Z` for nothing.
+fn offset_by(letter: char, count: usize, minutes: i64) -> String {
+    let full = offset_text(minutes);
+    match (letter, count) {
+        ('X', _) if minutes == 0 => "Z".to_owned(),
+        ('X' | 'x', 3) => full,
+        ('X' | 'x', 1) if minutes % 60 == 0 => full[..3].to_owned(),
+        _ => full.replace(':', ""),
+    }
+}
+
+fn write(tokens: &[Token], civil: DateTime, millis: i64) -> String {
     let mut text = String::new();
     for token in tokens {
         let (value, width) = match token {
@@ -423,9 +486,13 @@ fn write(tokens: &[Token], civil: DateTime, millis: i64, zone: &Zone) -> String 
                 text.push(*literal);
                 continue;
             }
-            Token::Letter('X' | 'x' | 'Z', _) => {
-                let offset = zone.civil(millis).map_or(0, |civil| offset_minutes(millis, civil));
-                text.push_str(&if offset == 0 { "Z".to_owned() } else { offset_text(offset) });
+            Token::Letter(letter @ ('X' | 'x' | 'Z'), count) => {
+                text.push_str(&offset_by(*letter, *count, offset_minutes(millis, civil)));
+                continue;
+            }
+            Token::Letter('M', count @ 3..) => {
+                let month = MONTHS.get(civil.month() as usize - 1).copied().unwrap_or_default();
+                text.push_str(month_name(month, *count));
                 continue;
             }
             Token::Letter('S', count) => {
@@ -497,9 +564,39 @@ mod tests {
             "2025-12-31T10:11:12.000Z"
         );
         assert_eq!(moment("1000", "epoch_second", "Z", Rounding::Down), "1970-01-01T00:16:40.000Z");
-        assert!(DateFormat::parse("EEE").is_err() && DateFormat::parse("").is_err());
+        for unknown in ["EEE", "", "ddd", "MMMMM", "ZZZZ", "XXXX"] {
+            assert!(DateFormat::parse(unknown).is_err(), "{unknown}");
+        }
+        let of_number = |number: i64, format: &str| {
+            let clock = Clock { now: NOW, zone: Zone::default() };
+            DateFormat::parse(format).unwrap().moment(&number.into(), &clock, Rounding::Up).map(iso_text)
+        };
+        assert_eq!(of_number(20_260_101, "yyyyMMdd").unwrap(), "2026-01-01T23:59:59.999Z");
+        assert_eq!(of_number(1000, "epoch_second").unwrap(), "1970-01-01T00:16:40.999Z");
+        assert_eq!(of_number(NOW, DEFAULT).unwrap(), "2026-07-01T12:34:56.789Z");
+        assert!(of_number(NOW, "yyyyMMdd").is_err());
+        assert_eq!(moment("07 Mar 2026", "dd MMM yyyy", "Z", Rounding::Down), "2026-03-07T00:00:00.000Z");
+        assert_eq!(moment("7 March 2026", "d MMMM yyyy", "Z", Rounding::Down), "2026-03-07T00:00:00.000Z");
         let format = DateFormat::parse("yyyy-MM-dd'T'HH:mm").unwrap();
         assert_eq!(formatted(NOW, Some(&format), &Zone::default()), "2026-07-01T12:34");
+        for (format, at_utc, in_india) in [
+            ("strict_date", "2026-07-01", "2026-07-01"),
+            ("year_month", "2026-07", "2026-07"),
+            ("date_time_no_millis", "2026-07-01T12:34:56Z", "2026-07-01T18:04:56+05:30"),
+            ("date_hour_minute", "2026-07-01T12:34", "2026-07-01T18:04"),
+            ("date_optional_time", "2026-07-01T12:34:56.789Z", "2026-07-01T18:04:56.789+05:30"),
+            ("dd MMM yyyy", "01 Jul 2026", "01 Jul 2026"),
+            ("MMMM", "July", "July"),
+            ("HHX", "12Z", "18+0530"),
+            ("HHXXX", "12Z", "18+05:30"),
+            ("HHx", "12+00", "18+0530"),
+            ("HHxxx", "12+00:00", "18+05:30"),
+            ("HHZ", "12+0000", "18+0530"),
+        ] {
+            let written =
+                |zone: &str| formatted(NOW, Some(&DateFormat::parse(format).unwrap()), &Zone::parse(zone).unwrap());
+            assert_eq!((&*written("Z"), &*written("+05:30")), (at_utc, in_india), "{format}");
+        }
         assert_eq!(formatted(NOW, None, &Zone::parse("+02:00").unwrap()), "2026-07-01T14:34:56.789+02:00");
     }
 

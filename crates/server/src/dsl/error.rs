@@ -13,6 +13,8 @@ pub enum DslErrorKind {
     QueryShard,
     /// Text that is no date.
     DateParse,
+    /// More hits than a request may reach.
+    ResultWindow,
     /// More buckets than a request may have.
     TooManyBuckets,
     /// More memory than a request may take.
@@ -24,12 +26,17 @@ impl DslErrorKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Parsing => "parsing_exception",
-            Self::IllegalArgument => "illegal_argument_exception",
+            Self::IllegalArgument | Self::ResultWindow => "illegal_argument_exception",
             Self::QueryShard => "query_shard_exception",
             Self::DateParse => "parse_exception",
             Self::TooManyBuckets => "too_many_buckets_exception",
             Self::CircuitBreaking => "circuit_breaking_exception",
         }
+    }
+
+    /// Whether Elasticsearch finds it only while it searches, each shard for itself.
+    pub fn is_of_shards(self) -> bool {
+        matches!(self, Self::QueryShard | Self::DateParse | Self::ResultWindow)
     }
 
     /// The HTTP status.

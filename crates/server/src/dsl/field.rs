@@ -43,17 +43,23 @@ pub enum Kind {
     Dynamic,
 }
 
-impl Kind {
-    /// Elasticsearch's name for the mapping, as `_field_caps` says it.
-    pub fn mapping(self) -> &'static str {
-        match self {
-            Self::Keyword | Self::Caseless | Self::Dynamic => "keyword",
-            Self::Text => "text",
-            Self::Number => "long",
-            Self::Boolean => "boolean",
-            Self::Date => "date",
-            Self::Ip => "ip",
-            Self::Version => "version",
+/// Of which types the values of a field are, as far as they were seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    text: bool,
+    truth: bool,
+    whole: bool,
+    real: bool,
+}
+
+impl Seen {
+    /// Takes a value in.
+    pub fn add(&mut self, value: RawValue<'_>) {
+        match value {
+            RawValue::Str(_) => self.text = true,
+            RawValue::Bool(_) => self.truth = true,
+            RawValue::Int(_) | RawValue::UInt(_) => self.whole = true,
+            RawValue::Double(_) => self.real = true,
         }
     }
 }
@@ -71,13 +77,12 @@ const ALERT_DATES: [&str; 10] = [
     "kibana.alert.rule.execution.timestamp",
     "kibana.alert.suppression.start",
 ];
-const ALERT_NUMBERS: [&str; 8] = [
+const ALERT_REALS: [&str; 2] = ["kibana.alert.risk_score", "kibana.alert.rule.risk_score"];
+const ALERT_NUMBERS: [&str; 6] = [
     "kibana.alert.depth",
-    "kibana.alert.risk_score",
     "kibana.alert.group.index",
     "kibana.alert.rule.version",
     "kibana.alert.rule.revision",
-    "kibana.alert.rule.risk_score",
     "kibana.alert.rule.max_signals",
     "kibana.alert.suppression.docs_count",
 ];
@@ -92,7 +97,7 @@ fn kind(name: &str) -> Option<Kind> {
     if name.starts_with("kibana.alert.") {
         return Some(match name {
             name if ALERT_DATES.contains(&name) => Kind::Date,
-            name if ALERT_NUMBERS.contains(&name) => Kind::Number,
+            name if ALERT_NUMBERS.contains(&name) || ALERT_REALS.contains(&name) => Kind::Number,
             _ => Kind::Dynamic,
         });
     }
@@ -107,6 +112,14 @@ fn kind(name: &str) -> Option<Kind> {
         FieldType::Version => Kind::Version,
         FieldType::Dynamic => Kind::Dynamic,
     })
+}
+
+/// Whether numbers of a field need not be whole.
+fn is_real(name: &str) -> bool {
+    match name.strip_prefix("kibana.alert.original_event.") {
+        Some(original) => is_real(&format!("event.{original}")),
+        None => ALERT_REALS.contains(&name) || eqlipse_ecs::field_type(name) == Some(FieldType::Double),
+    }
 }
 
 /// A field by its dotted name.
@@ -137,6 +150,32 @@ impl Field {
     /// How its values are compared.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Elasticsearch's name for the mapping, as `_field_caps` says it. What the catalogue does not have is mapped by
+    /// the values that were seen.
+    pub fn mapping(&self, seen: Seen) -> &'static str {
+        match self.kind {
+            Kind::Keyword | Kind::Caseless => "keyword",
+            Kind::Text => "text",
+            Kind::Number if is_real(&self.name) => "double",
+            Kind::Number => "long",
+            Kind::Boolean => "boolean",
+            Kind::Date => "date",
+            Kind::Ip => "ip",
+            Kind::Version => "version",
+            Kind::Dynamic => match seen {
+                Seen { text: false, truth: false, real: true, .. } => "double",
+                Seen { text: false, truth: false, whole: true, .. } => "long",
+                Seen { text: false, truth: true, whole: false, real: false } => "boolean",
+                _ => "keyword",
+            },
+        }
+    }
+
+    /// Whether it is another form of a field: `process.name.text` of `process.name`.
+    pub fn is_form(&self) -> bool {
+        self.parent.is_some()
     }
 
     /// Whether the catalogue has it or something below it decides its type.
@@ -425,6 +464,30 @@ mod tests {
         assert_eq!(Field::new("process.name.text").kind(), Kind::Text);
         assert_eq!(Field::new("message").kind(), Kind::Text);
         assert_eq!(values(&document, "_id"), [json!("1")]);
+    }
+
+    #[test]
+    fn mappings_are_of_the_catalogue_or_of_what_was_seen() {
+        let mapping = |name: &str, values: Value| {
+            let mut seen = Seen::default();
+            values.as_array().unwrap().iter().filter_map(raw).for_each(|value| seen.add(value));
+            Field::new(name).mapping(seen)
+        };
+        for (name, values, wanted) in [
+            ("process.pid", json!([]), "long"),
+            ("event.risk_score", json!([]), "double"),
+            ("kibana.alert.risk_score", json!([21]), "double"),
+            ("kibana.alert.original_event.risk_score", json!([]), "double"),
+            ("process.name", json!([1]), "keyword"),
+            ("custom.a", json!([1, 2]), "long"),
+            ("custom.a", json!([1, 2.5]), "double"),
+            ("custom.a", json!([true]), "boolean"),
+            ("custom.a", json!([true, 1]), "keyword"),
+            ("custom.a", json!([1, "x"]), "keyword"),
+            ("custom.a", json!([]), "keyword"),
+        ] {
+            assert_eq!(mapping(name, values.clone()), wanted, "{name} {values}");
+        }
     }
 
     #[test]

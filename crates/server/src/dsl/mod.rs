@@ -24,7 +24,7 @@ mod words;
 pub use aggs::{Aggregations, Collector, MAX_AGGREGATION_BYTES, MAX_BUCKETS, Memory};
 pub use date::{Clock, DateFormat, Zone, iso_text};
 pub use error::{DslError, DslErrorKind};
-pub use field::{Document, Field, Kind, any_leaf, find, json};
+pub use field::{Document, Field, Kind, Seen, any_leaf, find, json};
 pub(crate) use parse::{count, did_you_mean, flag};
 pub use pattern::Pattern;
 pub use query::Query;

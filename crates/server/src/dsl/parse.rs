@@ -34,7 +34,7 @@ const NAMES: [&str; 18] = [
     "terms",
 ];
 
-/// Parameters that change scores or names only, which no query has here.
+/// Parameters that every query may have: the one changes scores only, the other is taken for all of them at once.
 const WITHOUT_EFFECT: [&str; 2] = ["boost", "_name"];
 
 impl Query {
@@ -78,6 +78,15 @@ fn one_field<'v>(body: &'v Map<String, Value>, query: &str) -> Result<(&'v str, 
     }
 }
 
+/// `_name`, in the body of a query or in what it says of its field.
+fn own_name(body: &Value) -> Result<Option<String>, DslError> {
+    let Some(body) = body.as_object() else { return Ok(None) };
+    let one = body.values().next().filter(|_| body.len() == 1).and_then(Value::as_object);
+    // A field's name may be a query's: `{"bool": {"must": {…}}}` says nothing of a field.
+    let name = body.get("_name").or_else(|| one.filter(|one| !one.values().any(Value::is_object))?.get("_name"));
+    name.map(|name| scalar(name, "_name")).transpose()
+}
+
 /// What a query says beside the value of its field: `{"value": …, "case_insensitive": true}` or the value alone.
 struct Said<'v> {
     value: &'v Value,
@@ -103,6 +112,20 @@ fn said<'v>(value: &'v Value, query: &str, names: &[&str], known: &[&str]) -> Re
 impl Said<'_> {
     fn get(&self, name: &str) -> Option<&Value> {
         self.options.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    /// Refuses what would make other words of a text, or take others for the same.
+    fn must_be_plain(&self, query: &str) -> Result<(), DslError> {
+        let is_exact = |value: &Value| value.is_null() || value.as_u64() == Some(0) || value.as_str() == Some("0");
+        if self.get("fuzziness").is_some_and(|fuzziness| !is_exact(fuzziness)) {
+            return Err(DslError::argument(format!("[{query}] query: [fuzziness] is not supported")));
+        }
+        match self.get("analyzer").filter(|name| !name.is_null() && name.as_str() != Some("standard")) {
+            Some(name) => Err(DslError::argument(format!(
+                "[{query}] query: the analyzer {name} is not supported, only [standard]"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn flag(&self, name: &str) -> Result<bool, DslError> {
@@ -159,7 +182,15 @@ impl Parser {
                 "[{name}] malformed query, expected [END_OBJECT] but found [FIELD_NAME] ([{other}])"
             )));
         }
-        match name.as_str() {
+        let query = self.by_name(name, body, depth)?;
+        Ok(match own_name(body)? {
+            Some(name) => Query::Named(name, Box::new(query)),
+            None => query,
+        })
+    }
+
+    fn by_name(&mut self, name: &str, body: &Value, depth: usize) -> Result<Query, DslError> {
+        match name {
             "match_all" | "match_none" => {
                 let bad = object(body, name)?.keys().find(|key| !WITHOUT_EFFECT.contains(&key.as_str()));
                 match bad {
@@ -221,9 +252,13 @@ impl Parser {
                 key => return Err(unsupported("bool", key)),
             }
         }
-        bool.needed = match minimum {
-            Some(minimum) => minimum_of(minimum, bool.any.len())?,
-            None => usize::from(bool.all.is_empty() && !bool.any.is_empty()),
+        let needed = minimum.map(|minimum| minimum_of(minimum, bool.any.len())).transpose()?.unwrap_or(0);
+        bool.needed = match (bool.all.is_empty(), bool.any.is_empty()) {
+            // Where nothing else must pass, one of `should` must, whatever the minimum comes to.
+            (true, false) => needed.max(1),
+            // Without any clause it is `match_all`.
+            (true, true) if bool.none.is_empty() => 0,
+            _ => needed,
         };
         Ok(Query::Bool(bool))
     }
@@ -349,6 +384,7 @@ impl Parser {
             "fuzzy_transpositions",
         ];
         let said = said(value, query, &["query"], &known)?;
+        said.must_be_plain(query)?;
         self.text_query(name, &said, query)
     }
 
@@ -383,10 +419,16 @@ impl Parser {
                 "query" => text = Some(value),
                 "fields" => fields = names(value)?,
                 "type" => kind = value.as_str().unwrap_or("best_fields"),
-                "operator" | "minimum_should_match" | "slop" | "lenient" | "zero_terms_query" | "fuzziness" => {
+                "operator"
+                | "minimum_should_match"
+                | "slop"
+                | "lenient"
+                | "zero_terms_query"
+                | "fuzziness"
+                | "analyzer" => {
                     options.push((key.as_str(), value));
                 }
-                "tie_breaker" | "analyzer" | "auto_generate_synonyms_phrase_query" | "max_expansions" => {}
+                "tie_breaker" | "auto_generate_synonyms_phrase_query" | "max_expansions" => {}
                 key if WITHOUT_EFFECT.contains(&key) => {}
                 key => return Err(unsupported("multi_match", key)),
             }
@@ -404,17 +446,45 @@ impl Parser {
         };
         let value = text.ok_or_else(|| DslError::parsing("No text specified for multi_match query"))?;
         let said = Said { value, options };
+        said.must_be_plain("multi_match")?;
         if fields.is_empty() {
             fields.push("*".to_owned());
         }
         self.count(fields.len())?;
         let (patterns, plain): (Vec<String>, Vec<String>) = fields.into_iter().partition(|name| name.contains('*'));
+        if kind == "cross_fields" && wanted_words(&said, query)?.needs_several() {
+            return match patterns.first() {
+                None => self.across(&plain, &said),
+                Some(pattern) => Err(DslError::argument(format!(
+                    "[multi_match] of the type [cross_fields] that needs several words is not supported over the pattern [{pattern}]"
+                ))),
+            };
+        }
         let mut queries =
             plain.iter().map(|name| self.text_query(name, &said, query)).collect::<Result<Vec<_>, _>>()?;
         if !patterns.is_empty() {
             let names = patterns.iter().map(|name| Pattern::wildcard(name, false)).collect();
             let any = AnyField { names, text: scalar(value, "multi_match")?, words: wanted_words(&said, query)? };
             queries.push(Query::AnyField(any));
+        }
+        Ok(Query::Any(queries))
+    }
+
+    /// `cross_fields`: each word may stand in any of the fields that have words. Other fields have the whole text.
+    fn across(&mut self, names: &[String], said: &Said<'_>) -> Result<Query, DslError> {
+        let wanted = wanted_words(said, "match")?;
+        let Order::Anywhere(needed) = wanted.order else { return Ok(Query::None) };
+        let (texts, others): (Vec<&String>, Vec<&String>) =
+            names.iter().partition(|name| Field::new(name).kind() == Kind::Text);
+        self.count(wanted.words.len() * texts.len())?;
+        let anywhere = |word: &String| {
+            let alone = Words { words: vec![word.clone()], order: Order::Anywhere(1), prefix: false };
+            Query::Any(texts.iter().map(|name| Query::Words(Field::new(name), alone.clone())).collect())
+        };
+        let any = wanted.words.iter().map(anywhere).collect();
+        let mut queries = vec![Query::Bool(Bool { any, needed, ..Bool::default() })];
+        for name in others {
+            queries.push(self.text_query(name, said, "match")?);
         }
         Ok(Query::Any(queries))
     }
@@ -448,12 +518,6 @@ fn names(value: &Value) -> Result<Vec<String>, DslError> {
 }
 
 fn wanted_words(said: &Said<'_>, query: &str) -> Result<Words, DslError> {
-    let fuzziness = said
-        .get("fuzziness")
-        .filter(|value| !value.is_null() && value.as_u64() != Some(0) && value.as_str() != Some("0"));
-    if fuzziness.is_some() {
-        return Err(DslError::argument(format!("[{query}] query: [fuzziness] is not supported")));
-    }
     let words = words(&scalar(said.value, query)?);
     let prefix = query.ends_with("_prefix");
     if query.starts_with("match_phrase") {

@@ -42,6 +42,8 @@ pub enum Query {
     AnyField(AnyField),
     /// `nested`: one object at a path passes by itself.
     Nested(String, Box<Query>),
+    /// Any of them with a `_name`, which hits say if they pass it.
+    Named(String, Box<Query>),
 }
 
 /// `bool`
@@ -78,6 +80,11 @@ pub enum Order {
 }
 
 impl Words {
+    /// Whether one word alone is not enough.
+    pub fn needs_several(&self) -> bool {
+        matches!(self.order, Order::Anywhere(2..))
+    }
+
     fn holds(&self, text: &str) -> bool {
         let found = words(text);
         match self.order {
@@ -140,6 +147,22 @@ impl Query {
             Self::Any(queries) => queries.iter().any(|query| query.matches(document)),
             Self::AnyField(any) => any.holds(document),
             Self::Nested(path, query) => nested(path, query, document),
+            Self::Named(_, query) => query.matches(document),
+        }
+    }
+
+    /// The names of its parts that a document passes, each once. Those in `nested` are of its objects, not of a document.
+    pub fn names_of<'q>(&'q self, document: &Document<'_>, names: &mut Vec<&'q str>) {
+        match self {
+            Self::Named(name, query) => {
+                if !names.contains(&&**name) && query.matches(document) {
+                    names.push(name);
+                }
+                query.names_of(document, names);
+            }
+            Self::Bool(bool) => bool.all.iter().chain(&bool.any).for_each(|query| query.names_of(document, names)),
+            Self::Any(queries) => queries.iter().for_each(|query| query.names_of(document, names)),
+            _ => {}
         }
     }
 
@@ -147,6 +170,7 @@ impl Query {
     pub fn is_all(&self) -> bool {
         match self {
             Self::All => true,
+            Self::Named(_, query) => query.is_all(),
             Self::Bool(bool) => {
                 bool.none.is_empty()
                     && bool.all.iter().all(Self::is_all)
@@ -170,6 +194,7 @@ impl Query {
                 let only = bool.any.first().filter(|_| bool.any.len() == 1 && bool.needed > 0);
                 both(all, only.map_or((None, None), |query| query.implied_times(field)))
             }
+            Self::Named(_, query) => query.implied_times(field),
             Self::Any(queries) => match &queries[..] {
                 [only] => only.implied_times(field),
                 _ => (None, None),
@@ -183,8 +208,9 @@ impl Query {
         match self {
             Self::All => true,
             Self::Range(of, Between::Dates(..)) => of.name() == field,
+            Self::Named(_, query) => query.is_only_times(field),
             Self::Bool(bool) => {
-                let single = bool.any.is_empty() || (bool.any.len() == 1 && bool.needed == 1);
+                let single = bool.any.len() == bool.needed && bool.needed <= 1;
                 single
                     && bool.none.is_empty()
                     && bool.all.iter().chain(&bool.any).all(|query| query.is_only_times(field))

@@ -161,27 +161,33 @@ impl FieldsToShow {
         self.0.is_empty()
     }
 
-    /// The values that a document has, each a list; `None` if nothing is asked for or there.
+    /// The values that a document has, each a list; `None` if nothing is asked for or there. A field that is asked for
+    /// several times, by name or by pattern, is there once, in the last format.
     pub fn of(&self, document: &Document<'_>) -> Option<Map<String, Value>> {
-        let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for (name, format) in &self.0 {
+        let mut values: BTreeMap<String, (usize, Vec<Value>)> = BTreeMap::new();
+        for (place, (name, format)) in self.0.iter().enumerate() {
+            let mut add = |field: &Field, value: RawValue<'_>| {
+                let entry = values.entry(field.name().to_owned()).or_default();
+                if entry.0 != place {
+                    *entry = (place, Vec::new());
+                }
+                entry.1.push(shown(field, value, format.as_ref()));
+            };
             if name.contains('*') {
                 let pattern = Pattern::wildcard(name, false);
                 any_leaf(document.source, &mut |name, value| {
                     if pattern.matches(name) {
-                        let shown = shown(&Field::new(name), value, format.as_ref());
-                        values.entry(name.to_owned()).or_default().push(shown);
+                        add(&Field::new(name), value);
                     }
                     false
                 });
             } else {
                 let field = Field::new(name);
-                field.each(document, &mut |value| {
-                    values.entry(name.clone()).or_default().push(shown(&field, value, format.as_ref()))
-                });
+                field.each(document, &mut |value| add(&field, value));
             }
         }
-        (!values.is_empty()).then(|| values.into_iter().map(|(name, values)| (name, Value::Array(values))).collect())
+        let list = |(name, (_, values)): (String, (usize, Vec<Value>))| (name, Value::Array(values));
+        (!values.is_empty()).then(|| values.into_iter().map(list).collect())
     }
 }
 

@@ -66,8 +66,8 @@ enum Missing {
 enum By {
     /// `_score`, which is the same for all.
     Score,
-    /// `_doc`: the order in which documents came in.
-    Arrival,
+    /// `_doc`, `_seq_no`: a number that a document keeps, by which those stand first that came in first.
+    Number,
     Field(Field),
 }
 
@@ -128,6 +128,13 @@ impl Sort {
         if keys.len() > 32 {
             return Err(DslError::argument("[sort] has more than 32 keys"));
         }
+        // By the score alone, it is as if nothing had been said.
+        if let [only] = &keys[..]
+            && only.by == By::Score
+            && only.descending
+        {
+            keys.clear();
+        }
         Ok(Self(keys))
     }
 
@@ -141,20 +148,31 @@ impl Sort {
         self.0.len()
     }
 
-    /// Whether only the order of arrival counts, oldest first, so that later documents never stand before earlier ones.
-    pub fn is_arrival(&self) -> bool {
-        self.0.iter().all(|key| match key.by {
-            By::Score => true,
-            By::Arrival => !key.descending,
-            By::Field(_) => false,
-        })
+    /// Whether any document is as good as any other.
+    pub fn is_indifferent(&self) -> bool {
+        self.0.iter().all(|key| key.by == By::Score)
     }
 
-    /// Where a document stands. `arrival` is its place among all.
-    pub fn key(&self, document: &Document<'_>, arrival: i64) -> Key {
+    /// Whether the numbers of documents count.
+    pub fn is_by_number(&self) -> bool {
+        self.0.iter().any(|key| key.by == By::Number)
+    }
+
+    /// Whether hits have scores: nothing is said of the order, or the score is part of it.
+    pub fn has_scores(&self) -> bool {
+        self.0.is_empty() || self.0.iter().any(|key| key.by == By::Score)
+    }
+
+    /// Whether the highest score is the first hit's.
+    pub fn begins_with_scores(&self) -> bool {
+        self.0.first().is_none_or(|key| key.by == By::Score)
+    }
+
+    /// Where a document stands. `number` is one that it keeps in every search.
+    pub fn key(&self, document: &Document<'_>, number: i64) -> Key {
         let value = |key: &SortKey| match &key.by {
             By::Score => Some(SortValue::Number(Number::Whole(1))),
-            By::Arrival => Some(SortValue::Number(Number::Whole(arrival.into()))),
+            By::Number => Some(SortValue::Number(Number::Whole(number.into()))),
             By::Field(field) => {
                 let found = value_of(field, key.mode, document);
                 found.or_else(|| match &key.missing {
@@ -251,7 +269,7 @@ fn sort_value(field: &Field, value: &Value, format: Option<&DateFormat>) -> Resu
     Ok(match field.kind() {
         Kind::Date => {
             let (clock, default) = (Clock { now: 0, zone: Zone::default() }, DateFormat::default());
-            let millis = format.unwrap_or(&default).moment(value, &clock, eqlipse_rules::Rounding::Down);
+            let millis = format.unwrap_or(&default).stored(value, &clock, eqlipse_rules::Rounding::Down);
             SortValue::Number(Number::Whole(millis?.into()))
         }
         Kind::Number => SortValue::Number(number(value)?),
@@ -323,7 +341,7 @@ fn value_of(field: &Field, mode: Mode, document: &Document<'_>) -> Option<SortVa
 fn key(name: &str, value: &Value) -> Result<SortKey, DslError> {
     let by = match name {
         "_score" => By::Score,
-        "_doc" | "_shard_doc" | "_seq_no" => By::Arrival,
+        "_doc" | "_shard_doc" | "_seq_no" => By::Number,
         "_script" | "_geo_distance" => return Err(DslError::argument(format!("[sort] by [{name}] is not supported"))),
         name => By::Field(Field::new(name)),
     };
@@ -343,6 +361,9 @@ fn key(name: &str, value: &Value) -> Result<SortKey, DslError> {
                     "missing" => missing = Some(value),
                     "mode" => mode = Some(value),
                     "format" => format = Some(DateFormat::parse(&scalar(value, "sort")?)?),
+                    "numeric_type" if value.as_str() == Some("date_nanos") => {
+                        return Err(DslError::argument("[sort] by the [numeric_type] [date_nanos] is not supported"));
+                    }
                     "unmapped_type" | "numeric_type" => {}
                     "ignore_unmapped" => _ = flag(value, option)?,
                     option => return Err(DslError::parsing(format!("[field_sort] unknown field [{option}]"))),

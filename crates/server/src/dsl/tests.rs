@@ -54,6 +54,9 @@ fn queries_say_yes_or_no() {
         json!({ "multi_match": { "query": "whoami", "fields": ["message^2", "process.args"] } }),
         json!({ "multi_match": { "query": "brown fox", "type": "phrase", "lenient": true } }),
         json!({ "multi_match": { "query": "42", "fields": ["process.*"] } }),
+        json!({ "multi_match": { "query": "quick cmd.exe", "fields": ["message", "process.name.text"], "type": "cross_fields", "operator": "and" } }),
+        json!({ "multi_match": { "query": "cmd.exe", "fields": ["message", "process.name"], "type": "cross_fields", "operator": "and" } }),
+        json!({ "match": { "message": { "query": "quick", "fuzziness": 0, "analyzer": "standard" } } }),
         json!({ "wildcard": { "process.name": { "value": "C*.e?e", "case_insensitive": true } } }),
         json!({ "wildcard": { "process.name": "c*" } }),
         json!({ "prefix": { "process.name": "cmd" } }),
@@ -84,11 +87,16 @@ fn queries_say_yes_or_no() {
         json!({ "exists": { "field": "process.nothing" } }),
         json!({ "match": { "message": { "query": "quick dog", "operator": "AND" } } }),
         json!({ "match": { "message": "" } }),
+        json!({ "multi_match": { "query": "quick cmd.exe", "fields": ["message", "process.name.text"], "operator": "and" } }),
+        json!({ "multi_match": { "query": "quick dog", "fields": ["message", "process.name.text"], "type": "cross_fields", "operator": "and" } }),
         json!({ "match_phrase": { "message": "fox quick" } }),
         json!({ "match": { "process.pid": { "query": "text", "lenient": true } } }),
         json!({ "wildcard": { "process.name": "C*" } }),
         json!({ "ids": { "values": ["id0"] } }),
         json!({ "bool": { "should": [{ "match_none": {} }], "must": { "match_all": {} }, "minimum_should_match": 1 } }),
+        json!({ "bool": { "should": [{ "match_none": {} }], "minimum_should_match": 0 } }),
+        json!({ "bool": { "should": [{ "match_none": {} }, { "match_none": {} }], "minimum_should_match": "30%" } }),
+        json!({ "bool": { "should": { "match_none": {} }, "must_not": { "match_none": {} }, "minimum_should_match": "-1" } }),
         json!({ "nested": { "path": "threat.indicator", "query": { "bool": { "must": [
             { "term": { "threat.indicator.type": "ip" } }, { "term": { "threat.indicator.n": 2 } }] } } } }),
     ];
@@ -124,6 +132,20 @@ fn what_is_unknown_is_named() {
         deep = json!({ "bool": { "must": deep } });
     }
     assert!(error(deep).contains("maximum nested depth"));
+    for (query, wanted) in [
+        (
+            json!({ "match": { "process.name": { "query": "cmd", "fuzziness": "AUTO" } } }),
+            "[fuzziness] is not supported",
+        ),
+        (json!({ "match": { "message": { "query": "cmd", "analyzer": "english" } } }), "\"english\" is not supported"),
+        (json!({ "multi_match": { "query": "a", "fields": ["message"], "analyzer": "english" } }), "is not supported"),
+        (
+            json!({ "multi_match": { "query": "a b", "type": "cross_fields", "operator": "and" } }),
+            "over the pattern [*]",
+        ),
+    ] {
+        assert!(error(query.clone()).contains(wanted), "{query}");
+    }
     let date = error(json!({ "range": { "@timestamp": { "gte": "then" } } }));
     assert!(date.starts_with("parse_exception: failed to parse date field [then]"), "{date}");
 }
@@ -137,7 +159,10 @@ fn queries_imply_times() {
     assert_eq!(times(and), (Some(13), Some(19)));
     let or = json!({ "bool": { "should": [range.clone(), { "match_all": {} }] } });
     assert_eq!(times(or), (None, None));
-    assert_eq!(times(json!({ "bool": { "must_not": range } })), (None, None));
+    assert_eq!(times(json!({ "bool": { "must_not": range.clone() } })), (None, None));
+    let is_only_times = |query: Value| Query::parse(&query, NOW).unwrap().is_only_times("@timestamp");
+    assert!(is_only_times(json!({ "bool": { "filter": range.clone() } })));
+    assert!(!is_only_times(json!({ "bool": { "filter": range, "minimum_should_match": 1 } })), "nothing passes");
 }
 
 #[test]
@@ -166,6 +191,12 @@ fn fields_are_lists_of_values() {
         FieldsToShow::parse(&json!(["process.*", { "field": "@timestamp", "format": "epoch_millis" }])).unwrap();
     let shown = fields.of(&document).map(Value::Object);
     let wanted = json!({ "@timestamp": ["1782907200500"], "process.args": ["a", "b"], "process.name": ["x"] });
+    assert_eq!(shown, Some(wanted));
+    // Asked for twice, a field is there once, in the last format.
+    let twice = json!(["*", "process.args", "proc*", { "field": "@timestamp", "format": "yyyy" }, "@timestamp"]);
+    let shown = FieldsToShow::parse(&twice).unwrap().of(&document).map(Value::Object);
+    let wanted =
+        json!({ "@timestamp": ["2026-07-01T12:00:00.500Z"], "process.args": ["a", "b"], "process.name": ["x"] });
     assert_eq!(shown, Some(wanted));
 }
 
@@ -225,7 +256,10 @@ fn aggregate(aggs: &Value, documents: &[Value]) -> Value {
     }
     let [mut one, other] = collectors;
     one.merge(&aggs, other);
-    Value::Object(aggs.render(one).unwrap())
+    let names: Vec<String> = aggs.render(one.clone(), false).unwrap().keys().cloned().collect();
+    let typed = aggs.render(one.clone(), true).unwrap();
+    assert!(typed.keys().zip(&names).all(|(typed, name)| typed.split_once('#').unwrap().1 == name), "{typed:?}");
+    Value::Object(aggs.render(one, false).unwrap())
 }
 
 fn sample() -> Vec<Value> {
@@ -256,6 +290,19 @@ fn terms_are_counted() {
     assert_eq!(answer["hosts"]["sum_other_doc_count"], 3);
     let by = json!({ "hosts": { "terms": { "field": "host.name", "order": { "m": "asc" } }, "aggs": { "m": { "max": { "field": "process.pid" } } } } });
     assert_eq!(aggregate(&by, &sample())["hosts"]["buckets"][0]["key"], "b");
+    let first = |order: Value| {
+        let below = json!({
+            "s": { "stats": { "field": "process.pid" } },
+            "ok": { "filter": { "exists": { "field": "ok" } }, "aggs": { "a.b": { "max": { "field": "process.pid" } } } },
+        });
+        let by = json!({ "hosts": { "terms": { "field": "host.name", "order": order, "show_term_doc_count_error": true }, "aggs": below } });
+        let bucket = aggregate(&by, &sample())["hosts"]["buckets"][0].clone();
+        assert_eq!(bucket["doc_count_error_upper_bound"], 0);
+        bucket["key"].clone()
+    };
+    assert_eq!((first(json!({ "s.min": "desc" })), first(json!({ "s.min": "asc" }))), (json!("b"), json!("a")));
+    assert_eq!((first(json!({ "ok": "desc" })), first(json!({ "ok._count": "asc" }))), (json!("a"), json!("b")));
+    assert_eq!(first(json!({ "ok>a.b": "desc" })), "a");
     let ips =
         aggregate(&json!({ "ips": { "terms": { "field": "source.ip", "order": { "_key": "asc" } } } }), &sample());
     assert_eq!(
@@ -310,10 +357,49 @@ fn histograms_have_no_holes() {
         "extended_bounds": { "min": "2026-06-30", "max": "2026-07-03" } } } });
     assert_eq!(aggregate(&bounds, &sample())["t"]["buckets"].as_array().unwrap().len(), 4);
     assert_eq!(aggregate(&bounds, &[])["t"]["buckets"].as_array().unwrap().len(), 4);
+    // The bucket that an end lies in: what lies in it before the end stays, and the bucket of the last end does not.
+    let hard = json!({ "t": { "date_histogram": { "field": "@timestamp", "fixed_interval": "1h",
+        "hard_bounds": { "min": "2026-07-01T10:15:00Z", "max": "2026-07-01T13:30:00Z" } } } });
+    assert_eq!(
+        aggregate(&hard, &sample())["t"]["buckets"],
+        json!([bucket("2026-07-01T10:00:00.000Z", 1_782_900_000_000, 2)])
+    );
+    let offset = json!({ "t": { "date_histogram": { "field": "@timestamp", "calendar_interval": "day", "offset": "+6h",
+        "extended_bounds": { "min": "2026-07-01T03:00:00Z", "max": "2026-07-02T03:00:00Z" } } } });
+    let keys: Vec<Value> = aggregate(&offset, &sample()[..1])["t"]["buckets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|bucket| bucket["key_as_string"].clone())
+        .collect();
+    assert_eq!(keys, ["2026-07-01T06:00:00.000Z", "2026-07-02T06:00:00.000Z"]);
     let numbers = aggregate(&json!({ "h": { "histogram": { "field": "process.pid", "interval": 2 } } }), &sample());
     let wanted =
         json!([{ "key": 0.0, "doc_count": 1 }, { "key": 2.0, "doc_count": 2 }, { "key": 4.0, "doc_count": 1 }]);
     assert_eq!(numbers["h"]["buckets"], wanted);
+}
+
+#[test]
+fn names_have_their_types() {
+    let aggs = json!({
+        "hosts": { "terms": { "field": "host.name" }, "aggs": { "pids": { "max": { "field": "process.pid" } } } },
+        "numbers": { "terms": { "field": "process.pid" } },
+        "halves": { "terms": { "field": "own.half" } },
+        "none": { "terms": { "field": "own.none" } },
+        "t": { "date_histogram": { "field": "@timestamp", "calendar_interval": "day" }, "aggs": { "f": { "filter": { "match_all": {} } } } },
+    });
+    let aggs = Aggregations::parse(&aggs, NOW).unwrap();
+    let mut collector = aggs.collector();
+    for mut source in sample() {
+        source["own"] = json!({ "half": [1, 0.5] });
+        let document = Document { index: "i", id: "x", source: source.as_object().unwrap() };
+        collector.add(&aggs, &document, &Memory::default()).unwrap();
+    }
+    let answer = Value::Object(aggs.render(collector, true).unwrap());
+    let names: Vec<&String> = answer.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["sterms#hosts", "lterms#numbers", "dterms#halves", "umterms#none", "date_histogram#t"]);
+    assert_eq!(answer["sterms#hosts"]["buckets"][0]["max#pids"]["value"], 4.0);
+    assert_eq!(answer["date_histogram#t"]["buckets"][0]["filter#f"]["doc_count"], 3);
 }
 
 #[test]
@@ -325,6 +411,7 @@ fn numbers_and_filters() {
         "count": { "value_count": { "field": "process.pid" } },
         "distinct": { "cardinality": { "field": "host.name" } },
         "stats": { "stats": { "field": "nothing" } },
+        "times": { "stats": { "field": "@timestamp", "format": "yyyy-MM-dd" } },
         "some": { "filter": { "term": { "host.name": "a" } }, "aggs": { "n": { "value_count": { "field": "ok" } } } },
         "each": { "filters": { "filters": { "a": { "term": { "host.name": "a" } }, "b": { "term": { "host.name": "b" } } }, "other_bucket_key": "rest" } },
         "none": { "missing": { "field": "host.name" }, "meta": { "x": 1 } },
@@ -336,6 +423,8 @@ fn numbers_and_filters() {
         "count": { "value": 4 },
         "distinct": { "value": 2 },
         "stats": { "count": 0, "min": null, "max": null, "avg": null, "sum": 0.0 },
+        "times": { "count": 4, "min": 1_782_900_000_000.0, "max": 1_782_950_400_000.0, "avg": 1_782_915_750_000.0, "sum": 7_131_663_000_000.0,
+            "min_as_string": "2026-07-01", "max_as_string": "2026-07-02", "avg_as_string": "2026-07-01", "sum_as_string": "2195-12-29" },
         "some": { "doc_count": 2, "n": { "value": 1 } },
         "each": { "buckets": { "a": { "doc_count": 2 }, "b": { "doc_count": 1 }, "rest": { "doc_count": 1 } } },
         "none": { "doc_count": 1, "meta": { "x": 1 } },
@@ -355,10 +444,31 @@ fn aggregations_that_make_no_sense_are_refused() {
     assert_eq!(error(json!({ "a": {} })), "Missing definition for aggregation [a]");
     let below = json!({ "a": { "min": { "field": "x" }, "aggs": { "b": { "min": { "field": "x" } } } } });
     assert_eq!(error(below), "Aggregator [a] of type [min] cannot accept sub-aggregations");
+    let ordered = |path: &str| {
+        let below = json!({ "b": { "stats": { "field": "y" } }, "c": { "max": { "field": "y" } }, "d": { "terms": { "field": "y" } } });
+        error(json!({ "a": { "terms": { "field": "x", "order": { path: "asc" } }, "aggs": below } }))
+    };
+    for (path, wanted) in [
+        ("x", "The provided aggregation [x] either does not exist"),
+        ("b", "When ordering on a multi-value metrics aggregation a metric name must be specified."),
+        ("b.median", "Unknown metric name [median] on multi-value metrics aggregation [b]"),
+        ("c.max", "Ordering on a single-value metrics aggregation can only be done on its value."),
+        ("d", "Buckets can only be sorted on a sub-aggregator path"),
+        ("d>c", "Buckets can only be sorted on a sub-aggregator path"),
+    ] {
+        let reason = ordered(path);
+        assert!(reason.contains(&format!("Invalid aggregation order path [{path}]. {wanted}")), "{reason}");
+    }
+    assert!(error(json!({ "a": { "terms": { "field": "x", "min_doc_count": 0 } } })).contains("0 is not supported"));
+    let bounds = |key: &str, min: &str| {
+        json!({ "a": { "date_histogram": { "field": "@timestamp", "fixed_interval": "1d", key: { "min": min, "max": "2026-07-01" },
+            "hard_bounds": { "min": "2026-06-01", "max": "2026-07-01" } } } })
+    };
     assert!(
-        error(json!({ "a": { "terms": { "field": "x", "order": { "b": "asc" } } } }))
-            .contains("Invalid aggregation order path [b]")
+        error(bounds("extended_bounds", "2026-07-02"))
+            .starts_with("[extended_bounds.min][1782950400000] cannot be greater")
     );
+    assert!(error(bounds("extended_bounds", "2026-05-01")).contains("inside hard bounds"));
     let many = json!({ "t": { "date_histogram": { "field": "@timestamp", "fixed_interval": "1ms" } } });
     let aggs = Aggregations::parse(&many, NOW).unwrap();
     let mut collector = aggs.collector();
@@ -366,7 +476,7 @@ fn aggregations_that_make_no_sense_are_refused() {
         let document = Document { index: "i", id: "x", source: source.as_object().unwrap() };
         collector.add(&aggs, &document, &Memory::default()).unwrap();
     }
-    assert_eq!(aggs.render(collector).unwrap_err().kind, DslErrorKind::TooManyBuckets);
+    assert_eq!(aggs.render(collector, false).unwrap_err().kind, DslErrorKind::TooManyBuckets);
 }
 
 /// Documents with one number and one text.
@@ -417,12 +527,15 @@ fn plain(query: &Value, number: Option<i64>, text: Option<&str>) -> bool {
         _ => {
             let list = |key: &str| body[key].as_array().cloned().unwrap_or_default();
             let holds = |query: &Value| plain(query, number, text);
-            let (must, should) = (list("must"), list("should"));
-            let default = if must.is_empty() && !should.is_empty() { 1 } else { 0 };
-            let minimum = body["minimum_should_match"].as_i64().unwrap_or(default);
+            let (must, should, must_not) = (list("must"), list("should"), list("must_not"));
+            if must.is_empty() && should.is_empty() && must_not.is_empty() {
+                return true;
+            }
+            let passed = should.iter().filter(|query| holds(query)).count() as i64;
             must.iter().all(holds)
-                && !list("must_not").iter().any(holds)
-                && should.iter().filter(|query| holds(query)).count() as i64 >= minimum
+                && !must_not.iter().any(holds)
+                && passed >= body["minimum_should_match"].as_i64().unwrap_or(0)
+                && (passed > 0 || should.is_empty() || !must.is_empty())
         }
     }
 }
@@ -481,7 +594,7 @@ proptest! {
                 if let Ok(aggs) = Aggregations::parse(&aggs, NOW) {
                     let mut collector = aggs.collector();
                     _ = collector.add(&aggs, &document, &Memory::default());
-                    _ = aggs.render(collector);
+                    _ = aggs.render(collector, true);
                 }
             }
         }

@@ -5,16 +5,16 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use eqlipse_control::Role;
-use eqlipse_store::TimeRange;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::stash::{Found, Kind, is_named};
-use crate::http::{ElasticFailure, Failure, IndexPath, Payload, is_match};
+use crate::http::{Failure, IndexPath, Payload};
 use crate::openapi::bodies::{AliasBody, AliasesBody, IndexBody, KeptBody};
 use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
+use crate::search::{ALERTS_ALIASES, ALERTS_INDEX, Known, Options, Target, mapping_of, seen_fields};
 use crate::state::{App, Caller};
 
 /// The routes of this part.
@@ -197,34 +197,28 @@ fn may_set_up(caller: &Caller) -> Result<(), Failure> {
     caller.require_any(&[Role::Ingest, Role::Author])
 }
 
-fn no_such_index(name: &str) -> Failure {
-    let fields = [("resource.type", "index_or_alias"), ("resource.id", name), ("index_uuid", "_na_"), ("index", name)];
-    let fields = fields.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
-    Failure::Elastic(Box::new(ElasticFailure {
-        status: StatusCode::NOT_FOUND,
-        kind: "index_not_found_exception".into(),
-        reason: format!("no such index [{name}]"),
-        fields,
-    }))
+/// What there is of the names and patterns in a path; nothing means all.
+fn resolve(app: &App, names: &str) -> Result<(Known, Target), Failure> {
+    let known = Known::of(app, &app.store.snapshot());
+    let target = Target::resolve(names, &known, Options::default())?;
+    Ok((known, target))
 }
 
-/// Indices and data streams that exist and match: they were made, or have events.
+/// Indices and data streams that exist and match: they were made, or have events. The alerts are one of them.
 async fn matching(app: &App, names: Option<String>) -> Result<Vec<String>, Failure> {
     app.blocking(move |app| {
-        let mut known = app.stash.indices();
-        let snapshot = app.store.snapshot();
-        known.extend(snapshot.parts(&TimeRange::default()).filter_map(|part| part.data_stream()).map(str::to_owned));
-        let names = names.unwrap_or_default();
-        known.retain(|name| is_named(&names, name));
-        // What is asked for by its very name is there or is an error.
-        let exact =
-            names.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "_all" && !name.contains('*'));
-        for name in exact {
-            if !known.iter().any(|known| is_match(name, known)) {
-                return Err(no_such_index(name));
-            }
-        }
-        Ok(known.into_iter().collect())
+        let (_, target) = resolve(app, &names.unwrap_or_default())?;
+        Ok(target.streams.into_iter().chain(target.alerts.then(|| ALERTS_INDEX.to_owned())).collect())
+    })
+    .await
+}
+
+/// The same, with their mappings.
+async fn mapped(app: &App, names: String) -> Result<Vec<(String, Value)>, Failure> {
+    app.blocking(move |app| {
+        let (_, target) = resolve(app, &names)?;
+        let fields = seen_fields(app, &app.store.snapshot(), &target)?;
+        Ok(fields.into_iter().map(|(name, fields)| (name, mapping_of(&fields))).collect())
     })
     .await
 }
@@ -246,7 +240,7 @@ async fn lifecycle_status() -> Json<Value> {
 )]
 async fn data_streams(State(app): State<App>, _: Caller, name: Option<Path<String>>) -> Result<Response, Failure> {
     let names = matching(&app, name.map(|Path(name)| name)).await?;
-    let streams = names.into_iter().map(|name| {
+    let streams = names.into_iter().filter(|name| name != ALERTS_INDEX).map(|name| {
         json!({
             "name": name,
             "timestamp_field": { "name": "@timestamp" },
@@ -315,23 +309,19 @@ async fn delete_index(State(app): State<App>, caller: Caller, Path(name): Path<S
 }
 
 async fn remove_empty(app: &App, kind: Kind, name: String) -> Result<Response, Failure> {
-    matching(app, Some(name.clone())).await?;
-    let has_events = app.stash.has_events(&name) || has_segments(app, &name).await?;
+    let asked = name.clone();
+    let is_empty = app.blocking(move |app| {
+        let (known, target) = resolve(app, &asked)?;
+        let is_empty = |name: &String| known.streams.get(name).is_none_or(|size| size.events == 0);
+        Ok(!target.alerts && target.streams.iter().all(is_empty))
+    });
+    let has_events = !is_empty.await? || app.stash.has_events(&name);
     match if has_events { 0 } else { app.stash.remove(kind, &name) } {
         0 => Err(Failure::IllegalArgument(format!(
             "[{name}] has events, which are never deleted by request: they go by store.retention_age and store.retention_size"
         ))),
         _ => Ok(acknowledged()),
     }
-}
-
-async fn has_segments(app: &App, name: &str) -> Result<bool, Failure> {
-    let name = name.to_owned();
-    app.blocking(move |app| {
-        let snapshot = app.store.snapshot();
-        Ok(snapshot.parts(&TimeRange::default()).any(|part| part.data_stream().is_some_and(|of| is_match(&name, of))))
-    })
-    .await
 }
 
 /// Shows indices: aliases, mappings and settings.
@@ -341,12 +331,12 @@ async fn has_segments(app: &App, name: &str) -> Result<bool, Failure> {
     responses((status = 200, description = "Indices by name", body = schemas::ByName)),
 )]
 async fn index(State(app): State<App>, _: Caller, Path(name): Path<String>) -> Result<Response, Failure> {
-    let aliased = aliased(&app, &name, "*");
-    describe(&app, Some(name), |name| {
-        let aliases = aliased.get(name).map_or_else(|| json!({}), |index| index["aliases"].clone());
-        json!({ "aliases": aliases, "mappings": mapping(), "settings": index_settings(name) })
-    })
-    .await
+    let of = |(name, mapping): (String, Value)| {
+        let index =
+            json!({ "aliases": aliases_of_index(&app, &name), "mappings": mapping, "settings": index_settings(&name) });
+        (name, index)
+    };
+    Ok(Json(mapped(&app, name).await?.into_iter().map(of).collect::<Map<_, _>>()).into_response())
 }
 
 /// Makes an index.
@@ -385,23 +375,19 @@ async fn describe(app: &App, names: Option<String>, of: impl Fn(&str) -> Value) 
     Ok(Json(object).into_response())
 }
 
-/// Fields have the types of eqlipse's catalogue; new ones may come at any time.
-fn mapping() -> Value {
-    json!({ "dynamic": "true", "properties": { "@timestamp": { "type": "date" } } })
-}
-
 fn index_settings(name: &str) -> Value {
     json!({ "index": { "number_of_shards": "1", "number_of_replicas": "0", "provided_name": name } })
 }
 
-/// Shows mappings: fields have the types of eqlipse's catalogue.
+/// Shows mappings: the fields that the newest events have, with the types that `_field_caps` says.
 #[utoipa::path(
     get, path = "/{index}/_mapping", tag = ELASTICSEARCH,
     params(schemas::Index),
     responses((status = 200, description = "Mappings by index", body = schemas::ByName)),
 )]
 async fn mappings(State(app): State<App>, _: Caller, IndexPath(name): IndexPath) -> Result<Response, Failure> {
-    describe(&app, Some(name), |_| json!({ "mappings": mapping() })).await
+    let of = |(name, mapping): (String, Value)| (name, json!({ "mappings": mapping }));
+    Ok(Json(mapped(&app, name).await?.into_iter().map(of).collect::<Map<_, _>>()).into_response())
 }
 
 /// Shows the settings of indices.
@@ -414,6 +400,24 @@ async fn settings(State(app): State<App>, _: Caller, IndexPath(name): IndexPath)
     describe(&app, Some(name), |name| json!({ "settings": index_settings(name) })).await
 }
 
+/// The aliases of an index that is there.
+fn aliases_of_index(app: &App, index: &str) -> Map<String, Value> {
+    let mut aliases = Map::new();
+    for alias in app.stash.find(Kind::Alias, "*") {
+        let of = alias.body.as_object().into_iter().flatten().find(|(names, _)| is_named(names, index));
+        aliases.extend(of.map(|(_, properties)| (alias.name.clone(), properties.clone())));
+    }
+    if index == ALERTS_INDEX {
+        aliases.extend(ALERTS_ALIASES.map(|name| (name.to_owned(), alerts_alias(name))));
+    }
+    aliases
+}
+
+/// What is written to alerts' first name is an alert.
+fn alerts_alias(name: &str) -> Value {
+    json!({ "is_write_index": name == ALERTS_ALIASES[0] })
+}
+
 /// Indices with those of their aliases that match, and nothing else of them.
 fn aliased(app: &App, indices: &str, aliases: &str) -> Map<String, Value> {
     let mut by_index = Map::new();
@@ -422,6 +426,13 @@ fn aliased(app: &App, indices: &str, aliases: &str) -> Map<String, Value> {
         for (index, properties) in of {
             let entry = by_index.entry(index).or_insert_with(|| json!({ "aliases": {} }));
             entry["aliases"][&alias.name] = properties.clone();
+        }
+    }
+    // What is hidden is meant only where it is named by its own dot.
+    for name in ALERTS_ALIASES.into_iter().filter(|name| aliases.starts_with('.') && is_named(aliases, name)) {
+        if is_named(indices, ALERTS_INDEX) {
+            let entry = by_index.entry(ALERTS_INDEX).or_insert_with(|| json!({ "aliases": {} }));
+            entry["aliases"][name] = alerts_alias(name);
         }
     }
     by_index
@@ -447,8 +458,7 @@ async fn index_aliases(State(app): State<App>, _: Caller, IndexPath(name): Index
 }
 
 async fn index_aliases_of(app: &App, names: Option<String>) -> Result<Response, Failure> {
-    let aliased = aliased(app, names.as_deref().unwrap_or_default(), "*");
-    describe(app, names, |name| aliased.get(name).cloned().unwrap_or_else(|| json!({ "aliases": {} }))).await
+    describe(app, names, |name| json!({ "aliases": aliases_of_index(app, name) })).await
 }
 
 /// Shows aliases by their names.
@@ -480,8 +490,12 @@ fn alias_answer(app: &App, indices: &str, name: &str) -> Response {
     Json(aliased).into_response()
 }
 
-/// Aliases are kept to be found. An event that is sent to one goes to an index of the alias's name.
+/// Aliases are kept, and searched as what they stand for. An event that is sent to one goes to an index of its name.
 fn add_alias(app: &App, index: &str, name: &str, properties: Value) -> Result<(), Failure> {
+    if properties.get("filter").is_some_and(|filter| !filter.is_null()) {
+        // Whoever searches it would see more than the alias lets through.
+        return Err(Failure::IllegalArgument(format!("alias [{name}]: [filter] is not supported")));
+    }
     let known = app.stash.find(Kind::Alias, name).into_iter().find(|alias| alias.name == name);
     let mut body = known.map_or_else(|| json!({}), |alias| alias.body);
     body[index] = properties;
@@ -506,7 +520,7 @@ fn remove_alias(app: &App, index: &str, name: &str) -> Result<(), Failure> {
 
 /// Adds an alias.
 ///
-/// Aliases are kept to be found. An event that is sent to one goes to an index of the alias's name.
+/// A search of an alias is one of its indices. An event that is sent to one goes to an index of the alias's name.
 #[utoipa::path(
     method(put, post), path = "/{index}/_alias/{name}", tag = ELASTICSEARCH,
     params(schemas::Index, ("name" = String, Path, description = "The alias's name")),

@@ -1,7 +1,7 @@
 //! What clients put at their start and want to find again: templates, policies, pipelines.
 //!
-//! None of it changes what eqlipse does: fields have the types of its catalogue, events are normalised by its own code,
-//! and retention is the store's. It is kept in memory, so that what was PUT is found by GET; clients put it again when the
+//! None of it changes what eqlipse does to events: fields have the types of its catalogue, events are normalised by its
+//! own code, and retention is the store's. Indices that were made and aliases can be searched. It is kept in memory, so that what was PUT is found by GET; clients put it again when the
 //! service was started anew.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,6 +132,17 @@ impl Stash {
     /// Whether an index has had events since the start.
     pub(crate) fn has_events(&self, name: &str) -> bool {
         self.lock().indices.contains(name)
+    }
+
+    /// By alias, the names and patterns of indices that it stands for.
+    pub(crate) fn aliases(&self) -> BTreeMap<String, Vec<String>> {
+        let inner = self.lock();
+        let aliases = inner.things.iter().filter(|((kind, _), _)| *kind == Kind::Alias);
+        let indices = |stashed: &Stashed| {
+            let names = stashed.body.as_object().into_iter().flatten();
+            names.flat_map(|(names, _)| names.split(',')).map(str::to_owned).collect()
+        };
+        aliases.map(|((_, name), stashed)| (name.clone(), indices(stashed))).collect()
     }
 
     /// Names of indices and data streams that were made, or came with events since the start.

@@ -97,6 +97,9 @@ pub enum Failure {
     /// Any other error of Elasticsearch's API, by its name there.
     #[error("{}", .0.reason)]
     Elastic(Box<ElasticFailure>),
+    /// A search that failed on its data, which Elasticsearch says as the failure of its shards.
+    #[error("{}", .0.causes.first().map_or(.0.reason, |cause| &cause.reason))]
+    Search(Box<SearchFailure>),
     /// An error of the detection engine's API, which has a shape of its own: `{"message", "status_code"}`.
     #[error("{message}")]
     Engine {
@@ -121,6 +124,53 @@ pub struct ElasticFailure {
     pub reason: String,
     /// Further fields beside type and reason.
     pub fields: Map<String, Value>,
+}
+
+/// Why a search failed on its data.
+#[derive(Clone, Debug)]
+pub struct SearchFailure {
+    /// The status.
+    pub status: StatusCode,
+    /// Of the search as a whole: `all shards failed`.
+    pub reason: &'static str,
+    /// What there is to say of each index.
+    pub causes: Vec<SearchCause>,
+}
+
+/// What is wrong with one index, or with the search for all of them.
+#[derive(Clone, Debug)]
+pub struct SearchCause {
+    /// The index, if it is about one.
+    pub index: Option<String>,
+    /// Elasticsearch's name for it.
+    pub kind: &'static str,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl SearchFailure {
+    /// The error's object.
+    fn error(&self) -> Value {
+        let cause = |cause: &SearchCause| {
+            let mut object = json!({ "type": cause.kind, "reason": cause.reason });
+            if let Some(index) = &cause.index {
+                object["index"] = index.clone().into();
+            }
+            object
+        };
+        let shard = |of: &SearchCause| json!({ "shard": 0, "index": of.index, "reason": cause(of) });
+        let causes: Vec<Value> = self.causes.iter().map(cause).collect();
+        let shards: Vec<Value> = self.causes.iter().map(shard).collect();
+        json!({
+            "root_cause": causes,
+            "type": "search_phase_execution_exception",
+            "reason": self.reason,
+            "phase": "query",
+            "grouped": true,
+            "failed_shards": shards,
+            "caused_by": causes.first(),
+        })
+    }
 }
 
 /// Which shape an error's body has.
@@ -164,6 +214,7 @@ impl Failure {
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Elastic(failure) => failure.status,
+            Self::Search(failure) => failure.status,
             Self::Engine { status, .. } => *status,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -182,6 +233,7 @@ impl Failure {
             Self::Overloaded { .. } => "es_rejected_execution_exception",
             Self::Unavailable(_) => "process_cluster_event_timeout_exception",
             Self::Elastic(failure) => &failure.kind,
+            Self::Search(_) => "search_phase_execution_exception",
             Self::Engine { .. } => "status_exception",
             Self::Internal(_) => "exception",
         }
@@ -199,6 +251,7 @@ impl Failure {
             }),
             // Elasticsearch says it so: the error is no object.
             (Self::Method { .. }, Shape::Elastic) => json!({ "error": message, "status": status.as_u16() }),
+            (Self::Search(failure), Shape::Elastic) => json!({ "error": failure.error(), "status": status.as_u16() }),
             (_, Shape::Elastic) => self.elastic_body(status, message),
         }
     }

@@ -29,7 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use body::Payload;
 pub use budget::{Budget, Share};
-pub use error::{ElasticFailure, Failure, Shape};
+pub use error::{ElasticFailure, Failure, SearchCause, SearchFailure, Shape};
 pub use filter::PathFilter;
 pub(crate) use filter::is_match;
 pub(crate) use frame::Filtered;

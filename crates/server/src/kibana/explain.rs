@@ -24,7 +24,7 @@ use super::{engine, not_found};
 use crate::dsl::{Clock, DateFormat, Document, Field};
 use crate::http::{Failure, Payload};
 use crate::openapi::{EQLIPSE, schemas};
-use crate::search::{Options, Params, Target};
+use crate::search::{Known, Options, Params, Target};
 use crate::state::{App, Caller, StopOnDrop};
 
 /// How many events an explanation looks at: it goes through them one by one on one thread.
@@ -109,7 +109,7 @@ async fn explain_rule(State(app): State<App>, caller: Caller, body: Payload) -> 
         let subject = request.subject(app)?;
         let range = request.range()?;
         let snapshot = app.store.snapshot();
-        let known = snapshot.data_streams();
+        let known = Known::of(app, &snapshot);
         let target = Target::resolve(&request.index.join(","), &known, Options::default())?;
         let parts = snapshot.parts(&range).filter(|part| part.data_stream().is_none_or(|stream| target.has(stream)));
         let events: u64 = parts.map(|part| u64::from(part.rows())).sum();

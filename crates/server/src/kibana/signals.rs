@@ -16,7 +16,7 @@ use crate::dsl::{Document, Query};
 use crate::http::{Failure, Payload};
 use crate::openapi::bodies::{AlertAssigneesBody, AlertStatusBody, AlertTagsBody, SearchBody};
 use crate::openapi::{KIBANA, schemas};
-use crate::search::{ALERTS_ALIASES, ALERTS_INDEX, Options, SearchRequest};
+use crate::search::{ALERTS_ALIASES, ALERTS_INDEX, Options, Params, SearchRequest};
 use crate::state::{App, Caller};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -40,7 +40,7 @@ async fn search(State(app): State<App>, caller: Caller, body: Payload) -> Result
         if body.is_empty() {
             return Err(engine(StatusCode::BAD_REQUEST, "\"value\" must have at least 1 children"));
         }
-        let request = SearchRequest::parse(Some(&body), crate::now())?;
+        let request = SearchRequest::parse(Some(&body), &Params::default(), crate::now())?;
         crate::search::answer(app, ALERTS_ALIASES[0], Options::default(), &request, app.config.limits.query_time.0)
             .map(Json)
     })

@@ -157,8 +157,8 @@ bodies! {
         "version": flag(),
         "timeout": {},
         "terminate_after": count(),
-        "track_scores": {}, "stats": {}, "ext": {}, "indices_boost": {}, "explain": {}, "profile": {},
-        "seq_no_primary_term": {}, "stored_fields": {},
+        "track_scores": flag(), "stats": {}, "ext": {}, "indices_boost": {}, "stored_fields": {},
+        "explain": not_shown(), "profile": not_shown(), "seq_no_primary_term": not_shown(),
         "collapse": not_supported(), "highlight": not_supported(), "knn": not_supported(), "min_score": not_supported(),
         "pit": not_supported(), "rank": not_supported(), "rescore": not_supported(), "retriever": not_supported(),
         "runtime_mappings": not_supported(), "script_fields": not_supported(), "suggest": not_supported(),
@@ -176,8 +176,8 @@ bodies! {
     /// Which fields are asked for.
     FieldCapsBody = with(json!({
         "fields": {},
-        "index_filter": {},
-        "runtime_mappings": {},
+        "index_filter": not_supported(),
+        "runtime_mappings": not_supported(),
     }));
 
     /// A search in the Event Query Language.
@@ -195,7 +195,8 @@ bodies! {
         "max_samples_per_key": count(),
         "keep_alive": {}, "keep_on_completion": {}, "wait_for_completion_timeout": {},
         "allow_partial_search_results": {}, "allow_partial_sequence_results": {},
-        "runtime_mappings": {}, "ccs_minimize_roundtrips": {}, "project_routing": {}, "index_filter": {},
+        "ccs_minimize_roundtrips": {}, "project_routing": {},
+        "runtime_mappings": not_supported(), "index_filter": not_supported(),
     })));
 
     /// A detection rule as Kibana has it. What it must have beside these depends on its type.
@@ -379,6 +380,10 @@ fn count() -> Value {
 
 fn not_supported() -> Value {
     json!({ "description": "Not supported: refused unless it is empty", "enum": [{}, null] })
+}
+
+fn not_shown() -> Value {
+    json!({ "description": "Not supported: refused unless it is false", "enum": [false, "false"] })
 }
 
 fn strings() -> Value {

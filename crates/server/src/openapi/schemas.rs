@@ -77,8 +77,12 @@ pub(crate) struct SearchParams {
     timeout: Option<String>,
     /// The search ends after so many documents.
     terminate_after: Option<u64>,
-    /// The total is a plain number.
+    /// The total is a plain number, and exact.
     rest_total_hits_as_int: Option<bool>,
+    /// Names of aggregations have their types before them: `sterms#hosts`.
+    typed_keys: Option<bool>,
+    /// Where it is false, a search that runs out of time or cannot read all fails.
+    allow_partial_search_results: Option<bool>,
     /// Hits have their version.
     version: Option<bool>,
     /// `true`, `false`, or names and patterns of what is shown.
@@ -101,6 +105,10 @@ pub(crate) struct EqlParams {
     wait_for_completion_timeout: Option<String>,
     /// It is kept although it ended in time.
     keep_on_completion: Option<bool>,
+    /// Where it is false, a search that runs out of time or cannot read all fails.
+    allow_partial_search_results: Option<bool>,
+    /// Such a search gives sequences too.
+    allow_partial_sequence_results: Option<bool>,
     /// For how long it is kept; five days where nothing is said.
     #[param(pattern = "^(-1|[0-9]+(ms|s|m|h|d))$")]
     keep_alive: Option<String>,
@@ -141,16 +149,29 @@ pub(crate) struct FieldCapsParams {
     types: Option<String>,
     /// Fields of the catalogue that no event has are among them (the default).
     include_empty_fields: Option<bool>,
+    /// Where a field is not in all indices, the others are named too.
+    include_unmapped: Option<bool>,
+    /// `-metadata`, `+metadata`, `-multifield`, `-nested`, `-parent`, with commas between them.
+    #[param(
+        pattern = "^([+]metadata|-(metadata|multifield|nested|parent))(,([+]metadata|-(metadata|multifield|nested|parent)))*$"
+    )]
+    filters: Option<String>,
 }
 
 /// How the table looks.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CatIndicesParams {
-    /// `b`: sizes are plain numbers.
+    /// Sizes are plain numbers of this unit: `b`, `kb`, `mb`, `gb`, `tb`, `pb`.
+    #[param(pattern = "^(b|[kmgtp]b?)$")]
     bytes: Option<String>,
-    /// The column to sort by: `store.size:desc`.
+    /// The columns to sort by, with commas between them: `store.size:desc,index`.
     s: Option<String>,
+    /// Only indices of this health, which all are `green`.
+    #[param(pattern = "^(green|yellow|red)$")]
+    health: Option<String>,
+    /// Which columns there are, instead of what stands in them.
+    help: Option<bool>,
 }
 
 /// Where events go.

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::kept::{Answer, KEEP_ALIVE, Running, still_running};
 use super::request::duration;
 use super::run::time_range;
-use super::{ALERTS_INDEX, MAX_RESULT_WINDOW, Options, Params, Target};
+use super::{ALERTS_INDEX, Known, MAX_RESULT_WINDOW, Options, Params, Target};
 use crate::dsl::{Document, DslError, DslErrorKind, FieldsToShow, Query, count, did_you_mean, flag};
 use crate::http::{Failure, Payload};
 use crate::openapi::bodies::EqlBody;
@@ -209,6 +209,10 @@ struct Request {
     options: QueryOptions,
     filter: Query,
     fields: FieldsToShow,
+    /// What was found is the answer also where the time was over before all was read, or a part cannot be read.
+    allows_partial: bool,
+    /// Sequences are part of such an answer, though an event that was not read might change them.
+    partial_sequences: bool,
 }
 
 impl Request {
@@ -218,6 +222,8 @@ impl Request {
             options: QueryOptions::default(),
             filter: Query::All,
             fields: FieldsToShow::default(),
+            allows_partial: true,
+            partial_sequences: false,
         };
         let text = |value: &Value, name: &str| {
             let bad = || DslError::parsing(format!("[eql/search] [{name}] must be a text, found [{value}]"));
@@ -243,8 +249,10 @@ impl Request {
                     }
                 }
                 "fields" => request.fields = FieldsToShow::parse(value)?,
-                "runtime_mappings" if value.as_object().is_some_and(|map| !map.is_empty()) => {
-                    return Err(DslError::argument("[runtime_mappings] is not supported"));
+                "allow_partial_search_results" => request.allows_partial = flag(value, key)?,
+                "allow_partial_sequence_results" => request.partial_sequences = flag(value, key)?,
+                "runtime_mappings" | "index_filter" if value.as_object().is_some_and(|map| !map.is_empty()) => {
+                    return Err(DslError::argument(format!("[{key}] is not supported")));
                 }
                 known if KNOWN.contains(&known) => {}
                 other => {
@@ -304,11 +312,15 @@ async fn search(
         "keep_on_completion",
         "wait_for_completion_timeout",
     ])?;
-    let options = Options::of(&params)?;
+    let options = Options::over(Options { ignore_unavailable: true, ..Options::default() }, &params)?;
     let (request, keeping) = app
         .blocking(move |_| {
             let body: Map<String, Value> = body.json()?;
-            Ok((Request::parse(&body, crate::now())?, Keeping::read(&body, &params)?))
+            let mut request = Request::parse(&body, crate::now())?;
+            let said = |name: &str, default| Ok::<_, Failure>(params.flag(name)?.unwrap_or(default));
+            request.allows_partial = said("allow_partial_search_results", request.allows_partial)?;
+            request.partial_sequences = said("allow_partial_sequence_results", request.partial_sequences)?;
+            Ok((request, Keeping::read(&body, &params)?))
         })
         .await?;
     let mut search = begin(&app, index, options, request);
@@ -326,7 +338,10 @@ async fn search(
 fn run(app: &App, index: &str, options: Options, request: Request, stop: &Arc<AtomicBool>) -> Result<Value, Failure> {
     let start = Instant::now();
     let snapshot = app.store.snapshot();
-    let target = Target::resolve(index, &snapshot.data_streams(), options)?;
+    let target = Target::resolve(index, &Known::of(app, &snapshot), options)?;
+    if target.is_empty() {
+        return Err(super::target::not_found(&format!("Unknown index [{index}]")));
+    }
     let mut query_options = request.options.clone();
     query_options.index = target.streams.clone();
     if target.alerts {
@@ -335,11 +350,7 @@ fn run(app: &App, index: &str, options: Options, request: Request, stop: &Arc<At
     let query = CompiledQuery::eql(&request.text, &query_options)
         .map_err(|errors| refused(&request.text, &query_options, &errors))?;
     let range = time_range(&request.filter);
-    let input = if target.is_empty() {
-        Input::default()
-    } else {
-        inputs(app, &snapshot, &target, &request.filter, &range, stop)?
-    };
+    let input = inputs(app, &snapshot, &target, &request.filter, &range, stop)?;
     let hunt = HuntOptions {
         memory_limit: app.config.limits.query_memory.as_usize(),
         window: input.window,
@@ -350,20 +361,26 @@ fn run(app: &App, index: &str, options: Options, request: Request, stop: &Arc<At
     let progress = Progress::default();
     let mut found =
         run_query(&query, &input.discovery, &hunt, &progress).map_err(|error| Failure::Internal(error.to_string()))?;
-    let hits = hits(&mut found, &request.fields)?;
+    let mut hits = hits(&mut found, &request.fields)?;
     let timed_out = stop.load(Ordering::Relaxed);
     let problems: Vec<String> = found.report().problems.iter().map(ToString::to_string).collect();
+    let is_partial = timed_out || !problems.is_empty();
+    if !request.allows_partial {
+        super::whole(timed_out, &problems.iter().map(|reason| (String::new(), reason.clone())).collect::<Vec<_>>())?;
+    }
+    if is_partial && found.report().kind == MatchKind::Sequence && !request.partial_sequences {
+        hits = json!({ "total": { "value": 0, "relation": "eq" }, "sequences": [] });
+    }
     drop(snapshot);
     let mut answer = json!({
-        "is_partial": timed_out || !problems.is_empty(),
+        "is_partial": is_partial,
         "is_running": false,
         "took": super::millis_since(start),
         "timed_out": timed_out,
         "hits": hits,
     });
     if !problems.is_empty() {
-        let failure =
-            |reason: String| json!({ "shard": 0, "reason": { "type": "corrupt_index_exception", "reason": reason } });
+        let failure = |reason: String| json!({ "shard": 0, "reason": { "type": super::CORRUPT, "reason": reason } });
         answer["shard_failures"] = problems.into_iter().map(failure).collect();
     }
     Ok(answer)

@@ -22,20 +22,24 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
+pub(crate) use caps::{mapping_of, seen_fields};
 pub use kept::{KeptSearches, MAX_KEPT_BYTES, MAX_KEPT_OF_ONE, MAX_KEPT_SEARCHES};
 pub use params::Params;
 pub use request::{MAX_RESULT_WINDOW, SearchRequest, Track};
 pub use run::{MAX_RESPONSE_BYTES, Outcome};
-pub use target::{ALERTS_ALIASES, ALERTS_INDEX, Options, Target};
+pub use target::{ALERTS_ALIASES, ALERTS_INDEX, Known, Options, Target};
 
-use crate::dsl::{DslError, Query};
-use crate::http::{Failure, IndexPath, Payload, Shape};
+use crate::dsl::{DslError, Query, flag};
+use crate::http::{Failure, IndexPath, Payload, SearchCause, SearchFailure, Shape};
 use crate::openapi::bodies::{CountBody, MultiSearchBody, SearchBody};
 use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::state::{App, Caller};
 use eqlipse_control::Role;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+/// Elasticsearch's name for data that cannot be read.
+const CORRUPT: &str = "corrupt_index_exception";
 
 /// How many searches a `_msearch` may have.
 pub const MAX_SEARCHES: usize = 1_000;
@@ -54,6 +58,10 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 impl From<DslError> for Failure {
     fn from(error: DslError) -> Self {
         let status = StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        if error.kind.is_of_shards() {
+            let cause = SearchCause { index: None, kind: error.kind.name(), reason: error.reason };
+            return Self::Search(Box::new(SearchFailure { status, reason: "all shards failed", causes: vec![cause] }));
+        }
         Self::elastic(status, error.kind.name(), error.reason)
     }
 }
@@ -80,7 +88,7 @@ async fn search(
     let options = Options::of(&params)?;
     app.blocking(move |app| {
         let body: Option<Map<String, Value>> = body.optional_json()?;
-        let request = SearchRequest::parse(body.as_ref(), crate::now())?.with_params(&params)?;
+        let request = SearchRequest::parse(body.as_ref(), &params, crate::now())?;
         answer(app, &index, options, &request, app.config.limits.query_time.0).map(Json)
     })
     .await
@@ -99,8 +107,11 @@ pub fn answer(
 ) -> Result<Value, Failure> {
     let start = Instant::now();
     let snapshot = app.store.snapshot();
-    let target = Target::resolve(index, &snapshot.data_streams(), options)?;
+    let target = Target::resolve(index, &Known::of(app, &snapshot), options)?;
     let outcome = run::run(app, &snapshot, &target, request, limit)?;
+    if !request.allows_partial {
+        whole(outcome.timed_out, &outcome.failures)?;
+    }
     let mut answer = Map::new();
     answer.insert("took".to_owned(), millis_since(start).into());
     answer.insert("timed_out".to_owned(), outcome.timed_out.into());
@@ -115,6 +126,22 @@ pub fn answer(
     Ok(Value::Object(answer))
 }
 
+/// Refuses what is not whole, where the request says so (`allow_partial_search_results`).
+fn whole(timed_out: bool, failures: &[(String, String)]) -> Result<(), Failure> {
+    let failed = |(index, reason): &(String, String)| SearchCause {
+        index: Some(index.clone()).filter(|index| !index.is_empty()),
+        kind: CORRUPT,
+        reason: reason.clone(),
+    };
+    let late = || SearchCause { index: None, kind: "search_timeout_exception", reason: "Time exceeded".to_owned() };
+    let causes: Vec<SearchCause> = failures.iter().map(failed).chain(timed_out.then(late)).collect();
+    let status = if failures.is_empty() { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::INTERNAL_SERVER_ERROR };
+    match causes.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Search(Box::new(SearchFailure { status, reason: "Partial shards failure", causes }))),
+    }
+}
+
 fn millis_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -125,7 +152,7 @@ fn shards(target: &Target, failures: &[(String, String)]) -> Value {
     let failed = failures.len().min(total);
     let mut shards = json!({ "total": total, "successful": total - failed, "skipped": 0, "failed": failed });
     if !failures.is_empty() {
-        let failure = |(index, reason): &(String, String)| json!({ "shard": 0, "index": index, "reason": { "type": "corrupt_index_exception", "reason": reason } });
+        let failure = |(index, reason): &(String, String)| json!({ "shard": 0, "index": index, "reason": { "type": CORRUPT, "reason": reason } });
         shards["failures"] = failures.iter().map(failure).collect();
     }
     shards
@@ -162,7 +189,7 @@ async fn count(
         let query = counted(body.as_ref())?;
         let request = SearchRequest { query, size: 0, track: Track::All, terminate_after, ..SearchRequest::default() };
         let snapshot = app.store.snapshot();
-        let target = Target::resolve(&index, &snapshot.data_streams(), options)?;
+        let target = Target::resolve(&index, &Known::of(app, &snapshot), options)?;
         let limit = app.config.limits.query_time.0;
         let outcome = run::run(app, &snapshot, &target, &request, limit)?;
         if outcome.timed_out {
@@ -183,9 +210,16 @@ fn counted(body: Option<&Map<String, Value>>) -> Result<Query, DslError> {
 }
 
 /// Does several searches.
+///
+/// Which indices are searched, and what becomes of those that are not there, may be said in the URL for all searches.
 #[utoipa::path(
     method(post, get), path = "/{index}/_msearch", tag = ELASTICSEARCH,
-    params(schemas::Index, ("rest_total_hits_as_int" = Option<bool>, Query, description = "Totals are plain numbers")),
+    params(
+        schemas::Index,
+        schemas::IndexOptions,
+        ("rest_total_hits_as_int" = Option<bool>, Query, description = "Totals are plain numbers"),
+        ("typed_keys" = Option<bool>, Query, description = "Names of aggregations have their types before them"),
+    ),
     request_body(content = MultiSearchBody, content_type = "application/x-ndjson"),
     responses((status = 200, description = "What was found, in the order of the searches", body = schemas::MultiSearchReply)),
 )]
@@ -211,21 +245,17 @@ async fn msearch(
         "search_type",
         "typed_keys",
     ])?;
-    let total_as_int = params.flag("rest_total_hits_as_int")?.unwrap_or(false);
+    let options = Options::of(&params)?;
     app.blocking(move |app| {
         let start = Instant::now();
-        let searches = searches(body.bytes())?;
+        let searches = searches(body.bytes(), &index, options)?;
         let limit = app.config.limits.query_time.0;
-        let one = |(header, search): &HeaderAndSearch| {
-            let own = match header.get("index").or_else(|| header.get("indices")) {
-                Some(Value::String(index)) => Some(index.clone()),
-                Some(Value::Array(names)) => Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")),
-                _ => None,
-            };
-            let request = SearchRequest { total_as_int, ..SearchRequest::parse(Some(search), crate::now())? };
+        let one = |(header, search): &(Header, Map<String, Value>)| {
+            let request = SearchRequest::parse(Some(search), &params, crate::now())?;
+            let request = SearchRequest { allows_partial: header.allows_partial, ..request };
             // All together take no longer than one search may.
             let left = limit.saturating_sub(start.elapsed());
-            answer(app, own.as_deref().unwrap_or(&index), Options::of_json(header), &request, left)
+            answer(app, &header.index, header.options, &request, left)
         };
         let responses = searches.iter().map(|search| match one(search) {
             Ok(mut answer) => {
@@ -240,11 +270,53 @@ async fn msearch(
     .await
 }
 
-/// A header and a search.
-type HeaderAndSearch = (Map<String, Value>, Map<String, Value>);
+/// What stands before each search of a `_msearch`.
+struct Header {
+    index: String,
+    options: Options,
+    allows_partial: bool,
+}
+
+impl Header {
+    /// Reads it over what the URL says. Booleans may be text.
+    fn read(map: &Map<String, Value>, index: &str, options: Options) -> Result<Self, Failure> {
+        let mut header = Self { index: index.to_owned(), options, allows_partial: true };
+        for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+            let texts: Vec<&str> = match value {
+                Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+                value => value.as_str().into_iter().collect(),
+            };
+            match key.as_str() {
+                "index" | "indices" if texts.is_empty() && !value.is_array() => {
+                    return Err(Failure::IllegalArgument(format!("[{key}] must be a text or a list, found [{value}]")));
+                }
+                "index" | "indices" => header.index = texts.join(","),
+                "ignore_unavailable" | "ignoreUnavailable" => header.options.ignore_unavailable = flag(value, key)?,
+                "allow_no_indices" | "allowNoIndices" => header.options.allow_no_indices = flag(value, key)?,
+                "expand_wildcards" | "expandWildcards" => header.options.expand(&texts.join(","))?,
+                "allow_partial_search_results" => header.allows_partial = flag(value, key)?,
+                // They say how to search, not for what.
+                "search_type"
+                | "searchType"
+                | "request_cache"
+                | "requestCache"
+                | "preference"
+                | "routing"
+                | "ignore_throttled"
+                | "ignoreThrottled"
+                | "ccs_minimize_roundtrips" => {}
+                key => {
+                    let reason = format!("key [{key}] is not supported in the metadata section");
+                    return Err(Failure::IllegalArgument(reason));
+                }
+            }
+        }
+        Ok(header)
+    }
+}
 
 /// Lines of a header and a search each.
-fn searches(body: &[u8]) -> Result<Vec<HeaderAndSearch>, Failure> {
+fn searches(body: &[u8], index: &str, options: Options) -> Result<Vec<(Header, Map<String, Value>)>, Failure> {
     let object = |line: &[u8]| -> Result<Map<String, Value>, Failure> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(Map::new());
@@ -267,5 +339,6 @@ fn searches(body: &[u8]) -> Result<Vec<HeaderAndSearch>, Failure> {
     if lines.len() / 2 > MAX_SEARCHES {
         return Err(Failure::IllegalArgument(format!("_msearch has more than {MAX_SEARCHES} searches")));
     }
-    lines.chunks_exact(2).map(|pair| Ok((object(pair[0])?, object(pair[1])?))).collect()
+    let one = |pair: &[&[u8]]| Ok((Header::read(&object(pair[0])?, index, options)?, object(pair[1])?));
+    lines.chunks_exact(2).map(one).collect()
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::params::Params;
-use crate::dsl::{Aggregations, DslError, FieldsToShow, Key, Query, Sort, SourceFilter, count, did_you_mean, flag};
+use crate::dsl::{
+    Aggregations, DslError, DslErrorKind, FieldsToShow, Key, Query, Sort, SourceFilter, count, did_you_mean, flag,
+};
+use crate::http::Failure;
 
 /// How far `from` and `size` may reach (`index.max_result_window`).
 pub const MAX_RESULT_WINDOW: usize = 10_000;
@@ -30,7 +33,7 @@ pub struct SearchRequest {
     pub from: usize,
     /// How many hits there are at most.
     pub size: usize,
-    /// How many hits are counted exactly; `None` for all.
+    /// How many hits are counted exactly.
     pub track: Track,
     /// What of a document is shown.
     pub source: SourceFilter,
@@ -38,12 +41,18 @@ pub struct SearchRequest {
     pub fields: FieldsToShow,
     /// Hits have their version.
     pub version: bool,
+    /// Hits have their score also where they are sorted by something else.
+    pub track_scores: bool,
     /// The search ends after so long with what it has.
     pub timeout: Option<Duration>,
     /// The search ends after so many documents.
     pub terminate_after: Option<u64>,
     /// The total is a plain number.
     pub total_as_int: bool,
+    /// Names of aggregations have their types before them: `sterms#hosts`.
+    pub typed_keys: bool,
+    /// What was found is the answer also where the time was over before all was asked, or a part cannot be read.
+    pub allows_partial: bool,
 }
 
 /// How many hits are counted.
@@ -58,8 +67,10 @@ pub enum Track {
 }
 
 /// Parts of a body that change nothing here: scores, and hints of how to search.
-const WITHOUT_EFFECT: [&str; 8] =
-    ["track_scores", "stats", "ext", "indices_boost", "explain", "profile", "seq_no_primary_term", "stored_fields"];
+const WITHOUT_EFFECT: [&str; 4] = ["stats", "ext", "indices_boost", "stored_fields"];
+
+/// Parts that ask for more in the answer, which it never has here.
+const NOT_SHOWN: [&str; 3] = ["explain", "profile", "seq_no_primary_term"];
 
 /// Parts that Elasticsearch has and that are refused, since an answer without them would be another.
 const UNSUPPORTED: [&str; 11] = [
@@ -125,24 +136,40 @@ impl Default for SearchRequest {
             source: SourceFilter::default(),
             fields: FieldsToShow::default(),
             version: false,
+            track_scores: false,
             timeout: None,
             terminate_after: None,
             total_as_int: false,
+            typed_keys: false,
+            allows_partial: true,
         }
     }
 }
 
 impl SearchRequest {
-    /// Reads a body. `now` is in nanoseconds since the Unix epoch.
+    /// Reads a body, and takes what the URL says over it. `now` is in nanoseconds since the Unix epoch.
     ///
     /// # Errors
     /// What is not known or does not fit, in Elasticsearch's words.
-    pub fn parse(body: Option<&Map<String, Value>>, now: i64) -> Result<Self, DslError> {
-        let millis = now.div_euclid(1_000_000);
-        let mut request = Self::default();
+    pub fn parse(body: Option<&Map<String, Value>>, params: &Params, now: i64) -> Result<Self, Failure> {
         let empty = Map::new();
         let body = body.unwrap_or(&empty);
-        let mut fields = Vec::new();
+        let (mut request, track) = Self::of_body(body, now)?;
+        let track = request.take_params(params)?.or(track);
+        request.track = tracked(track, request.total_as_int)?;
+        // The values are those of the sort, and that may stand in the URL.
+        if let Some(after) = body.get("search_after").filter(|after| !after.is_null()) {
+            request.after = Some(request.sort.after(after)?);
+        }
+        request.check()?;
+        Ok(request)
+    }
+
+    /// What a body says, and how many hits are to be counted if it says so.
+    fn of_body(body: &Map<String, Value>, now: i64) -> Result<(Self, Option<Track>), DslError> {
+        let millis = now.div_euclid(1_000_000);
+        let (mut request, mut track) = (Self::default(), None);
+        let (mut fields, mut doc_values) = (Vec::new(), Vec::new());
         for (key, value) in body {
             match key.as_str() {
                 "query" => request.query = Query::parse(value, millis)?,
@@ -151,17 +178,18 @@ impl SearchRequest {
                 "sort" => request.sort = Sort::parse(value)?,
                 "from" => request.from = count(value, "from")?,
                 "size" => request.size = count(value, "size")?,
-                "track_total_hits" => request.track = Track::parse(value)?,
+                "track_total_hits" => track = Some(Track::parse(value)?),
                 "_source" => request.source = SourceFilter::parse(value)?,
-                "fields" | "docvalue_fields" => {
-                    fields.extend(value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]))
-                }
+                "fields" => fields = list(value),
+                "docvalue_fields" => doc_values = list(value),
                 "version" => request.version = flag(value, "version")?,
                 "timeout" => request.timeout = Some(duration(value, "timeout")?),
                 "terminate_after" => {
                     request.terminate_after = Some(count(value, "terminate_after")? as u64).filter(|count| *count > 0)
                 }
+                "track_scores" => request.track_scores = flag(value, key)?,
                 "search_after" => {}
+                name if NOT_SHOWN.contains(&name) => refuse_true(name, flag(value, name)?)?,
                 name if WITHOUT_EFFECT.contains(&name) => {}
                 name if UNSUPPORTED.contains(&name) => {
                     let is_empty = value.as_object().is_some_and(Map::is_empty) || value.is_null();
@@ -190,22 +218,14 @@ impl SearchRequest {
                 }
             }
         }
-        request.fields = FieldsToShow::parse(&Value::Array(fields))?;
-        if let Some(after) = body.get("search_after").filter(|after| !after.is_null()) {
-            request.after = Some(request.sort.after(after)?);
-            if request.from > 0 {
-                return Err(DslError::argument("`from` parameter must be set to 0 when `search_after` is used"));
-            }
-        }
-        request.check()?;
-        Ok(request)
+        // What both ask for has the form of `fields`.
+        doc_values.extend(fields);
+        request.fields = FieldsToShow::parse(&Value::Array(doc_values))?;
+        Ok((request, track))
     }
 
-    /// Takes what the URL says over what the body said.
-    ///
-    /// # Errors
-    /// If a value does not fit.
-    pub fn with_params(mut self, params: &Params) -> Result<Self, crate::http::Failure> {
+    /// Takes what the URL says over what the body said; gives how many hits it wants counted.
+    fn take_params(&mut self, params: &Params) -> Result<Option<Track>, Failure> {
         if params.get("q").is_some() {
             return Err(DslError::argument("[q] is not supported: send a query in the body").into());
         }
@@ -213,9 +233,6 @@ impl SearchRequest {
         self.from = params.count("from")?.unwrap_or(self.from);
         if let Some(sort) = params.get("sort") {
             self.sort = Sort::parse(&Value::Array(sort.split(',').map(Value::from).collect()))?;
-        }
-        if let Some(track) = params.get("track_total_hits") {
-            self.track = Track::parse(&track.into())?;
         }
         if let Some(timeout) = params.get("timeout") {
             self.timeout = Some(duration(&timeout.into(), "timeout")?);
@@ -225,8 +242,14 @@ impl SearchRequest {
             .map(|count| count as u64)
             .filter(|count| *count > 0)
             .or(self.terminate_after);
-        self.version |= params.flag("version")?.unwrap_or(false);
+        self.version = params.flag("version")?.unwrap_or(self.version);
+        self.track_scores = params.flag("track_scores")?.unwrap_or(self.track_scores);
+        for name in NOT_SHOWN {
+            refuse_true(name, params.flag(name)?.unwrap_or(false))?;
+        }
         self.total_as_int = params.flag("rest_total_hits_as_int")?.unwrap_or(false);
+        self.typed_keys = params.flag("typed_keys")?.unwrap_or(false);
+        self.allows_partial = params.flag("allow_partial_search_results")?.unwrap_or(true);
         let (includes, excludes) = (params.get("_source_includes"), params.get("_source_excludes"));
         match params.get("_source") {
             Some(source @ ("true" | "false")) => self.source = SourceFilter::parse(&source.into())?,
@@ -236,20 +259,42 @@ impl SearchRequest {
             }
             None => {}
         }
-        self.check()?;
-        Ok(self)
+        Ok(params.get("track_total_hits").map(|track| Track::parse(&track.into())).transpose()?)
     }
 
     fn check(&self) -> Result<(), DslError> {
+        if self.after.is_some() && self.from > 0 {
+            return Err(DslError::argument("`from` parameter must be set to 0 when `search_after` is used"));
+        }
         let reach = self.from.saturating_add(self.size);
         if reach > MAX_RESULT_WINDOW {
-            return Err(DslError::argument(format!(
+            let reason = format!(
                 "Result window is too large, from + size must be less than or equal to: [{MAX_RESULT_WINDOW}] but was [{reach}]. \
                  See search_after for a more efficient way to request large data sets. This limit can be set by changing the \
                  [index.max_result_window] index level setting."
-            )));
+            );
+            return Err(DslError { kind: DslErrorKind::ResultWindow, reason });
         }
         Ok(())
+    }
+}
+
+fn refuse_true(name: &str, is_asked: bool) -> Result<(), DslError> {
+    if is_asked { Err(DslError::argument(format!("[{name}] is not supported"))) } else { Ok(()) }
+}
+
+fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_else(|| vec![value.clone()])
+}
+
+/// How many hits are counted. A total that is a plain number cannot say that there are more, so it has to be exact.
+fn tracked(said: Option<Track>, total_as_int: bool) -> Result<Track, DslError> {
+    match said {
+        Some(Track::Up(count)) if total_as_int => Err(DslError::argument(format!(
+            "[rest_total_hits_as_int] cannot be used if the tracking of total hits is not accurate, got {count}"
+        ))),
+        None if total_as_int => Ok(Track::All),
+        said => Ok(said.unwrap_or(Track::Up(TRACKED))),
     }
 }
 
@@ -289,4 +334,19 @@ pub(super) fn duration(value: &Value, name: &str) -> Result<Duration, DslError> 
         ))
     };
     millis.map(Duration::from_millis).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_total_is_exact_or_refused() {
+        assert_eq!(tracked(None, false), Ok(Track::Up(TRACKED)));
+        assert_eq!(tracked(None, true), Ok(Track::All));
+        assert_eq!(tracked(Some(Track::Nothing), true), Ok(Track::Nothing));
+        assert_eq!(tracked(Some(Track::Up(3)), false), Ok(Track::Up(3)));
+        let refused = tracked(Some(Track::Up(3)), true).unwrap_err();
+        assert!(refused.reason.ends_with("is not accurate, got 3"), "{refused}");
+    }
 }

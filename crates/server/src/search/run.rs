@@ -5,6 +5,7 @@
 //! documents of the answer are read again at its end.
 
 use std::cmp::Ordering;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering as Atomic};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +54,7 @@ enum Place {
 #[derive(Clone, Debug)]
 struct Candidate {
     key: Key,
-    /// Its place among all documents: events before alerts.
+    /// Its place among all documents of this search: events before alerts.
     arrival: i64,
     place: Place,
 }
@@ -156,7 +157,7 @@ impl Search<'_> {
     /// Whether later documents can change nothing once there are enough.
     fn may_stop(&self) -> bool {
         let request = self.request;
-        request.sort.is_arrival()
+        request.sort.is_indifferent()
             && request.after.is_none()
             && request.aggregations.is_empty()
             && request.track != Track::All
@@ -242,6 +243,13 @@ impl Search<'_> {
                 return Ok(());
             }
         };
+        let numbers = match self.request.sort.is_by_number().then(|| part.sequences()).transpose() {
+            Ok(numbers) => numbers,
+            Err(error) => {
+                self.failed(part.data_stream().unwrap_or_default(), &error.to_string());
+                return Ok(());
+            }
+        };
         let mut hit = Vec::new();
         for row in 0..part.rows() {
             if row.is_multiple_of(CHECK_EVERY) {
@@ -262,7 +270,8 @@ impl Search<'_> {
             let Ok(source) = serde_json::from_str::<Map<String, Value>>(stored.source.get()) else { continue };
             let document = Document { index: &stored.index, id: &stored.id, source: &source };
             let arrival = (number as i64) << 32 | i64::from(row);
-            self.document(&document, arrival, || Place::Event { part: number, row }, found)?;
+            let kept = numbers.as_ref().and_then(|numbers| i64::try_from(numbers.of(row)?).ok()).unwrap_or(0);
+            self.document(&document, (arrival, kept), || Place::Event { part: number, row }, found)?;
         }
         Ok(())
     }
@@ -274,10 +283,11 @@ impl Search<'_> {
         }
     }
 
+    /// Takes a document in, with its place in this search and the number that it keeps.
     fn document(
         &self,
         document: &Document<'_>,
-        arrival: i64,
+        (arrival, number): (i64, i64),
         place: impl FnOnce() -> Place,
         found: &mut Found,
     ) -> Result<(), DslError> {
@@ -298,7 +308,7 @@ impl Search<'_> {
         if self.reach() == 0 {
             return Ok(());
         }
-        let key = request.sort.key(document, arrival);
+        let key = request.sort.key(document, number);
         if request.after.as_ref().is_some_and(|after| request.sort.compare(&key, after) != Ordering::Greater) {
             return Ok(());
         }
@@ -331,7 +341,7 @@ impl Search<'_> {
             }
             let document = Document { index: ALERTS_INDEX, id, source: &source };
             arrival += 1;
-            match self.document(&document, arrival, || Place::Alert(id.to_owned()), found) {
+            match self.document(&document, (arrival, alert_number(id)), || Place::Alert(id.to_owned()), found) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(error) => {
                     problem = Some(error);
@@ -360,10 +370,11 @@ impl Search<'_> {
         } else if request.track != Track::Nothing {
             answer.insert("total".to_owned(), json!({ "value": total, "relation": relation }));
         }
-        let has_scores = request.sort.is_empty() && !hits.is_empty();
-        answer.insert("max_score".to_owned(), if has_scores { json!(1.0) } else { Value::Null });
+        let has_highest = (request.sort.begins_with_scores() || request.track_scores) && !hits.is_empty();
+        answer.insert("max_score".to_owned(), if has_highest { json!(1.0) } else { Value::Null });
         answer.insert("hits".to_owned(), hits.into());
-        let aggregations = (!request.aggregations.is_empty()).then(|| request.aggregations.render(found.collector));
+        let aggregations = (!request.aggregations.is_empty())
+            .then(|| request.aggregations.render(found.collector, request.typed_keys));
         Ok(Outcome {
             hits: Value::Object(answer),
             aggregations: aggregations.transpose()?,
@@ -416,8 +427,15 @@ impl Search<'_> {
         if request.version {
             hit.insert("_version".to_owned(), 1.into());
         }
-        hit.insert("_score".to_owned(), if request.sort.is_empty() { json!(1.0) } else { Value::Null });
-        let fields = request.fields.of(&Document { index, id, source: &source });
+        let has_score = request.sort.has_scores() || request.track_scores;
+        hit.insert("_score".to_owned(), if has_score { json!(1.0) } else { Value::Null });
+        let document = Document { index, id, source: &source };
+        let fields = request.fields.of(&document);
+        let mut names = Vec::new();
+        [Some(&request.query), request.post_filter.as_ref()]
+            .into_iter()
+            .flatten()
+            .for_each(|query| query.names_of(&document, &mut names));
         if let Some(source) = request.source.apply(source) {
             hit.insert("_source".to_owned(), Value::Object(source));
         }
@@ -427,8 +445,18 @@ impl Search<'_> {
         if !request.sort.is_empty() {
             hit.insert("sort".to_owned(), request.sort.json(key));
         }
+        if !names.is_empty() {
+            hit.insert("matched_queries".to_owned(), names.into());
+        }
         Value::Object(hit)
     }
+}
+
+/// A number that an alert keeps, behind those of all events; JavaScript has it exactly.
+fn alert_number(id: &str) -> i64 {
+    const BITS: u32 = 52;
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+    1 << BITS | (hash >> (u64::BITS - BITS)) as i64
 }
 
 /// Index, id and document.

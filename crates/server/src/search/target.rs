@@ -1,14 +1,16 @@
-//! Which data a request asks for: index patterns against the data streams that there are, and the alerts.
+//! Which data a request asks for: index patterns against the data streams that there are, indices and aliases that were
+//! made, and the alerts.
 
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use eqlipse_store::StreamSize;
+use eqlipse_store::{Snapshot, StreamSize};
 use serde_json::{Value, json};
 
 use super::params::Params;
 use crate::dsl::Pattern;
-use crate::http::{ElasticFailure, Failure};
+use crate::http::{ElasticFailure, Failure, is_match};
+use crate::state::App;
 
 /// The index that alerts are in.
 pub const ALERTS_INDEX: &str = ".internal.alerts-security.alerts-default-000001";
@@ -18,10 +20,30 @@ pub const ALERTS_ALIASES: [&str; 2] = [".alerts-security.alerts-default", ".siem
 /// How many names and patterns a request may have.
 const MAX_PATTERNS: usize = 1_024;
 
+/// What there is to be asked for, besides the alerts.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Data streams and indices that have events or were made, by name.
+    pub streams: BTreeMap<String, StreamSize>,
+    /// By alias, the names and patterns that it stands for.
+    pub aliases: BTreeMap<String, Vec<String>>,
+}
+
+impl Known {
+    /// What there is at a moment.
+    pub fn of(app: &App, snapshot: &Snapshot) -> Self {
+        let mut streams = snapshot.data_streams();
+        for name in app.stash.indices() {
+            streams.entry(name).or_default();
+        }
+        Self { streams, aliases: app.stash.aliases() }
+    }
+}
+
 /// What a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// Data streams, by name.
+    /// Data streams and indices, by name.
     pub streams: Vec<String>,
     /// Whether these are all that there are.
     pub all_streams: bool,
@@ -54,43 +76,46 @@ impl Options {
     /// # Errors
     /// If a value is none of theirs.
     pub fn of(params: &Params) -> Result<Self, Failure> {
+        Self::over(Self::default(), params)
+    }
+
+    /// The same where other things hold if nothing is said.
+    ///
+    /// # Errors
+    /// If a value is none of theirs.
+    pub fn over(default: Self, params: &Params) -> Result<Self, Failure> {
         let mut options = Self {
-            ignore_unavailable: params.flag("ignore_unavailable")?.unwrap_or(false),
-            allow_no_indices: params.flag("allow_no_indices")?.unwrap_or(true),
-            ..Self::default()
+            ignore_unavailable: params.flag("ignore_unavailable")?.unwrap_or(default.ignore_unavailable),
+            allow_no_indices: params.flag("allow_no_indices")?.unwrap_or(default.allow_no_indices),
+            ..default
         };
         if let Some(kinds) = params.get("expand_wildcards") {
-            options.open = false;
-            for kind in kinds.split(',') {
-                match kind {
-                    "open" => options.open = true,
-                    "all" => (options.open, options.hidden) = (true, true),
-                    "hidden" => options.hidden = true,
-                    "closed" | "none" => {}
-                    other => {
-                        let reason = format!("No valid expand wildcard value [{other}]");
-                        return Err(Failure::IllegalArgument(reason));
-                    }
-                }
-            }
+            options.expand(kinds)?;
         }
         Ok(options)
     }
 
-    /// The same as the body of `_msearch` has it.
-    pub fn of_json(map: &serde_json::Map<String, Value>) -> Self {
-        let flag = |name: &str, default| map.get(name).and_then(Value::as_bool).unwrap_or(default);
-        let kinds = map.get("expand_wildcards").map(Value::to_string).unwrap_or_default();
-        Self {
-            ignore_unavailable: flag("ignore_unavailable", false),
-            allow_no_indices: flag("allow_no_indices", true),
-            hidden: kinds.contains("hidden") || kinds.contains("all"),
-            open: kinds.is_empty() || kinds.contains("open") || kinds.contains("all"),
+    /// Takes `expand_wildcards`: kinds of indices with commas between them.
+    ///
+    /// # Errors
+    /// If one is none.
+    pub fn expand(&mut self, kinds: &str) -> Result<(), Failure> {
+        (self.open, self.hidden) = (false, false);
+        for kind in kinds.split(',') {
+            match kind {
+                "open" => self.open = true,
+                "all" => (self.open, self.hidden) = (true, true),
+                "hidden" => self.hidden = true,
+                "closed" | "none" => {}
+                other => return Err(Failure::IllegalArgument(format!("No valid expand wildcard value [{other}]"))),
+            }
         }
+        Ok(())
     }
 }
 
-fn not_found(name: &str) -> Failure {
+/// Says that an index is not there.
+pub(super) fn not_found(name: &str) -> Failure {
     let fields = json!({ "resource.type": "index_or_alias", "resource.id": name, "index_uuid": "_na_", "index": name });
     let Value::Object(fields) = fields else { return Failure::NotFound(name.to_owned()) };
     Failure::Elastic(Box::new(ElasticFailure {
@@ -106,7 +131,7 @@ impl Target {
     ///
     /// # Errors
     /// If a name is not there, or a pattern cannot be one.
-    pub fn resolve(text: &str, known: &BTreeMap<String, StreamSize>, options: Options) -> Result<Self, Failure> {
+    pub fn resolve(text: &str, known: &Known, options: Options) -> Result<Self, Failure> {
         let mut target = Self::default();
         let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
         if parts.len() > MAX_PATTERNS {
@@ -137,18 +162,20 @@ impl Target {
         }
         target.streams.sort();
         target.streams.dedup();
-        target.all_streams = target.streams.len() == known.len();
+        target.all_streams = target.streams.len() == known.streams.len();
         Ok(target)
     }
 
-    fn add(&mut self, part: &str, known: &BTreeMap<String, StreamSize>, options: Options) -> bool {
+    fn add(&mut self, part: &str, known: &Known, options: Options) -> bool {
         if !part.contains('*') {
             let is_alerts = part == ALERTS_INDEX || ALERTS_ALIASES.contains(&part);
             self.alerts |= is_alerts;
-            if known.contains_key(part) {
+            if known.streams.contains_key(part) {
                 self.streams.push(part.to_owned());
             }
-            return is_alerts || known.contains_key(part);
+            let alias = known.aliases.get(part);
+            self.add_behind(alias.into_iter().flatten(), known);
+            return is_alerts || known.streams.contains_key(part) || alias.is_some();
         }
         let pattern = Pattern::wildcard(part, false);
         // What is hidden is meant only where the pattern says so by its own dot.
@@ -156,11 +183,21 @@ impl Target {
             let is_visible = !name.starts_with('.') || options.hidden || part.starts_with('.');
             options.open && is_visible && pattern.matches(name)
         };
-        let before = self.streams.len();
-        self.streams.extend(known.keys().filter(|name| stands_for(name)).cloned());
+        let (before, had_alerts) = (self.streams.len(), self.alerts);
+        self.streams.extend(known.streams.keys().filter(|name| stands_for(name)).cloned());
+        let aliases = known.aliases.iter().filter(|(name, _)| stands_for(name)).flat_map(|(_, indices)| indices);
+        self.add_behind(aliases, known);
         let alerts = [ALERTS_INDEX].iter().chain(&ALERTS_ALIASES).any(|name| stands_for(name));
         self.alerts |= alerts;
-        alerts || self.streams.len() > before
+        alerts || self.alerts != had_alerts || self.streams.len() > before
+    }
+
+    /// Adds what an alias stands for.
+    fn add_behind<'a>(&mut self, indices: impl Iterator<Item = &'a String>, known: &Known) {
+        for index in indices {
+            self.streams.extend(known.streams.keys().filter(|name| is_match(index, name)).cloned());
+            self.alerts |= is_match(index, ALERTS_INDEX);
+        }
     }
 
     fn remove(&mut self, part: &str) {
@@ -193,7 +230,9 @@ mod tests {
 
     fn resolve(text: &str, options: Options) -> Result<(Vec<String>, bool), String> {
         let known = ["logs-a-default", "logs-b-default", "winlogbeat-1", ".hidden"];
-        let known = known.into_iter().map(|name| (name.to_owned(), StreamSize::default())).collect();
+        let streams = known.into_iter().map(|name| (name.to_owned(), StreamSize::default())).collect();
+        let aliases = BTreeMap::from([("every-log".to_owned(), vec!["logs-*".to_owned()])]);
+        let known = Known { streams, aliases };
         Target::resolve(text, &known, options)
             .map(|target| (target.streams, target.alerts))
             .map_err(|error| error.to_string())
@@ -209,6 +248,8 @@ mod tests {
         assert_eq!(plain(".alerts-security.alerts-*"), streams(&[], true));
         assert_eq!(plain(".siem-signals-default,logs-a-default"), streams(&["logs-a-default"], true));
         assert_eq!(plain(".internal.alerts-*"), streams(&[], true));
+        assert_eq!(plain("every-log"), streams(&["logs-a-default", "logs-b-default"], false));
+        assert_eq!(plain("every-*,-logs-a*"), streams(&["logs-b-default"], false));
         assert_eq!(plain("nothing-*"), streams(&[], false));
         assert_eq!(plain("*:logs-*"), streams(&[], false));
         assert_eq!(plain("nothing"), Err("no such index [nothing]".to_owned()));

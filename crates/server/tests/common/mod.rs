@@ -175,11 +175,12 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// Type and reason of an error.
+    /// Type and reason of an error; of a search that failed, those of its cause.
     pub fn error(&self) -> (String, String) {
         let error = self.json()["error"].clone();
-        let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-        assert_eq!(error["root_cause"][0]["type"], error["type"]);
+        let cause = &error["root_cause"][0];
+        let text = |name: &str| cause[name].as_str().unwrap_or_default().to_owned();
+        assert!(error["type"] == "search_phase_execution_exception" || error["type"] == cause["type"], "{error}");
         assert_eq!(self.json()["status"], self.status);
         (text("type"), text("reason"))
     }

@@ -63,6 +63,28 @@ assert [hit["_source"]["process"]["pid"] for hit in found["hits"]["hits"]] == [3
 buckets = {bucket["key"]: bucket["doc_count"] for bucket in found["aggregations"]["hosts"]["buckets"]}
 assert buckets == {f"host-{number}": 2 for number in range(4)}, buckets
 
+# One of the alternatives must match, though the minimum comes to none of them.
+none = {"bool": {"should": [{"term": {"process.name": "none.exe"}}], "minimum_should_match": "50%"}}
+assert client.count(index=INDEX, query=none)["count"] == 0
+as_int = client.search(index=INDEX, size=0, rest_total_hits_as_int=True)
+assert as_int["hits"]["total"] == total, as_int
+typed = client.search(index=INDEX, size=0, typed_keys=True, aggs={"pids": {"max": {"field": "process.pid"}}})
+assert typed["aggregations"]["max#pids"]["value"] == COUNT - 1, typed
+twice = client.search(index=INDEX, size=1, query={"exists": {"field": "host.name"}}, fields=["host.*", "host.name"])
+assert len(twice["hits"]["hits"][0]["fields"]["host.name"]) == 1, twice
+several = client.msearch(
+    index="logs-nowhere-default", ignore_unavailable=True, searches=[{"index": INDEX}, {"size": 0}, {}, {}]
+)
+assert [answer["hits"]["total"]["value"] for answer in several["responses"]] == [total, 0], several
+
+# What the client makes is there to be searched.
+client.indices.create(index="made-by-python")
+client.indices.put_alias(index="logs-python-*", name="all-of-python")
+assert client.count(index="made-by-python")["count"] == 0
+assert client.count(index="all-of-python")["count"] == total
+rows = client.cat.indices(index=INDEX, h="index,dc", s="docs.count:desc,index")
+assert rows.body == f"{INDEX} {total}\n", rows.body
+
 # All pages, one after the other.
 seen, after = [], None
 while True:
@@ -89,6 +111,9 @@ assert len(events["hits"]["events"]) == 2, events
 capabilities = client.field_caps(index=INDEX, fields="process.*")
 assert "process.entity_id" in capabilities["fields"], capabilities
 
+mapping = client.indices.get_mapping(index=INDEX)[INDEX]["mappings"]["properties"]
+assert mapping["process"]["properties"]["pid"] == {"type": "long"}, mapping
+
 # Errors come as the client's own.
 try:
     client.search(index="logs-nowhere-default")
@@ -100,6 +125,12 @@ try:
     raise AssertionError("a query that is none was run")
 except ApiError as error:
     assert error.status_code == 400, error
+try:
+    client.search(index=INDEX, query={"range": {"@timestamp": {"gte": "then"}}})
+    raise AssertionError("a time that is none was searched for")
+except ApiError as error:
+    assert error.error == "search_phase_execution_exception", error
+    assert error.info["error"]["root_cause"][0]["type"] == "parse_exception", error
 
 # An API key instead of a password.
 key = client.security.create_api_key(name="tests")

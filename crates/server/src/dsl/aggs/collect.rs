@@ -297,11 +297,11 @@ impl DateHistogram {
             times.extend(self.missing);
         }
         let (low, high) = self.hard;
-        let within = |time: &i64| low.is_none_or(|low| *time >= low) && high.is_none_or(|high| *time <= high);
-        times.into_iter().filter(within).filter_map(|time| self.floor(time)).map(BucketKey::Date).collect()
+        let within = |key: &i64| low.is_none_or(|low| *key >= low) && high.is_none_or(|high| *key < high);
+        times.into_iter().filter_map(|time| self.floor(time)).filter(within).map(BucketKey::Date).collect()
     }
 
-    pub(super) fn floor(&self, time: i64) -> Option<i64> {
+    fn floor(&self, time: i64) -> Option<i64> {
         self.interval.floor(time.checked_sub(self.offset)?, &self.zone)?.checked_add(self.offset)
     }
 }

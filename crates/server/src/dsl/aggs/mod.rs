@@ -53,6 +53,8 @@ struct Terms {
     include: Option<KeyFilter>,
     exclude: Option<KeyFilter>,
     format: Option<DateFormat>,
+    /// Each bucket says how far its count may be off, which it never is.
+    show_error: bool,
 }
 
 /// What buckets are ordered by.
@@ -60,8 +62,24 @@ struct Terms {
 enum OrderBy {
     Count,
     Key,
-    /// A number of an aggregation below: its name, and which of several numbers.
-    Metric(String, Option<String>),
+    /// A number of an aggregation below.
+    Below(Path),
+}
+
+/// Where the number stands that buckets are ordered by: below buckets of one each, a metric's number, or a bucket's count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Path {
+    /// The aggregations on the way, by their places among those beside them.
+    places: Vec<usize>,
+    number: PathNumber,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PathNumber {
+    /// How many documents the bucket has.
+    Documents,
+    /// What a metric of this kind came to; of `stats`, one of its numbers.
+    Of(MetricKind),
 }
 
 #[derive(Debug)]
@@ -89,7 +107,9 @@ struct DateHistogram {
     min_doc_count: u64,
     missing: Option<i64>,
     format: Option<DateFormat>,
+    /// Where the first and the last bucket begin at least, without the offset.
     extended: (Option<i64>, Option<i64>),
+    /// Buckets begin at or behind the first, and before the second.
     hard: (Option<i64>, Option<i64>),
     keyed: bool,
     order: Vec<(OrderBy, bool)>,
@@ -133,6 +153,32 @@ enum MetricKind {
     Stats,
     ValueCount,
     Cardinality,
+}
+
+impl MetricKind {
+    /// A number of `stats`, by its name there.
+    fn of_stats(name: &str) -> Option<Self> {
+        Some(match name {
+            "count" => Self::ValueCount,
+            "min" => Self::Min,
+            "max" => Self::Max,
+            "avg" => Self::Avg,
+            "sum" => Self::Sum,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Avg => "avg",
+            Self::Sum => "sum",
+            Self::Stats => "stats",
+            Self::ValueCount => "value_count",
+            Self::Cardinality => "cardinality",
+        }
+    }
 }
 
 impl Aggregations {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::collect::missing_key;
 use super::interval::{Interval, fixed_millis};
 use super::{
-    Aggregation, Aggregations, DateHistogram, Filters, Histogram, KeyFilter, Kind, Metric, MetricKind, OrderBy, Terms,
+    Aggregation, Aggregations, DateHistogram, Filters, Histogram, KeyFilter, Kind, Metric, MetricKind, OrderBy, Path,
+    PathNumber, Terms,
 };
 use crate::dsl::date::{Clock, DateFormat, Zone};
 use crate::dsl::field::{Number, raw};
@@ -89,7 +90,7 @@ fn aggregation(name: &str, value: &Value, now: i64, depth: usize, total: &mut us
             other => kind = Some((other, kind_from(other, value, now, *total)?)),
         }
     }
-    let Some((type_name, kind)) = kind else {
+    let Some((type_name, mut kind)) = kind else {
         return Err(DslError::parsing(format!("Missing definition for aggregation [{name}]")));
     };
     if matches!(kind, Kind::Metric(_)) && !below.is_empty() {
@@ -97,20 +98,12 @@ fn aggregation(name: &str, value: &Value, now: i64, depth: usize, total: &mut us
             "Aggregator [{name}] of type [{type_name}] cannot accept sub-aggregations"
         )));
     }
-    let orders = match &kind {
-        Kind::Terms(terms) => terms.order.as_slice(),
-        Kind::DateHistogram(histogram) => histogram.order.as_slice(),
-        Kind::Histogram(histogram) => histogram.order.as_slice(),
-        _ => &[],
-    };
-    for (order, _) in orders {
-        if let OrderBy::Metric(path, _) = order {
-            let is_metric = below.0.iter().any(|(name, below)| name == path && matches!(below.kind, Kind::Metric(_)));
-            if !is_metric {
-                let reason = format!("Invalid aggregation order path [{path}]. No aggregation found for path [{path}]");
-                return Err(DslError::argument(reason));
-            }
-        }
+    if let Kind::Terms(Terms { order, .. })
+    | Kind::DateHistogram(DateHistogram { order, .. })
+    | Kind::Histogram(Histogram { order, .. }) = &mut kind
+        && let Some(asked) = asked_order(value.get(type_name).unwrap_or(&Value::Null), &below)?
+    {
+        *order = asked;
     }
     Ok(Aggregation { kind, below, meta })
 }
@@ -144,6 +137,12 @@ impl<'v> Body<'v> {
 
     fn text(&mut self, key: &'static str) -> Result<Option<String>, DslError> {
         self.get(key).map(|value| scalar(value, self.name)).transpose()
+    }
+
+    /// The order where nothing is said; what is said is read when the aggregations below are known.
+    fn order(&mut self, default: (OrderBy, bool)) -> Vec<(OrderBy, bool)> {
+        self.get("order");
+        vec![default]
     }
 
     fn finish(self) -> Result<(), DslError> {
@@ -194,9 +193,10 @@ fn metric(body: &mut Body<'_>, kind: MetricKind) -> Result<Metric, DslError> {
     Ok(Metric { kind, field, missing: body.get("missing").cloned(), precision: precision.min(MAX_PRECISION), format })
 }
 
-fn order(body: &mut Body<'_>, default: (OrderBy, bool)) -> Result<Vec<(OrderBy, bool)>, DslError> {
-    let values = match body.get("order") {
-        None => return Ok(vec![default]),
+/// What an aggregation's buckets are ordered by, if it says so; numbers are those of the aggregations below it.
+fn asked_order(body: &Value, below: &Aggregations) -> Result<Option<Vec<(OrderBy, bool)>>, DslError> {
+    let values = match body.get("order").filter(|order| !order.is_null()) {
+        None => return Ok(None),
         Some(Value::Array(values)) => values.iter().collect(),
         Some(value) => vec![value],
     };
@@ -214,16 +214,70 @@ fn order(body: &mut Body<'_>, default: (OrderBy, bool)) -> Result<Vec<(OrderBy, 
             let by = match by.as_str() {
                 "_count" => OrderBy::Count,
                 "_key" | "_term" | "_time" => OrderBy::Key,
-                path => {
-                    let (name, number) =
-                        path.rsplit_once('.').map_or((path, None), |(name, number)| (name, Some(number.to_owned())));
-                    OrderBy::Metric(name.to_owned(), number)
-                }
+                path => OrderBy::Below(order_path(path, below)?),
             };
             orders.push((by, descending));
         }
     }
-    Ok(orders)
+    Ok(Some(orders))
+}
+
+/// `pids`, `pids.max`, `rock>pids.max`, `rock`, `rock._count`.
+fn order_path(path: &str, below: &Aggregations) -> Result<Path, DslError> {
+    let invalid = |reason: String| DslError::argument(format!("Invalid aggregation order path [{path}]. {reason}"));
+    let (mut places, mut level) = (Vec::new(), below);
+    let mut steps = path.split('>').peekable();
+    while let Some(step) = steps.next() {
+        let find = |name: &str| level.0.iter().position(|(known, _)| known == name);
+        // A name may have dots itself.
+        let (place, number) = match (find(step), step.rsplit_once('.')) {
+            (Some(place), _) => (Some(place), None),
+            (None, Some((name, number))) => (find(name), Some(number)),
+            (None, None) => (None, None),
+        };
+        let missing = || {
+            invalid(format!(
+                "The provided aggregation [{step}] either does not exist, or is a pipeline aggregation and cannot be used to sort the buckets."
+            ))
+        };
+        let place = place.ok_or_else(missing)?;
+        places.push(place);
+        let (name, of) = &level.0[place];
+        let is_last = steps.peek().is_none();
+        match &of.kind {
+            Kind::Filter(_) | Kind::Missing(_) if !is_last && number.is_none() => level = &of.below,
+            Kind::Filter(_) | Kind::Missing(_) if is_last && matches!(number, None | Some("doc_count" | "_count")) => {
+                return Ok(Path { places, number: PathNumber::Documents });
+            }
+            Kind::Metric(metric) if is_last => {
+                return Ok(Path {
+                    places,
+                    number: PathNumber::Of(metric_number(metric, name, number).map_err(invalid)?),
+                });
+            }
+            _ => {
+                let reason = "Buckets can only be sorted on a sub-aggregator path that is built out of zero or more single-bucket \
+                              aggregations within the path and a final single-bucket or a metrics aggregation at the path end.";
+                return Err(invalid(reason.to_owned()));
+            }
+        }
+    }
+    Err(invalid("It is empty.".to_owned()))
+}
+
+/// Which of its numbers is meant; why none is.
+fn metric_number(metric: &Metric, name: &str, number: Option<&str>) -> Result<MetricKind, String> {
+    match (metric.kind, number) {
+        (MetricKind::Stats, None) => {
+            Err("When ordering on a multi-value metrics aggregation a metric name must be specified.".to_owned())
+        }
+        (MetricKind::Stats, Some(number)) => MetricKind::of_stats(number)
+            .ok_or_else(|| format!("Unknown metric name [{number}] on multi-value metrics aggregation [{name}]")),
+        (kind, None | Some("value")) => Ok(kind),
+        (_, Some(number)) => Err(format!(
+            "Ordering on a single-value metrics aggregation can only be done on its value. Either drop the key [{number}] or use [value]"
+        )),
+    }
 }
 
 fn key_filter(body: &mut Body<'_>, key: &'static str) -> Result<Option<KeyFilter>, DslError> {
@@ -249,23 +303,23 @@ fn terms(body: &mut Body<'_>) -> Result<Terms, DslError> {
     if size == 0 {
         return Err(DslError::argument("[size] must be greater than 0. Found [0] in [terms]"));
     }
-    for ignored in [
-        "shard_size",
-        "shard_min_doc_count",
-        "show_term_doc_count_error",
-        "collect_mode",
-        "execution_hint",
-        "value_type",
-    ] {
+    for ignored in ["shard_size", "shard_min_doc_count", "collect_mode", "execution_hint", "value_type"] {
         body.get(ignored);
     }
     let min_doc_count = body.get("min_doc_count").map_or(Ok(1), |value| count(value, "min_doc_count"))?;
+    if min_doc_count == 0 {
+        // Its buckets would be those of all documents, also of those that the query does not find.
+        return Err(DslError::argument("[min_doc_count] of [terms] must be 1 or more; 0 is not supported"));
+    }
     let missing = body.get("missing").and_then(|value| missing_key(&field, value));
     Ok(Terms {
         size,
-        order: order(body, (OrderBy::Count, true))?,
+        order: body.order((OrderBy::Count, true)),
         missing,
-        min_doc_count: min_doc_count.max(1) as u64,
+        min_doc_count: min_doc_count as u64,
+        show_error: body
+            .get("show_term_doc_count_error")
+            .map_or(Ok(false), |value| flag(value, "show_term_doc_count_error"))?,
         include: key_filter(body, "include")?,
         exclude: key_filter(body, "exclude")?,
         format: body.text("format")?.map(|format| DateFormat::parse(&format)).transpose()?,
@@ -306,13 +360,28 @@ fn date_histogram(body: &mut Body<'_>, now: i64) -> Result<DateHistogram, DslErr
     let format = body.text("format")?.map(|format| DateFormat::parse(&format)).transpose()?;
     let clock = Clock { now, zone: zone.clone() };
     let reads = format.clone().unwrap_or_default();
-    let read = |value: &Value| reads.moment(value, &clock, Rounding::Down);
+    let read = |value: &Value| reads.stored(value, &clock, Rounding::Down);
     let mut bounds = |key: &'static str| -> Result<(Option<i64>, Option<i64>), DslError> {
         let Some(value) = body.get(key) else { return Ok((None, None)) };
         let end = |name: &str| value.get(name).filter(|value| !value.is_null()).map(read).transpose();
-        Ok((end("min")?, end("max")?))
+        let (min, max) = (end("min")?, end("max")?);
+        if let (Some(min), Some(max)) = (min, max)
+            && min > max
+        {
+            let reason =
+                format!("[{key}.min][{min}] cannot be greater than [{key}.max][{max}] for histogram aggregation");
+            return Err(DslError::argument(reason));
+        }
+        // They mean the buckets that they lie in, wherever an offset puts these.
+        let floor = |time: Option<i64>| time.and_then(|time| interval.floor(time, &zone));
+        Ok((floor(min), floor(max)))
     };
     let (extended, hard) = (bounds("extended_bounds")?, bounds("hard_bounds")?);
+    let is_outside = extended.0.zip(hard.0).is_some_and(|(extended, hard)| extended < hard)
+        || extended.1.zip(hard.1).is_some_and(|(extended, hard)| extended > hard);
+    if is_outside {
+        return Err(DslError::argument("Extended bounds have to be inside hard bounds"));
+    }
     Ok(DateHistogram {
         field,
         interval,
@@ -322,7 +391,7 @@ fn date_histogram(body: &mut Body<'_>, now: i64) -> Result<DateHistogram, DslErr
         extended,
         hard,
         keyed: body.get("keyed").map_or(Ok(false), |value| flag(value, "keyed"))?,
-        order: order(body, (OrderBy::Key, false))?,
+        order: body.order((OrderBy::Key, false)),
         zone,
         format,
     })
@@ -345,7 +414,7 @@ fn histogram(body: &mut Body<'_>) -> Result<Histogram, DslError> {
         min_doc_count: body.get("min_doc_count").map_or(Ok(0), |value| count(value, "min_doc_count"))? as u64,
         missing: real(body, "missing")?,
         keyed: body.get("keyed").map_or(Ok(false), |value| flag(value, "keyed"))?,
-        order: order(body, (OrderBy::Key, false))?,
+        order: body.order((OrderBy::Key, false)),
     })
 }
 

@@ -7,24 +7,27 @@ use serde_json::{Map, Value, json};
 use super::collect::{Bucket, BucketKey, Collector, State, number_of_bits, ordered_bits};
 use super::metric::Numbers;
 use super::{
-    Aggregation, Aggregations, DateHistogram, Filters, Histogram, Kind, MAX_BUCKETS, Metric, MetricKind, OrderBy, Terms,
+    Aggregation, Aggregations, DateHistogram, Filters, Histogram, Kind, MAX_BUCKETS, Metric, MetricKind, OrderBy, Path,
+    PathNumber, Terms,
 };
 use crate::dsl::date::{DateFormat, Zone, formatted};
 use crate::dsl::error::{DslError, DslErrorKind};
 use crate::dsl::field::Kind as FieldKind;
 
 impl Aggregations {
-    /// The answer's `aggregations`.
+    /// The answer's `aggregations`; with `typed_keys`, by names that have their types before them: `sterms#hosts`.
     ///
     /// # Errors
     /// If it has more than [`MAX_BUCKETS`] buckets.
-    pub fn render(&self, collector: Collector) -> Result<Map<String, Value>, DslError> {
-        Renderer { buckets: 0 }.all(self, collector)
+    pub fn render(&self, collector: Collector, typed_keys: bool) -> Result<Map<String, Value>, DslError> {
+        Renderer { buckets: 0, typed_keys }.all(self, collector)
     }
 }
 
 struct Renderer {
     buckets: usize,
+    /// Names have their types before them, by which clients know how to read what follows.
+    typed_keys: bool,
 }
 
 type Entries = Vec<(BucketKey, Bucket)>;
@@ -32,7 +35,14 @@ type Entries = Vec<(BucketKey, Bucket)>;
 impl Renderer {
     fn all(&mut self, of: &Aggregations, collector: Collector) -> Result<Map<String, Value>, DslError> {
         let each = of.0.iter().zip(collector.0);
-        each.map(|((name, aggregation), state)| Ok((name.clone(), self.one(aggregation, state)?))).collect()
+        let named = |((name, aggregation), state): (&(String, Aggregation), State)| {
+            let name = match self.typed_keys {
+                true => format!("{}#{name}", type_name(aggregation, &state)),
+                false => name.clone(),
+            };
+            Ok((name, self.one(aggregation, state)?))
+        };
+        each.map(named).collect()
     }
 
     fn one(&mut self, of: &Aggregation, state: State) -> Result<Value, DslError> {
@@ -83,12 +93,16 @@ impl Renderer {
 
     fn terms(&mut self, of: &Aggregation, terms: &Terms, mut entries: Entries) -> Result<Value, DslError> {
         entries.retain(|(_, bucket)| bucket.documents >= terms.min_doc_count);
-        sort(of, &terms.order, &mut entries);
+        sort(&terms.order, &mut entries);
         let others: u64 = entries.iter().skip(terms.size).map(|(_, bucket)| bucket.documents).sum();
         entries.truncate(terms.size);
         let mut buckets = Vec::new();
         for (key, bucket) in entries {
-            buckets.push(self.bucket(of, bucket, key_of(&key, terms.format.as_ref(), &Zone::default()))?);
+            let mut bucket = self.bucket(of, bucket, key_of(&key, terms.format.as_ref(), &Zone::default()))?;
+            if terms.show_error {
+                bucket["doc_count_error_upper_bound"] = 0.into();
+            }
+            buckets.push(bucket);
         }
         Ok(json!({ "doc_count_error_upper_bound": 0, "sum_other_doc_count": others, "buckets": buckets }))
     }
@@ -133,7 +147,7 @@ impl Renderer {
     ) -> Result<Value, DslError> {
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         if histogram.min_doc_count == 0 {
-            let bound = |time: Option<i64>| time.and_then(|time| histogram.floor(time)).map(BucketKey::Date);
+            let bound = |key: Option<i64>| key.and_then(|key| key.checked_add(histogram.offset)).map(BucketKey::Date);
             let (low, high) = (bound(histogram.extended.0), bound(histogram.extended.1));
             let ends = ends(&entries, low, high);
             self.fill(of, &mut entries, ends, |key| match key {
@@ -145,7 +159,7 @@ impl Renderer {
             })?;
         }
         entries.retain(|(_, bucket)| bucket.documents >= histogram.min_doc_count);
-        sort(of, &histogram.order, &mut entries);
+        sort(&histogram.order, &mut entries);
         let mut buckets = Vec::new();
         for (key, bucket) in entries {
             let head = key_of(&key, histogram.format.as_ref(), &histogram.zone);
@@ -169,7 +183,7 @@ impl Renderer {
             })?;
         }
         entries.retain(|(_, bucket)| bucket.documents >= histogram.min_doc_count);
-        sort(of, &histogram.order, &mut entries);
+        sort(&histogram.order, &mut entries);
         let mut buckets = Vec::new();
         for (key, bucket) in entries {
             let BucketKey::Real(bits) = key else { continue };
@@ -178,6 +192,40 @@ impl Renderer {
             buckets.push((format!("{number:?}"), self.bucket(of, bucket, head)?));
         }
         Ok(keyed(buckets, histogram.keyed))
+    }
+}
+
+/// The type of an aggregation as `typed_keys` says it. That of `terms` depends on its keys.
+fn type_name(of: &Aggregation, state: &State) -> &'static str {
+    match &of.kind {
+        Kind::Terms(terms) => terms_name(terms, state),
+        Kind::DateHistogram(_) => "date_histogram",
+        Kind::Histogram(_) => "histogram",
+        Kind::Filter(_) => "filter",
+        Kind::Filters(_) => "filters",
+        Kind::Missing(_) => "missing",
+        Kind::Metric(metric) => metric.kind.name(),
+    }
+}
+
+fn terms_name(terms: &Terms, state: &State) -> &'static str {
+    let mut is_real = false;
+    if let State::Keyed(buckets) = state {
+        for key in buckets.keys() {
+            match key {
+                BucketKey::Text(_) | BucketKey::Address(..) => return "sterms",
+                BucketKey::Real(_) => is_real = true,
+                BucketKey::Truth(_) | BucketKey::Whole(_) | BucketKey::Date(_) => {}
+            }
+        }
+        if !buckets.is_empty() {
+            return if is_real { "dterms" } else { "lterms" };
+        }
+    }
+    match terms.field.kind() {
+        FieldKind::Number | FieldKind::Boolean | FieldKind::Date => "lterms",
+        FieldKind::Dynamic => "umterms",
+        _ => "sterms",
     }
 }
 
@@ -233,14 +281,14 @@ fn whole(number: i128) -> Value {
 }
 
 /// Sorts buckets; those that are equal otherwise stand by their keys.
-fn sort(of: &Aggregation, order: &[(OrderBy, bool)], entries: &mut Entries) {
+fn sort(order: &[(OrderBy, bool)], entries: &mut Entries) {
     let compare = |a: &(BucketKey, Bucket), b: &(BucketKey, Bucket)| {
         for (by, descending) in order {
             let found = match by {
                 OrderBy::Count => a.1.documents.cmp(&b.1.documents),
                 OrderBy::Key => a.0.cmp(&b.0),
-                OrderBy::Metric(name, number) => {
-                    let value = |bucket: &Bucket| number_below(of, bucket, name, number.as_deref());
+                OrderBy::Below(path) => {
+                    let value = |bucket: &Bucket| number_below(bucket, path);
                     match (value(&a.1), value(&b.1)) {
                         (Some(a), Some(b)) => a.total_cmp(&b),
                         // Buckets without a number stand last, whatever the direction.
@@ -260,20 +308,36 @@ fn sort(of: &Aggregation, order: &[(OrderBy, bool)], entries: &mut Entries) {
     entries.sort_by(compare);
 }
 
-/// The number that a metric below a bucket came to.
-fn number_below(of: &Aggregation, bucket: &Bucket, name: &str, number: Option<&str>) -> Option<f64> {
-    let place = of.below.0.iter().position(|(below, _)| below == name)?;
-    let Kind::Metric(metric) = &of.below.0.get(place)?.1.kind else { return None };
-    match bucket.below.0.get(place)? {
-        State::Distinct(distinct) => Some(distinct.count() as f64),
-        State::Numbers(numbers) => match (metric.kind, number) {
-            (MetricKind::Min, _) | (MetricKind::Stats, Some("min")) => numbers.min,
-            (MetricKind::Max, _) | (MetricKind::Stats, Some("max")) => numbers.max,
-            (MetricKind::Avg, _) | (MetricKind::Stats, Some("avg")) => numbers.average(),
-            (MetricKind::ValueCount, _) | (MetricKind::Stats, Some("count")) => Some(numbers.count as f64),
-            _ => Some(numbers.sum.value()),
-        },
+/// The number at a path below a bucket.
+fn number_below(bucket: &Bucket, path: &Path) -> Option<f64> {
+    let (last, way) = path.places.split_last()?;
+    let mut bucket = bucket;
+    for place in way {
+        bucket = only_bucket(bucket.below.0.get(*place)?)?;
+    }
+    match (path.number, bucket.below.0.get(*last)?) {
+        (PathNumber::Documents, state) => Some(only_bucket(state)?.documents as f64),
+        (PathNumber::Of(_), State::Distinct(distinct)) => Some(distinct.count() as f64),
+        (PathNumber::Of(kind), State::Numbers(numbers)) => number(kind, numbers),
         _ => None,
+    }
+}
+
+fn only_bucket(state: &State) -> Option<&Bucket> {
+    match state {
+        State::Fixed(buckets) => buckets.first(),
+        _ => None,
+    }
+}
+
+fn number(kind: MetricKind, numbers: &Numbers) -> Option<f64> {
+    match kind {
+        MetricKind::ValueCount => Some(numbers.count as f64),
+        MetricKind::Sum => Some(numbers.sum.value()),
+        MetricKind::Min => numbers.min,
+        MetricKind::Max => numbers.max,
+        MetricKind::Avg => numbers.average(),
+        MetricKind::Stats | MetricKind::Cardinality => None,
     }
 }
 
@@ -287,31 +351,37 @@ impl Metric {
     }
 
     fn numbers(&self, numbers: &Numbers) -> Value {
-        let value = match self.kind {
+        match self.kind {
             MetricKind::ValueCount => return json!({ "value": numbers.count }),
-            MetricKind::Sum => Some(numbers.sum.value()),
-            MetricKind::Min => numbers.min,
-            MetricKind::Max => numbers.max,
-            MetricKind::Avg => numbers.average(),
-            MetricKind::Stats => {
-                return json!({
-                    "count": numbers.count,
-                    "min": numbers.min,
-                    "max": numbers.max,
-                    "avg": numbers.average(),
-                    "sum": numbers.sum.value(),
-                });
-            }
-            MetricKind::Cardinality => None,
-        };
+            MetricKind::Stats => return self.stats(numbers),
+            _ => {}
+        }
+        let value = number(self.kind, numbers);
         let mut answer = Map::from_iter([("value".to_owned(), value.into())]);
-        let is_date = self.field.kind() == FieldKind::Date || self.format.is_some();
-        if let Some(value) = value.filter(|_| is_date && self.kind != MetricKind::Sum) {
-            answer.insert(
-                "value_as_string".to_owned(),
-                formatted(value as i64, self.format.as_ref(), &Zone::default()).into(),
-            );
+        if let Some(text) = self.text(value).filter(|_| self.kind != MetricKind::Sum) {
+            answer.insert("value_as_string".to_owned(), text.into());
         }
         Value::Object(answer)
+    }
+
+    fn stats(&self, numbers: &Numbers) -> Value {
+        let mut answer = Map::from_iter([("count".to_owned(), numbers.count.into())]);
+        let parts = [MetricKind::Min, MetricKind::Max, MetricKind::Avg, MetricKind::Sum];
+        for part in parts {
+            answer.insert(part.name().to_owned(), number(part, numbers).into());
+        }
+        for part in parts.into_iter().filter(|_| numbers.count > 0) {
+            if let Some(text) = self.text(number(part, numbers)) {
+                answer.insert(format!("{}_as_string", part.name()), text.into());
+            }
+        }
+        Value::Object(answer)
+    }
+
+    /// A number as a date, where it is one.
+    fn text(&self, number: Option<f64>) -> Option<String> {
+        let is_date = self.field.kind() == FieldKind::Date || self.format.is_some();
+        let number = number.filter(|_| is_date)?;
+        Some(formatted(number as i64, self.format.as_ref(), &Zone::default()))
     }
 }
