@@ -12,7 +12,9 @@ use eqlipse_alerts::{MatchKind, MatchedEvent};
 use eqlipse_control::{AlertQuery, Role};
 use eqlipse_eql::Diagnostic;
 use eqlipse_events::{Discovery, Progress, Window};
-use eqlipse_hunt::{CompiledQuery, HuntOptions, QueryOptions, QueryReport, QueryResult, QueryRun, ResultPosition, run_query};
+use eqlipse_hunt::{
+    CompiledQuery, HuntOptions, QueryOptions, QueryReport, QueryResult, QueryRun, ResultPosition, run_query,
+};
 use eqlipse_store::{Snapshot, TimeRange};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
