@@ -12,7 +12,9 @@ use eqlipse_alerts::{MatchKind, MatchedEvent};
 use eqlipse_control::{AlertQuery, Role};
 use eqlipse_eql::Diagnostic;
 use eqlipse_events::{Discovery, Progress, Window};
-use eqlipse_hunt::{CompiledQuery, HuntOptions, QueryOptions, QueryResult, QueryRun, ResultPosition, run_query};
+use eqlipse_hunt::{
+    CompiledQuery, HuntOptions, QueryOptions, QueryReport, QueryResult, QueryRun, ResultPosition, run_query,
+};
 use eqlipse_store::{Snapshot, TimeRange};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -363,7 +365,7 @@ fn run(app: &App, index: &str, options: Options, request: Request, stop: &Arc<At
         run_query(&query, &input.discovery, &hunt, &progress).map_err(|error| Failure::Internal(error.to_string()))?;
     let mut hits = hits(&mut found, &request.fields)?;
     let timed_out = stop.load(Ordering::Relaxed);
-    let problems: Vec<String> = found.report().problems.iter().map(ToString::to_string).collect();
+    let problems = problems(found.report());
     let is_partial = timed_out || !problems.is_empty();
     if !request.allows_partial {
         super::whole(timed_out, &problems.iter().map(|reason| (String::new(), reason.clone())).collect::<Vec<_>>())?;
@@ -384,6 +386,15 @@ fn run(app: &App, index: &str, options: Options, request: Request, stop: &Arc<At
         answer["shard_failures"] = problems.into_iter().map(failure).collect();
     }
     Ok(answer)
+}
+
+/// What could not be read: inputs that gave no events, and those that did not give all.
+fn problems(report: &QueryReport) -> Vec<String> {
+    let whole = report.problems.iter().map(ToString::to_string);
+    let in_part = report.inputs.iter().flat_map(|input| {
+        input.first_skipped.first().map(|skipped| format!("{}: {}: {}", input.name, skipped.place, skipped.reason))
+    });
+    whole.chain(in_part).collect()
 }
 
 /// What is wrong with a query, as Elasticsearch says it.

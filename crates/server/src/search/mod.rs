@@ -250,7 +250,7 @@ async fn msearch(
         let start = Instant::now();
         let searches = searches(body.bytes(), &index, options)?;
         let limit = app.config.limits.query_time.0;
-        let one = |(header, search): &(Header, Map<String, Value>)| {
+        let one = |(header, search): &HeaderAndSearch| {
             let request = SearchRequest::parse(Some(search), &params, crate::now())?;
             let request = SearchRequest { allows_partial: header.allows_partial, ..request };
             // All together take no longer than one search may.
@@ -315,8 +315,11 @@ impl Header {
     }
 }
 
+/// A header and its search.
+type HeaderAndSearch = (Header, Map<String, Value>);
+
 /// Lines of a header and a search each.
-fn searches(body: &[u8], index: &str, options: Options) -> Result<Vec<(Header, Map<String, Value>)>, Failure> {
+fn searches(body: &[u8], index: &str, options: Options) -> Result<Vec<HeaderAndSearch>, Failure> {
     let object = |line: &[u8]| -> Result<Map<String, Value>, Failure> {
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(Map::new());
