@@ -227,17 +227,19 @@ impl Read for Peek<'_> {
     }
 }
 
-/// The stream inside a compressed one.
-pub(crate) fn decompress<'a>(packing: Packing, stream: Peek<'a>) -> io::Result<Box<dyn Read + 'a>> {
+/// The stream inside a compressed one, if it can be read with so much memory.
+pub(crate) fn decompress<'a>(packing: Packing, stream: Peek<'a>, max_memory: u64) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match packing {
         Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stream)),
         Packing::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(stream)?;
-            decoder.window_log_max(MAX_ZSTD_WINDOW_LOG)?;
+            // Zstd knows no window of less than a kibibyte.
+            decoder.window_log_max(MAX_ZSTD_WINDOW_LOG.min(max_memory.max(1 << 10).ilog2()))?;
             Box::new(decoder)
         }
         Packing::Xz => {
-            let decoder = liblzma::stream::Stream::new_stream_decoder(MAX_XZ_MEMORY, liblzma::stream::CONCATENATED)
+            let memory = MAX_XZ_MEMORY.min(max_memory);
+            let decoder = liblzma::stream::Stream::new_stream_decoder(memory, liblzma::stream::CONCATENATED)
                 .map_err(io::Error::from)?;
             Box::new(liblzma::read::XzDecoder::new_stream(stream, decoder))
         }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,13 +36,18 @@ pub struct Discovery {
 impl Discovery {
     /// Adds an input that is in memory, behind all others.
     pub fn add_memory(&mut self, name: &str, bytes: Arc<[u8]>) {
+        self.add_held(name, bytes);
+    }
+
+    /// As [`Self::add_memory`], of what holds the bytes: it is dropped with the last copy of the input.
+    pub fn add_held(&mut self, name: &str, held: impl AsRef<[u8]> + Send + Sync + 'static) {
         self.sources.push(Source {
             path: None,
             name: name.to_owned(),
-            bytes: bytes.len() as u64,
+            bytes: held.as_ref().len() as u64,
             explicit: true,
             folders: Vec::new(),
-            memory: Some(bytes),
+            memory: Some(Memory(Arc::new(held))),
             fetch: None,
         });
     }
@@ -76,9 +81,25 @@ pub struct Source {
     /// The [`Discovery::folders`] it was found in.
     pub folders: Vec<usize>,
     /// What is read, where it is in memory already.
-    pub memory: Option<Arc<[u8]>>,
+    pub memory: Option<Memory>,
     /// What brings the file to its path, where it may not be there.
     pub fetch: Option<Arc<dyn Fetch>>,
+}
+
+/// Bytes in memory.
+#[derive(Clone)]
+pub struct Memory(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl Memory {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes().len())
+    }
 }
 
 impl Source {

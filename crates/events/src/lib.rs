@@ -24,7 +24,7 @@ pub use container::{
     FREE_EXPANSION, MAX_LAYERS, MAX_MEMBERS, MAX_NESTED_ZIP, MAX_RATIO, MAX_XZ_MEMORY, MAX_ZSTD_WINDOW_LOG,
 };
 pub use convert::{ConvertError, convert, convert_hits};
-pub use inputs::{DiscoverOptions, Discovery, Fetch, InputProblem, STDIN, Source, discover};
+pub use inputs::{DiscoverOptions, Discovery, Fetch, InputProblem, Memory, STDIN, Source, discover};
 pub use intake::{Admitted, Identity, IncomingEvent, Intake, IntakeError, clean_document, stamp_arrival};
 pub use parquet::{
     Effort, MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
@@ -32,7 +32,7 @@ pub use parquet::{
     write_segment,
 };
 pub use pipeline::{
-    DEFAULT_BATCH_ROWS, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,
+    DEFAULT_BATCH_ROWS, Given, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,
     ReadOptions, ReadReport, SkippedRecord, UNIT_BYTES, Window, read,
 };
 pub use reserved::{INDEX_FIELD, reserve};

@@ -5,7 +5,7 @@ mod common;
 use std::io::{Cursor, Write};
 
 use common::{FIELDS, Row, options, read_file, read_rows, schema};
-use eqlipse_events::{DiscoverOptions, Progress, ReadOptions, convert, discover};
+use eqlipse_events::{DiscoverOptions, Discovery, Given, Progress, ReadOptions, convert, discover};
 use eqlipse_testkit::evtx_writer::{EvtxEvent, Payload, Value, write_evtx};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -327,6 +327,42 @@ fn hashes_and_sizes_are_those_of_the_content() {
         report.inputs.iter().map(|input| input.format.as_str()).collect::<Vec<_>>(),
         ["zip", "ndjson", "ndjson+gzip"]
     );
+}
+
+#[test]
+fn what_is_in_memory_is_read_as_files_are_and_unpacked_with_so_much_memory() {
+    let text = json_formats()[0].1.clone();
+    let read = |bytes: Vec<u8>, options: &ReadOptions<'_>| {
+        let mut discovery = Discovery::default();
+        discovery.add_held("upload", bytes);
+        read_rows(&discovery, &schema(&FIELDS), options)
+    };
+    for (format, packed) in containers(&text) {
+        check_documents(&read(packed, &options(1, 100)).0, format);
+    }
+    let tight = ReadOptions { max_unpack_bytes: 64, ..options(1, 100) };
+    for packed in [xz(&text), zip(&[("a", &text)])] {
+        let (rows, report) = read(packed, &tight);
+        assert!(rows.is_empty() && !report.problems.is_empty());
+    }
+}
+
+#[test]
+fn lines_that_are_known_as_such_are_not_looked_at_for_a_format() {
+    let line = document(0).to_string();
+    // As a piece of a log may begin.
+    let text = format!("[1]\nplain\n{}\n{line}\n", "text\n".repeat(100));
+    let given = |given| ReadOptions { given: Some(given), ..options(1, 100) };
+    assert_eq!(read_file("x", text.as_bytes(), &options(1, 100)).0.len(), 0);
+    let (rows, report) = read_file("x", text.as_bytes(), &given(Given::Lines));
+    assert_eq!((rows.len(), report.inputs[0].skipped), (1, 102));
+    let bulk = format!("{{\"index\":{{\"_id\":\"a\"}}}}\n{line}\n{{\"delete\":{{}}}}\n");
+    assert_eq!(read_file("x", bulk.as_bytes(), &given(Given::Bulk)).0.len(), 1);
+    assert_eq!(Given::of_line(line.as_bytes()), Some(Given::Lines));
+    assert_eq!(Given::of_line(b"{\"index\":{}}\n"), Some(Given::Bulk));
+    assert_eq!(Given::of_line(b"{\"took\":1,\"hits\":{\"hits\":[]}}"), None);
+    let opens = ["{\"index\":{}}", "{\"delete\":{}}", &line].map(|line| Given::Bulk.is_open(line.as_bytes()));
+    assert_eq!(opens, [true, false, false]);
 }
 
 #[test]

@@ -50,6 +50,9 @@ pub struct ServerConfig {
     pub data: PathBuf,
     /// The name that clients see as node and cluster.
     pub name: String,
+    /// Host and port that clients are told to send to when they ask for nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish: Option<String>,
     /// Serve outside loopback without TLS.
     pub insecure: bool,
     /// Connections at a time; those beyond it are closed at once.
@@ -81,6 +84,8 @@ pub struct LimitsConfig {
     pub document_bytes: Size,
     /// The bodies of all requests under way together.
     pub body_memory: Size,
+    /// How long a request with events waits for memory before its sender is told to try again.
+    pub memory_time: Time,
     /// How long the head of a request may take to arrive.
     pub header_time: Time,
     /// How long a body may pause.
@@ -272,6 +277,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9280),
             data: PathBuf::from("eqlipse-data"),
             name: "eqlipse".to_owned(),
+            publish: None,
             insecure: false,
             connections: 1024,
             shutdown_time: Time::seconds(30),
@@ -286,6 +292,7 @@ impl Default for LimitsConfig {
             request_bytes: Size::mebibytes(100),
             document_bytes: Size::mebibytes(16),
             body_memory: Size::mebibytes(512),
+            memory_time: Time::seconds(5),
             header_time: Time::seconds(30),
             idle_time: Time::seconds(30),
             request_time: Time::seconds(120),
@@ -410,6 +417,10 @@ impl Default for LogConfig {
         Self { format: LogFormat::Text, level: "info".to_owned() }
     }
 }
+
+/// The most that `limits.request_bytes` may say: the events of a request are one entry of the store's log, which has at
+/// most 1 GiB; and a byte that is no UTF-8 becomes three.
+const MAX_REQUEST_BYTES: Size = Size::mebibytes(256);
 
 /// Why the settings cannot be used.
 #[derive(Debug, Error)]
@@ -624,6 +635,12 @@ const SETTINGS: &[Setting] = &[
         "The folder of all data: events, rules, alerts, users. One process at a time may use it.",
     ),
     setting("server.name", Text, "The name that clients see as node and cluster."),
+    optional(
+        "server.publish",
+        Text,
+        "Host and port that clients are told to send to when they ask for nodes (sniffing). Without it: the address\nabove; if that is every address, the one that the client reached.",
+        "eqlipse.example.org:9280",
+    ),
     setting(
         "server.insecure",
         Plain,
@@ -647,10 +664,19 @@ const SETTINGS: &[Setting] = &[
     setting(
         "limits.body_memory",
         Text,
-        "Memory for the bodies of all requests together. Beyond it: 429, and the client tries again.",
+        "Memory for the bodies of all requests together and what is made of them. Beyond it: 429, and the client tries again.",
+    ),
+    setting(
+        "limits.memory_time",
+        Text,
+        "How long a request with events waits where memory is short, before 429. Not all clients send again what was.",
     ),
     setting("limits.header_time", Text, "How long the head of a request may take to arrive."),
-    setting("limits.idle_time", Text, "How long a body may pause before the request is given up: 408."),
+    setting(
+        "limits.idle_time",
+        Text,
+        "How long a body may pause before the request is given up: 503. And how long\na client may not read its answer.",
+    ),
     setting("limits.request_time", Text, "How long a request may take, from its head to its answer: 504."),
     setting("limits.query_time", Text, "How long a query may run."),
     setting(
@@ -760,7 +786,7 @@ const SETTINGS: &[Setting] = &[
     setting(
         "auth.login_failures",
         Plain,
-        "Failed logins from an address, and for a user, within login_window. Beyond it: 429.",
+        "Wrong passwords from an address, and for a user, within login_window. Beyond it: 429, but for those whose\npassword was right in the last day. API keys are not counted.",
     ),
     setting("auth.login_window", Text, "See login_failures."),
     setting(
@@ -884,6 +910,9 @@ impl Config {
             return wrong(
                 "store.flush_bytes must be less than store.memory, or no event could be taken while segments are written",
             );
+        }
+        if self.limits.request_bytes > MAX_REQUEST_BYTES {
+            return wrong("limits.request_bytes is more than 256MiB: a log's entry has no room for such a request");
         }
         self.store.check_place()?;
         let positive = [
@@ -1049,6 +1078,7 @@ mod tests {
         let mut all = Vec::new();
         let mut full = Config::default();
         full.server.tls = Some(TlsConfig { cert: "a".into(), key: "b".into() });
+        full.server.publish = Some("i:1".to_owned());
         full.store.retention_age = Some(Time::seconds(1));
         full.store.retention_size = Some(Size(1));
         full.store.segments = Some("d".to_owned());
@@ -1124,6 +1154,7 @@ mod tests {
     fn settings_must_go_together() {
         for (text, part) in [
             ("[limits]\ndocument_bytes = \"200MiB\"", "limits.document_bytes"),
+            ("[limits]\nrequest_bytes = \"257MiB\"", "limits.request_bytes"),
             ("[store]\nflush_bytes = \"1GiB\"", "store.flush_bytes"),
             ("[schedule]\ntick = \"0s\"", "schedule.tick must be more than 0"),
             ("[auth]\nadmin_password = \"x\"", "unknown field"),

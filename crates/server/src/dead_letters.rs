@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -185,7 +185,8 @@ impl DeadLetters {
             }
             kept += 1;
         }
-        if let Err(error) = today.file.write_all(&lines) {
+        // Who is told that a document was refused forgets it.
+        if let Err(error) = today.file.write_all(&lines).and_then(|()| today.file.sync_data()) {
             // Half a line must not be what the next one is glued to.
             _ = today.file.set_len(today.length);
             return Err(error);
@@ -198,8 +199,9 @@ impl DeadLetters {
     fn open(&self, date: Date) -> io::Result<Today> {
         fs::create_dir_all(&self.folder)?;
         let path = self.folder.join(format!("{date}.ndjson"));
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        let length = file.metadata()?.len();
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let length = whole_lines(&mut file)?;
+        file.set_len(length)?;
         let of_day = files(&self.folder)?.into_iter().filter(|path| file_date(path) == Some(date));
         let bytes = of_day.filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum();
         Ok(Today { date, file, length, bytes })
@@ -298,6 +300,23 @@ impl DeadLetters {
         }
         Ok(names.into_iter().collect())
     }
+}
+
+/// The length of a file without half a line at its end, as it has after the machine lost its power.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    const STEP: u64 = 64 << 10;
+    let mut end = file.metadata()?.len();
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        let mut bytes = vec![0; (end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut bytes)?;
+        if let Some(last) = memchr::memrchr(b'\n', &bytes) {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// The dead-letter files, oldest first.
@@ -619,6 +638,23 @@ mod tests {
         assert_eq!(letters.keep(&[letter("after")], 0).unwrap(), 1);
         let latest = letters.latest(10).unwrap();
         assert_eq!(latest.iter().map(|letter| &*letter.document).collect::<Vec<_>>(), ["after"]);
+    }
+
+    #[test]
+    fn half_a_line_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let letters = || DeadLetters::new(folder.path().to_owned(), DeadLettersConfig::default());
+        assert_eq!(letters().keep(&[letter("before")], 0).unwrap(), 1);
+        let path = folder.path().join("1970-01-01.ndjson");
+        let mut text = fs::read(&path).unwrap();
+        // Of a line that is longer than what is looked at in one step.
+        text.extend_from_slice(format!("{{\"letter\":\"{}", "x".repeat(100_000)).as_bytes());
+        fs::write(&path, text).unwrap();
+        let again = letters();
+        assert_eq!(again.keep(&[letter("after")], 0).unwrap(), 1);
+        let latest = again.latest(10).unwrap();
+        assert_eq!(latest.iter().map(|letter| &*letter.document).collect::<Vec<_>>(), ["after", "before"]);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 
     #[test]

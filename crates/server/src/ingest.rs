@@ -12,7 +12,6 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use eqlipse_control::Role;
 use eqlipse_events::{Discovery, Progress, ReadOptions, ReadReport};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,13 +19,20 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::{Failure, Payload};
+use crate::http::{Events, Failure, Payload};
+use crate::metrics::DocumentResult;
 use crate::openapi::{EQLIPSE, schemas};
-use crate::portions::{Counts, Portions, Target};
-use crate::state::{App, Caller, StopOnDrop};
+use crate::portions::{Counts, Ids, Portions, Target};
+use crate::state::{App, StopOnDrop};
 
 /// The data stream of events whose request names none.
 const DEFAULT_INDEX: &str = "logs-upload-default";
+
+/// The memory that unpacking an upload may take beside its body, if that is not longer; `xz -9` needs 65 MiB.
+const UNPACK_BYTES: u64 = 72 << 20;
+
+/// Uploads that are read at a time. The others wait in line: each may take long, and memory to be unpacked.
+pub(crate) const UPLOADS: usize = 4;
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(ingest))
@@ -51,15 +57,13 @@ struct Parameters {
 )]
 async fn ingest(
     State(app): State<App>,
-    caller: Caller,
     Query(parameters): Query<Parameters>,
-    payload: Payload,
+    Events(payload): Events,
 ) -> Result<Response, Failure> {
-    caller.require(Role::Ingest)?;
     let start = Instant::now();
     let cancel = StopOnDrop(Arc::default());
     let cancelled = cancel.0.clone();
-    let answer = app.blocking(move |app| take_file(app, &parameters, payload, &cancelled)).await;
+    let answer = app.upload(move |app| take_file(app, &parameters, payload, &cancelled)).await;
     drop(cancel);
     let mut answer = answer?;
     answer["took"] = (start.elapsed().as_millis() as u64).into();
@@ -71,16 +75,17 @@ fn take_file(app: &App, parameters: &Parameters, payload: Payload, cancelled: &A
         return Err(Failure::Parsing("request body is required".to_owned()));
     }
     let mut discovery = Discovery::default();
-    discovery.add_memory(parameters.name.as_deref().unwrap_or("upload"), Arc::from(&payload.bytes()[..]));
-    drop(payload);
+    // It counts as a body until it is read.
+    discovery.add_held(parameters.name.as_deref().unwrap_or("upload"), payload);
     let options = ReadOptions {
         jobs: NonZeroUsize::MIN,
         max_document_bytes: app.config.limits.document_bytes.as_usize(),
+        max_unpack_bytes: UNPACK_BYTES.max(app.config.limits.request_bytes.0),
         cancel: Some(cancelled),
         ..ReadOptions::default()
     };
     let until = Instant::now() + app.config.limits.request_time.0;
-    let target = Target { index: parameters.index.clone(), fallback: DEFAULT_INDEX.to_owned(), ids: None };
+    let target = Target { index: parameters.index.clone(), fallback: DEFAULT_INDEX.to_owned(), ids: Ids::New };
     let mut portions = Portions::new(app, target, Some(until), cancelled);
     let read = eqlipse_events::convert_hits(&discovery, &options, &Progress::default(), &mut |hit| portions.add(hit));
     // What was read before something went wrong is taken too.
@@ -91,7 +96,12 @@ fn take_file(app: &App, parameters: &Parameters, payload: Payload, cancelled: &A
     }
     sent.map_err(|error| Failure::Internal(error.to_string()))?;
     let report = read.map_err(|error| Failure::Internal(error.to_string()))?;
+    app.metrics.documents(DocumentResult::Refused, skipped(&report));
     answer(&report, counts)
+}
+
+fn skipped(report: &ReadReport) -> u64 {
+    report.inputs.iter().map(|input| input.skipped).sum()
 }
 
 fn answer(report: &ReadReport, counts: Counts) -> Result<Value, Failure> {
@@ -118,7 +128,7 @@ fn answer(report: &ReadReport, counts: Counts) -> Result<Value, Failure> {
         "stored": counts.stored,
         "conflicts": counts.conflicts,
         "refused": counts.refused,
-        "skipped": report.inputs.iter().map(|input| input.skipped).sum::<u64>(),
+        "skipped": skipped(report),
         "inputs": inputs.collect::<Vec<_>>(),
         "problems": problems,
     }))

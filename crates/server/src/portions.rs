@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::elastic::{Action, Operation, take};
+use crate::elastic::{Action, Operation, take, turned_away};
 use crate::http::Failure;
 use crate::state::App;
 
@@ -24,9 +25,56 @@ pub(crate) struct Target {
     pub(crate) index: Option<String>,
     /// The data stream of those that name none.
     pub(crate) fallback: String,
-    /// What the ids of events begin with that have none themselves; their number in the file follows. Without it, the
-    /// store makes ids.
-    pub(crate) ids: Option<String>,
+    /// The ids of those that have none.
+    pub(crate) ids: Ids,
+}
+
+/// The ids of events.
+#[derive(Clone, Debug)]
+pub(crate) enum Ids {
+    /// The store makes them.
+    New,
+    /// This, and the number in the file.
+    Numbered(String),
+    /// The same for an event however often its file is read.
+    Content,
+}
+
+impl Ids {
+    fn of(&self, number: u64, document: &str) -> Option<String> {
+        match self {
+            Self::New => None,
+            Self::Numbered(ids) => Some(format!("{ids}-{number}")),
+            Self::Content => Some(format!("{:032x}", content_hash(document))),
+        }
+    }
+}
+
+/// A hash of what Windows knows an event by: channel, record id, computer and time; else of the whole document.
+fn content_hash(document: &str) -> u128 {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(rename = "@timestamp", borrow)]
+        time: &'a RawValue,
+        #[serde(borrow)]
+        winlog: Record<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Record<'a> {
+        #[serde(borrow)]
+        channel: &'a RawValue,
+        #[serde(borrow)]
+        record_id: &'a RawValue,
+        #[serde(borrow)]
+        computer_name: &'a RawValue,
+    }
+    match serde_json::from_str::<Event<'_>>(document) {
+        Ok(Event { time, winlog }) => {
+            let parts = [time, winlog.channel, winlog.record_id, winlog.computer_name].map(RawValue::get);
+            xxh3_128(parts.join("\n").as_bytes())
+        }
+        Err(_) => xxh3_128(document.as_bytes()),
+    }
 }
 
 /// What became of events.
@@ -95,7 +143,7 @@ impl<'a> Portions<'a> {
         let Hit { index, id, source } = serde_json::from_slice(hit)?;
         let index = self.target.index.clone().or(index).unwrap_or_else(|| self.target.fallback.clone());
         let number = self.number;
-        let id = id.or_else(|| self.target.ids.as_ref().map(|ids| format!("{ids}-{number}")));
+        let id = id.or_else(|| self.target.ids.of(number, source.get()));
         self.number += 1;
         let start = self.texts.len();
         self.texts.extend_from_slice(source.get().as_bytes());
@@ -159,8 +207,33 @@ impl<'a> Portions<'a> {
                 Err(Failure::Overloaded { .. }) if may_wait() && !self.cancelled.load(Ordering::Relaxed) => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => {
+                    turned_away(self.app, &failure, actions.len(), true);
+                    return Err(failure);
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_by_content_are_those_of_the_record() {
+        let event = |record: u32, more: &str| {
+            format!(
+                "{{\"@timestamp\":\"2026-01-01T00:00:00Z\",\"winlog\":{{\"channel\":\"Security\",\"record_id\":\"{record}\",\
+                 \"computer_name\":\"pc\"}}{more}}}"
+            )
+        };
+        let id = |document: &str| Ids::Content.of(7, document);
+        // Another version may make more of a record.
+        assert_eq!(id(&event(1, "")), id(&event(1, ",\"event\":{\"code\":\"1\"}")));
+        assert_ne!(id(&event(1, "")), id(&event(2, "")));
+        assert_eq!(id("{\"a\":1}"), id("{\"a\":1}"));
+        assert_ne!(id("{\"a\":1}"), id("{\"a\":2}"));
+        assert_eq!(Ids::Numbered("x".to_owned()).of(7, ""), Some("x-7".to_owned()));
     }
 }

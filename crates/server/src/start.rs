@@ -27,7 +27,7 @@ use crate::http::{Budget, Logins};
 use crate::kibana::MAX_WAITING as MAX_MANUAL_WAITING;
 use crate::metrics::Metrics;
 use crate::search::KeptSearches;
-use crate::state::{App, BLOCKING_REQUESTS, Parts};
+use crate::state::{App, BLOCKING_REQUESTS, LOGINS, Parts};
 
 /// Why the service does not start, or did not end well.
 #[derive(Debug, Error)]
@@ -113,7 +113,9 @@ pub async fn serve(
     // By default, this one too would end the process.
     let mut hangup = Hangup::new();
     let mut running = start(config, bundled).await?;
-    for (folder, number) in running.app.config.input.folder.iter().zip(0..) {
+    let folders = &running.app.config.input.folder;
+    for (place, folder) in folders.iter().enumerate() {
+        let number = folders[..place].iter().filter(|other| other.path == folder.path).count();
         crate::folder::start(&running.app, folder.clone(), number).map_err(ServeError::io(&folder.path))?;
     }
     if demo {
@@ -327,6 +329,7 @@ fn open(config: Config, address: SocketAddr, bundled: Vec<LoadedRule>) -> Result
     let options = schedule_options(&config);
     let scheduler = Scheduler::new(store.clone(), control.clone(), active, options, Arc::new(SystemClock))?;
     let scheduler = Arc::new(scheduler);
+    let stash_path = data.join("stash.ndjson");
     let parts = Parts {
         store,
         control,
@@ -338,7 +341,7 @@ fn open(config: Config, address: SocketAddr, bundled: Vec<LoadedRule>) -> Result
         bodies: Budget::new(config.limits.body_memory.0),
         bundled,
         dead_letters: DeadLetters::new(DeadLetters::folder_of(data), config.dead_letters.clone()),
-        stash: Stash::default(),
+        stash: Stash::open(stash_path.clone()).map_err(ServeError::io(&stash_path))?,
         searches: KeptSearches::default(),
         stopping: AtomicBool::new(false),
         sql: sql_engine(&config)?,
@@ -347,6 +350,8 @@ fn open(config: Config, address: SocketAddr, bundled: Vec<LoadedRule>) -> Result
         manual_turn: std::sync::Mutex::default(),
         blocking: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
         intake: Arc::new(Semaphore::new(BLOCKING_REQUESTS)),
+        uploads: Arc::new(Semaphore::new(crate::ingest::UPLOADS)),
+        login_places: Arc::new(Semaphore::new(LOGINS)),
         config,
     };
     let app = App(Arc::new(parts));

@@ -67,11 +67,18 @@ pub struct Parts {
     pub(crate) blocking: Arc<Semaphore>,
     /// The same for what never takes long.
     pub(crate) intake: Arc<Semaphore>,
+    /// Files that are uploaded, at a time.
+    pub(crate) uploads: Arc<Semaphore>,
+    /// Passwords that are hashed, at a time.
+    pub(crate) login_places: Arc<Semaphore>,
 }
 
 /// How many requests do blocking work (store, control) at a time; as many again for what never takes long. The others wait in line, each for at most
 /// `limits.request_time`. More than the cores, as many of them wait for the disk together.
 pub const BLOCKING_REQUESTS: usize = 64;
+
+/// Passwords that are hashed at a time, each of which takes a core and 19 MiB.
+pub(crate) const LOGINS: usize = 4;
 
 impl Deref for App {
     type Target = Parts;
@@ -94,7 +101,7 @@ impl App {
         self.run(&self.blocking, work).await
     }
 
-    /// As [`Self::blocking`], in places of its own, for what never takes long: events that come in, logins, health.
+    /// As [`Self::blocking`], in places of its own, for what never takes long: events that come in, API keys, health.
     /// However many queries run, these go on.
     ///
     /// # Errors
@@ -104,6 +111,29 @@ impl App {
         work: impl FnOnce(&App) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         self.run(&self.intake, work).await
+    }
+
+    /// As [`Self::blocking`], in places of its own, for files that are uploaded: each may wait for memory for as long as a
+    /// request may take.
+    ///
+    /// # Errors
+    /// See there.
+    pub(crate) async fn upload<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.run(&self.uploads, work).await
+    }
+
+    /// As [`Self::blocking`], in places of its own, for passwords: whoever guesses them is in nobody else's way.
+    ///
+    /// # Errors
+    /// See there.
+    pub(crate) async fn login<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.run(&self.login_places, work).await
     }
 
     async fn run<T: Send + 'static>(

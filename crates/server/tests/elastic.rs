@@ -27,6 +27,19 @@ fn the_server_introduces_itself_as_elasticsearch() {
     let nodes = service.get("/_nodes/http").json();
     let address = nodes["nodes"]["eqlipse"]["http"]["publish_address"].as_str().unwrap().to_owned();
     assert_eq!(address, service.address.to_string());
+    let here = |change: fn(&mut eqlipse_server::Config)| {
+        let service = Service::with(|config| {
+            config.server.listen = "0.0.0.0:0".parse().unwrap();
+            config.server.insecure = true;
+            change(config);
+        });
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], service.address.port()));
+        let nodes = Request::new("GET", "/_nodes/http").send(address).json();
+        nodes["nodes"]["eqlipse"]["http"]["publish_address"].as_str().unwrap().to_owned()
+    };
+    // Nobody reaches 0.0.0.0.
+    assert_eq!(here(|_| {}), "eqlipse:80");
+    assert_eq!(here(|config| config.server.publish = Some("events.test:9280".to_owned())), "events.test:9280");
     assert!(service.get("/_cat/health").text().contains("green"));
     assert_eq!(service.get("/_cat/nodes?format=json").json()[0]["master"], "*");
     assert_eq!(service.get("/_security/_authenticate").json()["username"], "admin");
@@ -116,6 +129,9 @@ fn answers_can_be_filtered() {
         service.get("/?filter_path=version.build_flavor").json(),
         json!({ "version": { "build_flavor": "default" } })
     );
+    // Errors are said whole.
+    let refused = Request::anonymous("GET", "/?filter_path=version").send(service.address);
+    assert_eq!((refused.status, &*refused.error().0), (401, "security_exception"));
 }
 
 #[test]
@@ -218,6 +234,33 @@ fn what_clients_put_is_found_again() {
     assert_eq!(Request::new("DELETE", "/logs-test-default").send(service.address).status, 400);
     assert_eq!(Request::new("DELETE", "/logstash-1").send(service.address).status, 200);
     assert_eq!(head("/logstash-1"), 404);
+}
+
+#[test]
+fn what_clients_put_is_there_after_a_restart() {
+    let service = Service::start();
+    // Beats 7 put index and alias once, send to the alias, and stop for good where the index is there without it.
+    service.put("/filebeat-7-1", "{\n  \"aliases\": { \"filebeat-7\": { \"is_write_index\": true } }\n}");
+    service.post("/filebeat-7/_doc", event("a"));
+    service.put("/_ilm/policy/filebeat", "{\"policy\":{\"phases\":{}}}");
+    service.put("/_template/gone", "{}");
+    Request::new("DELETE", "/_template/gone").send(service.address);
+    let service = Service::on(service.stop(), |_| {});
+    let head = |path: &str| Request::new("HEAD", path).send(service.address).status;
+    assert_eq!((head("/filebeat-7"), head("/_alias/filebeat-7"), head("/filebeat-7-1")), (200, 200, 200));
+    let aliases = service.get("/_alias/filebeat-7").json();
+    assert_eq!(aliases["filebeat-7-1"]["aliases"]["filebeat-7"], json!({ "is_write_index": true }));
+    assert_eq!((head("/_ilm/policy/filebeat"), head("/_template/gone")), (200, 404));
+}
+
+#[test]
+fn a_slash_at_the_end_of_a_path_means_nothing() {
+    let service = Service::start();
+    // As Fluent Bit sends it where it has a pipeline.
+    let sent = service.post("/_bulk/?pipeline=x&filter_path=errors", creates([event("a")]));
+    assert_eq!((sent.status, sent.json()), (200, json!({ "errors": false })));
+    assert_eq!(service.get("/").status, 200);
+    assert_eq!(service.get("/_cluster/health/").json()["status"], "green");
 }
 
 #[test]

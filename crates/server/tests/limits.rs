@@ -61,6 +61,25 @@ fn failed_logins_are_limited() {
 }
 
 #[test]
+fn wrong_passwords_lock_out_nobody_who_was_in() {
+    let service = Service::with(|config| {
+        config.auth.login_failures = 1;
+        config.auth.cache_time = Time(Duration::ZERO);
+    });
+    let made = service.post("/_security/api_key", "{\"name\":\"shipper\"}").json();
+    let key = format!("ApiKey {}", made["encoded"].as_str().unwrap());
+    let ask =
+        |credentials: &str| Request::anonymous("GET", "/").header("Authorization", credentials).send(service.address);
+    let wrong = basic("admin", "guess");
+    assert_eq!((ask(&wrong).status, ask(&wrong).status), (401, 429));
+    // Both are checked, as nothing is known without looking.
+    assert_eq!((service.get("/").status, ask(&key).status), (200, 200));
+    // Keys are not guessed; so they are not counted either.
+    let wrong = ["ApiKey eDp5", "ApiKey eDp6"].map(|key| ask(key).status);
+    assert_eq!(wrong, [401, 401]);
+}
+
+#[test]
 fn long_bodies_are_refused_packed_and_unpacked() {
     let service = Service::with(|config| {
         config.limits.request_bytes = Size(64 << 10);
@@ -101,6 +120,7 @@ fn short_memory_is_a_reason_to_try_again() {
     let service = Service::with(|config| {
         config.store.memory = Size(400 << 10);
         config.store.flush_bytes = Size(200 << 10);
+        config.limits.memory_time = Time(Duration::ZERO);
     });
     let body = creates((0..1000).map(|number| event(&format!("n{number}"))));
     let limited = thread::scope(|scope| {
@@ -117,9 +137,120 @@ fn short_memory_is_a_reason_to_try_again() {
 }
 
 #[test]
+fn memory_that_is_short_for_a_moment_is_waited_for() {
+    // rsyslog forgets what is answered 429.
+    let service = Service::with(|config| {
+        config.store.memory = Size(400 << 10);
+        config.store.flush_bytes = Size(200 << 10);
+        config.limits.memory_time = Time(Duration::from_secs(60));
+    });
+    let body = creates((0..1000).map(|number| event(&format!("n{number}"))));
+    thread::scope(|scope| {
+        let send = || (0..5).for_each(|_| assert_eq!(service.post("/_bulk", &body).status, 200));
+        (0..8).for_each(|_| _ = scope.spawn(send));
+    });
+    assert_eq!(service.app().store.snapshot().events(), 8 * 5 * 1000);
+    // A body waits for memory too.
+    let app = service.app().clone();
+    let mut all = app.bodies.share();
+    assert!(all.grow(app.config.limits.body_memory.0));
+    let (sent, answered) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(|| sent.send(service.post("/_bulk", &body).status).unwrap());
+        assert!(answered.recv_timeout(Duration::from_millis(300)).is_err());
+        drop(all);
+        assert_eq!(answered.recv().unwrap(), 200);
+    });
+}
+
+#[test]
+fn many_small_documents_count_with_what_they_take() {
+    let service = Service::with(|config| {
+        config.limits.body_memory = Size(8 << 20);
+        config.limits.memory_time = Time(Duration::ZERO);
+    });
+    let mut other = service.app().bodies.share();
+    assert!(other.grow(1));
+    let body = "{\"create\":{}}\n{}\n".repeat(20_000);
+    let send =
+        || Request::new("POST", "/logs-x-y/_bulk").header("Content-Encoding", "gzip").body(gzip(body.as_bytes()));
+    assert_eq!(send().send(service.address).status, 429);
+    assert_eq!(service.app().store.snapshot().events(), 0);
+    drop(other);
+    // Alone, it is taken.
+    assert_eq!(send().send(service.address).status, 200);
+}
+
+#[test]
+fn bodies_without_events_are_short() {
+    let service = Service::start();
+    let long = format!("{{\"x\":\"{}\"}}", "x".repeat(8 << 20));
+    for path in ["/_index_template/x", "/logs-x-y/_settings"] {
+        let answer = service.put(path, &long);
+        let expected = if path.contains("template") { 413 } else { 200 };
+        assert_eq!(answer.status, expected, "{path}");
+    }
+    assert_eq!(service.post("/logs-x-y/_doc", &long).status, 201);
+}
+
+#[test]
+fn answers_before_the_end_of_a_body_arrive() {
+    let service = Service::with(|config| config.limits.request_bytes = Size(17 << 20));
+    let long = vec![b' '; 24 << 20];
+    for (request, status) in [
+        (Request::anonymous("POST", "/_bulk"), 401),
+        (Request::new("POST", "/_bulk"), 413),
+        (Request::new("POST", "/_bulk").header("Content-Encoding", "br"), 415),
+    ] {
+        let (head, body) = request.body(&long).bytes();
+        let mut stream = connect(service.address);
+        stream.write_all(&head).unwrap();
+        stream.write_all(&body).unwrap();
+        assert_eq!(read_response(&mut stream, false).unwrap().status, status);
+    }
+}
+
+#[test]
+fn who_may_not_send_events_is_told_before_they_come() {
+    let service = Service::start();
+    let roles = std::collections::BTreeSet::from([eqlipse_control::Role::Reader]);
+    service.app().control.create_user("reader", "reader's password", &roles, "test", 0).unwrap();
+    for path in ["/_bulk", "/logs-x-y/_doc", "/ingest"] {
+        let request = Request::anonymous("POST", path).header("Authorization", &basic("reader", "reader's password"));
+        let mut stream = connect(service.address);
+        stream.write_all(&request.body("{}").bytes().0).unwrap();
+        assert_eq!(read_response(&mut stream, false).unwrap().status, 403, "{path}");
+    }
+}
+
+#[test]
+fn who_does_not_read_is_given_up() {
+    let service = Service::with(|config| {
+        config.limits.idle_time = Time(Duration::from_millis(300));
+        config.server.connections = 1;
+    });
+    // The answer is longer than what the systems keep of it.
+    let body = "{\"create\":{}}\n{}\n".repeat(100_000);
+    let (head, body) = Request::new("POST", "/logs-x-y/_bulk").body(body).bytes();
+    let mut stream = connect(service.address);
+    stream.write_all(&head).unwrap();
+    stream.write_all(&body).unwrap();
+    // There is room for another connection when this one is closed.
+    let until = Instant::now() + Duration::from_secs(60);
+    while service.get("/").status != 200 {
+        assert!(Instant::now() < until);
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(read_response(&mut stream, false).is_err(), "the whole answer was kept");
+}
+
+#[test]
 fn bodies_share_their_memory() {
-    let service = Service::with(|config| config.limits.body_memory = Size(1 << 20));
-    // A body that says it is long and takes its time holds the memory.
+    let service = Service::with(|config| {
+        config.limits.body_memory = Size(1 << 20);
+        config.limits.memory_time = Time(Duration::ZERO);
+    });
+    // A body that says it is long and takes its time holds the memory of what came of it.
     let mut slow = connect(service.address);
     let head = format!(
         "POST /_bulk HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\nContent-Length: 1048576\r\n\r\n",
@@ -128,11 +259,19 @@ fn bodies_share_their_memory() {
     slow.write_all(head.as_bytes()).unwrap();
     let until = Instant::now() + Duration::from_secs(10);
     let turned_away = || service.post("/_bulk", creates([event("a")])).status == 429;
+    let part = vec![b' '; (1 << 20) - 1];
     // Asked for with requests without a body: any other might be in the way of the long one.
-    while service.metric("eqlipse_http_body_bytes") < f64::from(1 << 20) {
-        assert!(Instant::now() < until);
-        thread::sleep(Duration::from_millis(20));
-    }
+    let wait_for = |bytes: usize| {
+        while service.metric("eqlipse_http_body_bytes") < bytes as f64 {
+            assert!(Instant::now() < until);
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    slow.write_all(&part[..1]).unwrap();
+    wait_for(1);
+    assert!(!turned_away());
+    slow.write_all(&part[1..]).unwrap();
+    wait_for(part.len());
     assert!(turned_away());
     drop(slow);
     while turned_away() {
@@ -157,7 +296,7 @@ fn slow_clients_are_given_up() {
     let mut stream = connect(service.address);
     let (head, _) = Request::new("POST", "/_bulk").body(creates([event("a")])).bytes();
     stream.write_all(&head).unwrap();
-    assert_eq!(read_response(&mut stream, false).unwrap().status, 408);
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 503);
     // One that comes byte by byte, but comes.
     let mut stream = connect(service.address);
     let (head, body) = Request::new("POST", "/_bulk").body(creates([event("a")])).bytes();
@@ -273,7 +412,9 @@ fn data(name: &str) -> PathBuf {
 fn over_tls(address: std::net::SocketAddr, trusted: &str) -> Result<String, std::io::Error> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(data(trusted)).unwrap()).unwrap();
-    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    // As curl, rsyslog and Prometheus offer them.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let name = ServerName::try_from("localhost").unwrap();
     let mut connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let mut tcp = connect(address);
@@ -338,7 +479,13 @@ fn metrics_are_openmetrics() {
     let service = Service::start();
     service.post("/_bulk", creates([event("a")]));
     service.get("/some/path");
+    // Of anybody, and they stay for as long as the service runs.
+    (0..3).for_each(|number| _ = Request::anonymous(&format!("METHOD{number}"), "/_bulk").send(service.address));
     let text = service.get("/metrics").text();
+    assert!(
+        text.contains("eqlipse_http_requests_total{route=\"/_bulk\",method=\"other\",status=\"401\"} 3\n"),
+        "{text}"
+    );
     assert!(
         text.contains("eqlipse_http_requests_total{route=\"/_bulk\",method=\"POST\",status=\"200\"} 1\n"),
         "{text}"

@@ -243,12 +243,12 @@ impl Service {
     }
 
     fn wait_for_address(&self) -> Option<SocketAddr> {
-        const SAID: &str = "listening on http://";
+        const SAID: &str = "listening on http";
         let text = self.log.text.lock().expect("the log");
         let waits = |text: &mut (String, bool)| !text.0.contains(SAID) && !text.1;
         let (text, _) = self.log.more.wait_timeout_while(text, START, waits).expect("the log");
         let line = text.0.split(SAID).nth(1).and_then(|rest| rest.lines().next());
-        line.and_then(|line| line.trim().parse().ok())
+        line.and_then(|line| line.split_once("://")?.1.trim().parse().ok())
     }
 
     /// What it wrote to standard error so far.

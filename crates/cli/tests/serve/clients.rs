@@ -129,6 +129,25 @@ fn curl_as_the_documentation_has_it() {
     service.stop();
 }
 
+#[test]
+fn curl_over_tls() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../server/tests/data");
+    let file = |name: &str| data.join(name).display().to_string();
+    let certificate = file("first.crt");
+    let bench = Bench::new().set("EQLIPSE_SERVER_TLS_CERT", &certificate);
+    let bench = bench.set("EQLIPSE_SERVER_TLS_KEY", &file("first.key"));
+    let service = bench.start();
+    let url = format!("https://localhost:{}/logs-tls-default/_doc", service.address.port());
+    let here = format!("localhost:{}:127.0.0.1", service.address.port());
+    // It offers HTTP/2 too.
+    let sends =
+        [&url, "--cacert", &certificate, "--resolve", &here, "-H", "Content-Type: application/json", "-d", "{}"];
+    let Some(answer) = curl(&sends, b"") else { return };
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!(answer["result"], "created");
+    service.stop();
+}
+
 /// Gzip, packed by the system's program where there is one, else as it is.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let packed = Command::new("gzip").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();

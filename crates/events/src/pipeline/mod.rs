@@ -21,6 +21,8 @@ use eqlipse_batch::{EventBatch, Schema};
 use thiserror::Error;
 
 use crate::Discovery;
+use crate::format::{Format, detect};
+use crate::json::{Action, Operation};
 use crate::parquet::ParquetFile;
 use crate::reserved::Reserved;
 pub(crate) use pool::{Pool, Pooled};
@@ -81,8 +83,45 @@ pub struct ReadOptions<'a> {
     pub hash: bool,
     /// The longest line or document, at most 1 GiB.
     pub max_document_bytes: usize,
+    /// The most memory that unpacking an input may take: for a dictionary or window, and for an archive that is inside
+    /// another one or in memory. Above what is always the most, it means nothing.
+    pub max_unpack_bytes: u64,
+    /// How all inputs are written, where that is known: it is not looked for.
+    pub given: Option<Given>,
     /// Set by somebody else to stop early.
     pub cancel: Option<&'a AtomicBool>,
+}
+
+/// A way to write a log that cannot be told from a piece of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// One JSON document a line; lines that are none are skipped.
+    Lines,
+    /// As in a bulk request: a line with an action, then one with its document.
+    Bulk,
+}
+
+impl Given {
+    /// How a log is written whose first line is this one, if it is one of these ways.
+    pub fn of_line(line: &[u8]) -> Option<Self> {
+        match detect(line, true, true)? {
+            Format::Lines => Some(Self::Lines),
+            Format::Bulk => Some(Self::Bulk),
+            Format::Evtx { .. } | Format::Parquet | Format::Documents { .. } => None,
+        }
+    }
+
+    /// Whether the line behind this one belongs to it.
+    pub fn is_open(self, line: &[u8]) -> bool {
+        self == Self::Bulk && Action::parse(line).is_some_and(|action| action.operation != Operation::Delete)
+    }
+
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::Lines => Format::Lines,
+            Self::Bulk => Format::Bulk,
+        }
+    }
 }
 
 impl Default for ReadOptions<'_> {
@@ -94,6 +133,8 @@ impl Default for ReadOptions<'_> {
             window: Window::default(),
             hash: false,
             max_document_bytes: MAX_DOCUMENT_BYTES,
+            max_unpack_bytes: u64::MAX,
+            given: None,
             cancel: None,
         }
     }

@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         let open = || -> io::Result<(_, Box<dyn Read>)> {
             let held = source.hold()?;
             let file: Box<dyn Read> = match (&source.path, &source.memory) {
-                (_, Some(bytes)) => Box::new(&bytes[..]),
+                (_, Some(memory)) => Box::new(memory.bytes()),
                 (Some(path), None) => Box::new(File::open(path)?),
                 (None, None) => Box::new(io::stdin().lock()),
             };
@@ -147,7 +147,9 @@ impl<'a> Reader<'a> {
         let mut raw = Raw::new(file, self.options.hash);
         let budget = Budget::new(raw.clone(), source.bytes);
         let mut stream = Peek::new(Box::new(raw.clone()));
-        if Packing::of(stream.peek(PACKING_PREFIX)) == Some(Packing::Zip) && source.bytes > 0 {
+        let is_zip = self.options.given.is_none() && Packing::of(stream.peek(PACKING_PREFIX)) == Some(Packing::Zip);
+        // One in memory is read as one inside another archive is.
+        if is_zip && source.bytes > 0 && source.path.is_some() {
             let sha256 = raw.finish();
             return self.expand_zip(number, source, &leaf, sha256, more);
         }
@@ -257,6 +259,9 @@ impl<'a> Reader<'a> {
         budget: &Budget<'s>,
         sink: Sink<'_>,
     ) -> ControlFlow<()> {
+        if let Some(given) = self.options.given {
+            return self.read_log(leaf, given.format(), 0, &mut stream, sink);
+        }
         let mut leaf = leaf.clone();
         while let Some(packing) = Packing::of(stream.peek(PACKING_PREFIX)) {
             if leaf.layers.len() == MAX_LAYERS {
@@ -268,7 +273,7 @@ impl<'a> Reader<'a> {
             match packing {
                 Packing::Tar => return self.read_tar(&leaf, stream, sink),
                 Packing::Zip => return self.read_nested_zip(&leaf, stream, sink),
-                _ => match decompress(packing, stream) {
+                _ => match decompress(packing, stream, self.options.max_unpack_bytes) {
                     Ok(unpacked) => stream = Peek::new(budget.limit(unpacked)),
                     Err(error) => {
                         self.report(&leaf, "unknown", 0, Status::Unreadable(stream_error(&leaf, &error)));
@@ -338,10 +343,11 @@ impl<'a> Reader<'a> {
 
     fn read_nested_zip(&mut self, leaf: &Leaf, stream: Peek<'_>, sink: Sink<'_>) -> ControlFlow<()> {
         let mut bytes = Vec::new();
-        let read = stream.take(MAX_NESTED_ZIP + 1).read_to_end(&mut bytes);
+        let most = MAX_NESTED_ZIP.min(self.options.max_unpack_bytes);
+        let read = stream.take(most + 1).read_to_end(&mut bytes);
         let archive = match read {
-            Ok(count) if count as u64 > MAX_NESTED_ZIP => Err(format!(
-                "a zip archive of more than {MAX_NESTED_ZIP} bytes on standard input or inside another archive; \
+            Ok(count) if count as u64 > most => Err(format!(
+                "a zip archive of more than {most} bytes on standard input or inside another archive; \
                  unpack it to a file first"
             )),
             Ok(_) => ZipArchive::new(io::Cursor::new(bytes)).map_err(|error| format!("damaged zip archive: {error}")),
@@ -385,7 +391,7 @@ impl<'a> Reader<'a> {
         let path = source.path.as_deref().filter(|path| leaf.layers.is_empty() && path.is_file());
         let opened = match path {
             Some(path) => ParquetFile::open(path).map_err(|error| error.to_string()),
-            None => held_parquet(leaf, stream),
+            None => held_parquet(leaf, stream, MAX_NESTED_PARQUET.min(self.options.max_unpack_bytes)),
         };
         let file = match opened {
             Ok(file) => Arc::new(file),
@@ -463,11 +469,11 @@ impl<'a> Reader<'a> {
 }
 
 /// A Parquet file out of a stream.
-fn held_parquet(leaf: &Leaf, stream: Peek<'_>) -> Result<ParquetFile, String> {
+fn held_parquet(leaf: &Leaf, stream: Peek<'_>, most: u64) -> Result<ParquetFile, String> {
     let mut bytes = Vec::new();
-    match stream.take(MAX_NESTED_PARQUET + 1).read_to_end(&mut bytes) {
-        Ok(count) if count as u64 > MAX_NESTED_PARQUET => Err(format!(
-            "a Parquet file of more than {MAX_NESTED_PARQUET} bytes on standard input, compressed or inside an \
+    match stream.take(most + 1).read_to_end(&mut bytes) {
+        Ok(count) if count as u64 > most => Err(format!(
+            "a Parquet file of more than {most} bytes on standard input, compressed or inside an \
              archive; unpack it to a file first"
         )),
         Ok(_) => ParquetFile::of_bytes(bytes).map_err(|error| error.to_string()),

@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 use crate::http::Failure;
 
 /// Actions of one request; more are answered 400.
-pub const MAX_ACTIONS: usize = 1_000_000;
+pub const MAX_ACTIONS: usize = 100_000;
+
+/// What an action takes in memory beside its text, its index and its id: itself, its outcome, its part of the answer.
+const ACTION_BYTES: u64 = 1 << 10;
 
 /// Lines with actions that are remembered while a request is read.
 const MAX_KNOWN_LINES: usize = 64;
@@ -54,6 +57,12 @@ pub(crate) struct Action<'b> {
     pub(crate) document: &'b [u8],
     /// What cannot be done in an event store.
     pub(crate) unsupported: Option<&'static str>,
+}
+
+/// What actions take in memory beside the body.
+pub(crate) fn memory_of(actions: &[Action<'_>]) -> u64 {
+    let names = |action: &Action<'_>| action.index.len() + action.id.as_ref().map_or(0, String::len);
+    actions.iter().map(|action| ACTION_BYTES + 2 * names(action) as u64).sum()
 }
 
 /// Reads a bulk request; `index` is that of the path.

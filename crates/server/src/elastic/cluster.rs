@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -185,6 +186,20 @@ async fn settings() -> Json<Value> {
     Json(json!({ "persistent": {}, "transient": {} }))
 }
 
+/// Where clients that sniff are to send to: as the settings say, else where the service listens. If that is every address,
+/// it is where the client reached it.
+fn published(app: &App, host: Option<&str>) -> String {
+    let server = &app.config.server;
+    match (&server.publish, host.filter(|_| app.address.ip().is_unspecified())) {
+        (Some(address), _) => address.clone(),
+        (None, Some(host)) if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            host.to_owned()
+        }
+        (None, Some(host)) => format!("{host}:{}", if server.tls.is_some() { 443 } else { 80 }),
+        (None, None) => app.address.to_string(),
+    }
+}
+
 /// Shows the one node.
 ///
 /// Sniffing clients and Beats' modules read of it what is there.
@@ -193,8 +208,8 @@ async fn settings() -> Json<Value> {
     params(("node" = String, Path, description = "Of no meaning: there is one"), ("what" = String, Path, description = "Of no meaning: all is shown")),
     responses((status = 200, description = "The node", body = schemas::NodesReply)),
 )]
-async fn nodes(State(app): State<App>) -> Json<Value> {
-    let address = app.address.to_string();
+async fn nodes(State(app): State<App>, headers: HeaderMap) -> Json<Value> {
+    let address = published(&app, headers.get(HOST).and_then(|host| host.to_str().ok()));
     let processors: Vec<Value> = PROCESSORS.iter().map(|name| json!({ "type": name })).collect();
     Json(json!({
         "_nodes": { "total": 1, "successful": 1, "failed": 0 },
@@ -202,7 +217,7 @@ async fn nodes(State(app): State<App>) -> Json<Value> {
         "nodes": { NODE: {
             "name": app.config.server.name,
             "transport_address": address,
-            "host": app.address.ip().to_string(),
+            "host": address.rsplit_once(':').map_or(&*address, |(host, _)| host),
             "ip": app.address.ip().to_string(),
             "version": ELASTIC_VERSION,
             "build_flavor": "default",
@@ -211,7 +226,7 @@ async fn nodes(State(app): State<App>) -> Json<Value> {
             "roles": NODE_ROLES,
             "attributes": {},
             "http": {
-                "bound_address": [address],
+                "bound_address": [app.address.to_string()],
                 "publish_address": address,
                 "max_content_length_in_bytes": app.config.limits.request_bytes.0,
             },

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use eqlipse_control::Role;
 use eqlipse_store::{NewDocument, Refused, Stored};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,11 +18,11 @@ use utoipa_axum::routes;
 
 use super::bulk::{self, Action, Operation};
 use crate::dead_letters::DeadLetter;
-use crate::http::{Failure, Filtered, PathFilter, Payload};
+use crate::http::{Events, Failure, Filtered, PathFilter, Payload, take_patiently};
 use crate::metrics::DocumentResult;
 use crate::openapi::bodies::{BulkBody, Event};
 use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
-use crate::state::{App, Caller};
+use crate::state::App;
 
 /// The routes of this part.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -79,47 +79,70 @@ const APPEND_ONLY: &str =
 )]
 async fn bulk(
     state: State<App>,
-    caller: Caller,
     index: Option<Path<String>>,
     query: Query<Parameters>,
-    payload: Payload,
+    events: Events,
 ) -> Result<Response, Failure> {
-    bulk_response(state, caller, index.map(|Path(index)| index), query, payload).await
+    bulk_response(state, index.map(|Path(index)| index), query, events).await
 }
 
 async fn bulk_response(
     State(app): State<App>,
-    caller: Caller,
     index: Option<String>,
     Query(parameters): Query<Parameters>,
-    payload: Payload,
+    Events(payload): Events,
 ) -> Result<Response, Failure> {
-    caller.require(Role::Ingest)?;
-    let forced_refresh = parameters.forced_refresh()?;
-    let start = std::time::Instant::now();
-    let filter = parameters.filter_path.as_deref().and_then(PathFilter::parse);
-    let body = app
-        .intake(move |app| {
-            let actions = bulk::parse(payload.bytes(), index.as_deref())?;
-            let outcomes = take(app, &actions)?;
-            let items: Vec<Item<'_>> = actions
-                .iter()
-                .zip(&outcomes)
-                .filter(|_| filter.as_ref().is_none_or(|filter| filter.reaches("items")))
-                .map(|(action, outcome)| Item::new(action, outcome, forced_refresh))
-                .collect();
-            let answer = BulkAnswer {
-                errors: outcomes.iter().any(Result::is_err),
-                took: start.elapsed().as_millis() as u64,
-                items,
-            };
-            answer.to_bytes(filter.as_ref())
-        })
-        .await?;
+    let request = BulkRequest {
+        payload,
+        index,
+        forced_refresh: parameters.forced_refresh()?,
+        filter: parameters.filter_path.as_deref().and_then(PathFilter::parse),
+        start: Instant::now(),
+    };
+    let body = take_patiently(&app, request, BulkRequest::take).await?;
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.extensions_mut().insert(Filtered);
     Ok(response)
+}
+
+struct BulkRequest {
+    payload: Payload,
+    index: Option<String>,
+    forced_refresh: bool,
+    filter: Option<PathFilter>,
+    start: Instant,
+}
+
+impl BulkRequest {
+    /// The body of the answer.
+    fn take(&mut self, app: &App, is_last: bool) -> Result<Vec<u8>, Failure> {
+        let body = self.payload.bytes().clone();
+        let actions = bulk::parse(&body, self.index.as_deref())?;
+        let charged = self.payload.charge(bulk::memory_of(&actions));
+        let outcomes = charged.and_then(|()| take(app, &actions));
+        let outcomes = outcomes.inspect_err(|failure| turned_away(app, failure, actions.len(), is_last))?;
+        let filter = self.filter.as_ref();
+        let items: Vec<Item<'_>> = actions
+            .iter()
+            .zip(&outcomes)
+            .filter(|_| filter.is_none_or(|filter| filter.reaches("items")))
+            .map(|(action, outcome)| Item::new(action, outcome, self.forced_refresh))
+            .collect();
+        let answer = BulkAnswer {
+            errors: outcomes.iter().any(Result::is_err),
+            took: self.start.elapsed().as_millis() as u64,
+            items,
+        };
+        answer.to_bytes(filter)
+    }
+}
+
+/// Counts documents whose sender is told to send them again.
+pub(crate) fn turned_away(app: &App, failure: &Failure, documents: usize, is_last: bool) {
+    if is_last && matches!(failure, Failure::Overloaded { .. }) {
+        app.metrics.documents(DocumentResult::Overloaded, documents as u64);
+    }
 }
 
 /// Why one document was not taken.
@@ -170,7 +193,7 @@ pub(crate) type Outcome = Result<Stored, ItemError>;
 /// Takes what can be taken, and keeps what is refused as dead letters. Outcomes are in the order of the actions.
 ///
 /// # Errors
-/// If nothing was taken, for a while; the client sends the request again.
+/// If nothing was taken, for a while; the client sends the request again. [`turned_away`] counts what is given up.
 pub(crate) fn take(app: &App, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Failure> {
     let now = crate::now();
     let mut documents = Vec::with_capacity(actions.len());
@@ -188,8 +211,9 @@ pub(crate) fn take(app: &App, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Fa
     let stored = if documents.is_empty() { Ok(Vec::new()) } else { app.store.ingest(&documents, now) };
     let stored = stored.map_err(|error| {
         let failure = Failure::from(error);
-        let is_overloaded = matches!(failure, Failure::Overloaded { .. });
-        app.metrics.documents(if is_overloaded { DocumentResult::Overloaded } else { DocumentResult::Failed }, count);
+        if !matches!(failure, Failure::Overloaded { .. }) {
+            app.metrics.documents(DocumentResult::Failed, count);
+        }
         failure
     })?;
     let mut stored = stored.into_iter().map(|result| result.map_err(ItemError::from));
@@ -282,13 +306,23 @@ struct BulkAnswer<'a> {
 impl BulkAnswer<'_> {
     fn to_bytes(&self, filter: Option<&PathFilter>) -> Result<Vec<u8>, Failure> {
         let failed = |error: serde_json::Error| Failure::Internal(error.to_string());
-        match filter {
-            None => serde_json::to_vec(self).map_err(failed),
-            Some(filter) => {
-                let value = serde_json::to_value(self).map_err(failed)?;
-                serde_json::to_vec(&filter.apply(value)).map_err(failed)
+        let Some(filter) = filter else { return serde_json::to_vec(self).map_err(failed) };
+        let rest = filter.apply(json!({ "errors": self.errors, "took": self.took })).to_string();
+        // Item by item: as values, all of them would take many times the memory of their text.
+        let mut bytes = Vec::new();
+        for item in &self.items {
+            let item = serde_json::to_value(item).map_err(failed)?;
+            if let Some(left) = filter.apply_to_item("items", item) {
+                bytes.extend_from_slice(if bytes.is_empty() { b"{\"items\":[" } else { b"," });
+                serde_json::to_writer(&mut bytes, &left).map_err(failed)?;
             }
         }
+        match (bytes.is_empty(), rest.strip_prefix('{')) {
+            (false, Some("}")) => bytes.extend_from_slice(b"]}"),
+            (false, Some(members)) => bytes.extend_from_slice(format!("],{members}").as_bytes()),
+            _ => return Ok(rest.into_bytes()),
+        }
+        Ok(bytes)
     }
 }
 
@@ -394,12 +428,11 @@ impl<'a> Item<'a> {
 )]
 async fn add(
     state: State<App>,
-    caller: Caller,
     Path(index): Path<String>,
     query: Query<Parameters>,
-    payload: Payload,
+    events: Events,
 ) -> Result<Response, Failure> {
-    one(state, caller, index, None, query, payload).await
+    one(state, index, None, query, events).await
 }
 
 /// Takes an event under an id.
@@ -413,12 +446,11 @@ async fn add(
 )]
 async fn add_with_id(
     state: State<App>,
-    caller: Caller,
     Path((index, id)): Path<(String, String)>,
     query: Query<Parameters>,
-    payload: Payload,
+    events: Events,
 ) -> Result<Response, Failure> {
-    one(state, caller, index, Some(id), query, payload).await
+    one(state, index, Some(id), query, events).await
 }
 
 /// Takes an event under an id that must be new.
@@ -430,25 +462,22 @@ async fn add_with_id(
 )]
 async fn create_with_id(
     state: State<App>,
-    caller: Caller,
     Path((index, id)): Path<(String, String)>,
     Query(mut parameters): Query<Parameters>,
-    payload: Payload,
+    events: Events,
 ) -> Result<Response, Failure> {
     parameters.op_type = Some("create".to_owned());
-    one(state, caller, index, Some(id), Query(parameters), payload).await
+    one(state, index, Some(id), Query(parameters), events).await
 }
 
 /// Takes a single document.
 async fn one(
     State(app): State<App>,
-    caller: Caller,
     index: String,
     id: Option<String>,
     Query(parameters): Query<Parameters>,
-    payload: Payload,
+    Events(payload): Events,
 ) -> Result<Response, Failure> {
-    caller.require(Role::Ingest)?;
     parameters.refuse_conditions()?;
     let forced_refresh = parameters.forced_refresh()?;
     let operation = match parameters.op_type.as_deref() {
@@ -461,19 +490,36 @@ async fn one(
     if payload.is_empty() {
         return Err(Failure::Parsing("request body is required".to_owned()));
     }
-    app.intake(move |app| {
-        let document = payload.bytes();
-        let action = Action { operation, index: index.into(), id, document, unsupported: None };
-        let mut outcomes = take(app, std::slice::from_ref(&action))?;
+    take_patiently(&app, OneDocument { payload, index, id, operation, forced_refresh }, OneDocument::take).await
+}
+
+struct OneDocument {
+    payload: Payload,
+    index: String,
+    id: Option<String>,
+    operation: Operation,
+    forced_refresh: bool,
+}
+
+impl OneDocument {
+    fn take(&mut self, app: &App, is_last: bool) -> Result<Response, Failure> {
+        let action = Action {
+            operation: self.operation,
+            index: self.index.as_str().into(),
+            id: self.id.clone(),
+            document: self.payload.bytes(),
+            unsupported: None,
+        };
+        let outcomes = take(app, std::slice::from_ref(&action));
+        let mut outcomes = outcomes.inspect_err(|failure| turned_away(app, failure, 1, is_last))?;
         let outcome = outcomes.pop().unwrap_or_else(|| Err(ItemError::illegal("no document")));
         let stored = outcome.map_err(|error| Failure::elastic(error.status, error.kind, error.reason))?;
-        let answer = StoredAnswer::new(&action.index, &stored, forced_refresh, None);
+        let answer = StoredAnswer::new(&action.index, &stored, self.forced_refresh, None);
         let location = HeaderValue::from_str(&format!("/{}/_doc/{}", action.index, stored.id));
         let mut response = (StatusCode::CREATED, axum::Json(json!(answer))).into_response();
         location.into_iter().for_each(|location| _ = response.headers_mut().insert(LOCATION, location));
         Ok(response)
-    })
-    .await
+    }
 }
 
 #[cfg(test)]
@@ -506,6 +552,12 @@ mod tests {
         assert_eq!(value, expected);
         let filter = PathFilter::parse("errors,items.*.error").unwrap();
         let value: Value = serde_json::from_slice(&answer.to_bytes(Some(&filter)).unwrap()).unwrap();
-        assert_eq!(value["items"].as_array().unwrap().len(), 1);
+        assert_eq!(value, filter.apply(expected.clone()));
+        for (text, left) in [("took", json!({ "took": 3 })), ("items.*.status", json!(null)), ("x", json!({}))] {
+            let filter = PathFilter::parse(text).unwrap();
+            let value: Value = serde_json::from_slice(&answer.to_bytes(Some(&filter)).unwrap()).unwrap();
+            assert_eq!(value, filter.apply(expected.clone()));
+            assert!(left.is_null() || value == left, "{value}");
+        }
     }
 }

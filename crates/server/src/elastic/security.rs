@@ -78,7 +78,8 @@ struct NewKey {
 /// Makes an API key.
 ///
 /// It may do what its owner may, as far as its descriptors ask for it; all of it without any. A descriptor is one of
-/// eqlipse's roles by name (`{"ingest": {}}`), or has Elasticsearch's privileges.
+/// eqlipse's roles by name (`{"ingest": {}}`), or has Elasticsearch's privileges. Indices are not told apart: a key that is
+/// to read some of them only, or some documents or fields, is refused; one that is to write to some may write to all.
 #[utoipa::path(
     method(post, put), path = "/_security/api_key", tag = ELASTICSEARCH,
     request_body = NewKey,
@@ -124,7 +125,7 @@ fn roles_of(descriptors: &Map<String, Value>, owner: &Caller) -> Result<BTreeSet
     for (name, descriptor) in descriptors {
         match Role::parse(name) {
             Some(role) if descriptor.as_object().is_none_or(Map::is_empty) => _ = asked.insert(role),
-            _ => asked.extend(roles_of_descriptor(descriptor)),
+            _ => asked.extend(roles_of_descriptor(descriptor)?),
         }
     }
     let roles: BTreeSet<Role> = asked.into_iter().filter(|role| owner.has(*role)).collect();
@@ -139,10 +140,12 @@ fn roles_of(descriptors: &Map<String, Value>, owner: &Caller) -> Result<BTreeSet
     Ok(roles)
 }
 
-fn roles_of_descriptor(descriptor: &Value) -> BTreeSet<Role> {
+/// A key that may read part of the events only cannot be had: it is refused rather than made wider than it was meant.
+fn roles_of_descriptor(descriptor: &Value) -> Result<BTreeSet<Role>, Failure> {
     let names = |value: &Value| -> Vec<String> {
-        let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
-        names.map(str::to_owned).collect()
+        // A single name may stand for a list.
+        let names = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        names.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let mut roles = BTreeSet::new();
     for name in names(&descriptor["cluster"]) {
@@ -150,20 +153,33 @@ fn roles_of_descriptor(descriptor: &Value) -> BTreeSet<Role> {
             roles.insert(Role::Admin);
         }
     }
-    for list in ["index", "indices"] {
-        for entry in descriptor[list].as_array().into_iter().flatten() {
-            for name in names(&entry["privileges"]) {
-                match &*name {
-                    "all" => roles.extend([Role::Ingest, Role::Reader]),
-                    "create_doc" | "create" | "index" | "write" => _ = roles.insert(Role::Ingest),
-                    "read" => _ = roles.insert(Role::Reader),
-                    // To see that an index is there is everybody's.
-                    _ => {}
-                }
+    let entries = ["index", "indices"].into_iter().filter_map(|list| descriptor[list].as_array()).flatten();
+    for entry in entries {
+        if let Some(narrow) = ["query", "field_security"].into_iter().find(|narrow| !entry[*narrow].is_null()) {
+            let reason = format!("[{narrow}] is not supported: a key reads all events or none");
+            return Err(Failure::IllegalArgument(reason));
+        }
+        let mut of_entry = BTreeSet::new();
+        for name in names(&entry["privileges"]) {
+            match &*name {
+                "all" => of_entry.extend([Role::Ingest, Role::Reader]),
+                "create_doc" | "create" | "index" | "write" => _ = of_entry.insert(Role::Ingest),
+                "read" => _ = of_entry.insert(Role::Reader),
+                // To see that an index is there is everybody's.
+                _ => {}
             }
         }
+        let patterns = names(&entry["names"]);
+        if of_entry.contains(&Role::Reader) && !patterns.iter().any(|pattern| pattern == "*") {
+            let reason = format!(
+                "reading is not limited to indices: a key reads all events or none, so that [{}] would not hold; ask for [*]",
+                patterns.join(",")
+            );
+            return Err(Failure::IllegalArgument(reason));
+        }
+        roles.extend(of_entry);
     }
-    roles
+    Ok(roles)
 }
 
 /// Which keys are meant.
@@ -294,5 +310,15 @@ mod tests {
         // A name alone gives nothing where privileges are stated.
         let reader = json!({ "admin": { "indices": [{ "names": ["*"], "privileges": ["read"] }] } });
         assert_eq!(roles(reader, &[Role::Admin]).unwrap(), BTreeSet::from([Role::Reader]));
+        // What would become wider than it was meant is refused.
+        let entry = |entry: Value| json!({ "narrow": { "index": [entry] } });
+        for narrow in [
+            json!({ "names": ["logs-web-*"], "privileges": ["read"] }),
+            json!({ "names": "logs-web-*", "privileges": ["all"] }),
+            json!({ "names": ["*"], "privileges": ["read"], "query": { "term": { "host.name": "a" } } }),
+            json!({ "names": ["*"], "privileges": ["read"], "field_security": { "grant": ["message"] } }),
+        ] {
+            assert!(roles(entry(narrow.clone()), &[Role::Admin]).is_err(), "{narrow}");
+        }
     }
 }

@@ -1,17 +1,22 @@
 //! What clients put at their start: templates, policies, pipelines, data streams and indices.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use eqlipse_control::Role;
 use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::stash::{Found, Kind, is_named};
-use crate::http::{Failure, IndexPath, Payload};
+use super::stash::{Found, Kind, Stash, is_named};
+use crate::http::{ElasticFailure, Failure, IndexPath, Payload, is_match};
 use crate::openapi::bodies::{AliasBody, AliasesBody, IndexBody, KeptBody};
 use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::search::{ALERTS_ALIASES, ALERTS_INDEX, Known, Options, Target, mapping_of, seen_fields};
@@ -43,17 +48,16 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
 /// A kind of thing that is put, found and removed by name.
 struct Kept {
     kind: Kind,
-    /// What is there of the things that were found; `asked` is what was asked for, nothing for all.
-    answer: fn(found: Vec<Found>, asked: Option<&str>) -> Result<Value, Failure>,
+    /// What is there of the things that were found, as JSON; `asked` is what was asked for, nothing for all.
+    answer: fn(found: &[Found], asked: Option<&str>) -> Result<Vec<u8>, Failure>,
     missing: fn(name: &str) -> Failure,
 }
 
 const INDEX_TEMPLATES: Kept = Kept {
     kind: Kind::IndexTemplate,
     answer: |found, asked| {
-        none_is_missing(&found, asked, INDEX_TEMPLATES.missing)?;
-        let list = found.into_iter().map(|found| json!({ "name": found.name, "index_template": found.body }));
-        Ok(json!({ "index_templates": list.collect::<Vec<_>>() }))
+        none_is_missing(found, asked, INDEX_TEMPLATES.missing)?;
+        list(found, "index_templates", "index_template")
     },
     missing: |name| Failure::NotFound(format!("index template matching [{name}] not found")),
 };
@@ -61,16 +65,15 @@ const INDEX_TEMPLATES: Kept = Kept {
 const COMPONENT_TEMPLATES: Kept = Kept {
     kind: Kind::ComponentTemplate,
     answer: |found, asked| {
-        none_is_missing(&found, asked, COMPONENT_TEMPLATES.missing)?;
-        let list = found.into_iter().map(|found| json!({ "name": found.name, "component_template": found.body }));
-        Ok(json!({ "component_templates": list.collect::<Vec<_>>() }))
+        none_is_missing(found, asked, COMPONENT_TEMPLATES.missing)?;
+        list(found, "component_templates", "component_template")
     },
     missing: |name| Failure::NotFound(format!("component template matching [{name}] not found")),
 };
 
 const LEGACY_TEMPLATES: Kept = Kept {
     kind: Kind::LegacyTemplate,
-    answer: |found, _| Ok(by_name(found, |found| found.body)),
+    answer: |found, _| by_name(found, |found| &*found.body),
     missing: |name| {
         Failure::elastic(
             StatusCode::NOT_FOUND,
@@ -83,20 +86,20 @@ const LEGACY_TEMPLATES: Kept = Kept {
 const POLICIES: Kept = Kept {
     kind: Kind::LifecyclePolicy,
     answer: |found, asked| {
-        none_is_missing(&found, asked, POLICIES.missing)?;
-        Ok(by_name(found, |found| {
+        none_is_missing(found, asked, POLICIES.missing)?;
+        by_name(found, |found| {
             let changed = Timestamp::from_nanosecond(i128::from(found.changed)).unwrap_or(Timestamp::UNIX_EPOCH);
-            let policy = found.body.get("policy").cloned().unwrap_or_else(|| json!({}));
+            let policy = found.value().get("policy").cloned().unwrap_or_else(|| json!({}));
             json!({ "version": found.versions, "modified_date": format!("{changed:.3}"), "policy": policy,
                 "in_use_by": { "indices": [], "data_streams": [], "composable_templates": [] } })
-        }))
+        })
     },
     missing: |name| Failure::NotFound(format!("Lifecycle policy not found: {name}")),
 };
 
 const PIPELINES: Kept = Kept {
     kind: Kind::Pipeline,
-    answer: |found, _| Ok(by_name(found, |found| found.body)),
+    answer: |found, _| by_name(found, |found| &*found.body),
     missing: |name| Failure::NotFound(format!("pipeline [{name}] is missing")),
 };
 
@@ -108,8 +111,46 @@ fn none_is_missing(found: &[Found], asked: Option<&str>, missing: fn(&str) -> Fa
     }
 }
 
-fn by_name(found: Vec<Found>, body: impl Fn(Found) -> Value) -> Value {
-    Value::Object(found.into_iter().map(|found| (found.name.clone(), body(found))).collect::<Map<_, _>>())
+fn by_name<'f, T: Serialize>(found: &'f [Found], body: impl Fn(&'f Found) -> T) -> Result<Vec<u8>, Failure> {
+    to_bytes(&found.iter().map(|found| (&*found.name, body(found))).collect::<BTreeMap<_, _>>())
+}
+
+/// An object with a list of objects, each with a name and a body.
+fn list(found: &[Found], all: &'static str, one: &'static str) -> Result<Vec<u8>, Failure> {
+    #[derive(Serialize)]
+    struct Item<'f> {
+        name: &'f str,
+        #[serde(flatten)]
+        body: BTreeMap<&'static str, &'f RawValue>,
+    }
+    let items = found.iter().map(|found| Item { name: &found.name, body: BTreeMap::from([(one, &*found.body)]) });
+    to_bytes(&BTreeMap::from([(all, items.collect::<Vec<_>>())]))
+}
+
+/// What was put is written as it came, and is no value in memory: that would be many times its text.
+fn to_bytes(answer: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(answer).map_err(|error| Failure::Internal(error.to_string()))
+}
+
+/// A body that is an object.
+fn object(payload: &Payload) -> Result<Box<RawValue>, Failure> {
+    let body: Box<RawValue> = payload.json()?;
+    match body.get().starts_with('{') {
+        true => Ok(body),
+        false => Err(Failure::Parsing("request body: an object is expected".to_owned())),
+    }
+}
+
+fn raw(value: &impl Serialize) -> Result<Box<RawValue>, Failure> {
+    serde_json::value::to_raw_value(value).map_err(|error| Failure::Internal(error.to_string()))
+}
+
+/// Changes what is kept, which is on disk then.
+async fn change<T: Send + 'static>(
+    app: &App,
+    change: impl FnOnce(&Stash) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    app.intake(move |app| change(&app.stash)).await
 }
 
 fn acknowledged() -> Response {
@@ -152,8 +193,8 @@ macro_rules! kept {
                 payload: Payload,
             ) -> Result<Response, Failure> {
                 may_set_up(&caller)?;
-                let body: Map<String, Value> = payload.json()?;
-                app.stash.put($kept.kind, &name, Value::Object(body), payload.bytes().len())?;
+                let body = object(&payload)?;
+                change(&app, move |stash| stash.put($kept.kind, &name, &body)).await?;
                 Ok(acknowledged())
             }
 
@@ -168,7 +209,8 @@ macro_rules! kept {
                 Path(name): Path<String>,
             ) -> Result<Response, Failure> {
                 may_set_up(&caller)?;
-                match app.stash.remove($kept.kind, &name) {
+                let names = name.clone();
+                match change(&app, move |stash| stash.remove($kept.kind, &names)).await? {
                     0 if !name.contains('*') => Err(($kept.missing)(&name)),
                     _ => Ok(acknowledged()),
                 }
@@ -187,9 +229,9 @@ kept!(pipelines, PIPELINES, "/_ingest/pipeline", "ingest pipelines");
 fn answer(app: &App, kept: &Kept, asked: Option<&str>) -> Result<Response, Failure> {
     let found = app.stash.find(kept.kind, asked.unwrap_or_default());
     let is_missing = found.is_empty() && asked.is_some_and(|name| !name.contains('*'));
-    let body = (kept.answer)(found, asked)?;
+    let body = (kept.answer)(&found, asked)?;
     let status = if is_missing { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    Ok((status, Json(body)).into_response())
+    Ok((status, [(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// Shippers put what they need with the credentials that they send events with.
@@ -276,7 +318,7 @@ async fn put_data_stream(
         let reason = format!("data_stream [{name}] already exists");
         return Err(Failure::elastic(StatusCode::BAD_REQUEST, "resource_already_exists_exception", reason));
     }
-    app.stash.put(Kind::DataStream, &name, json!({}), 2)?;
+    change(&app, move |stash| stash.put(Kind::DataStream, &name, &raw(&json!({}))?)).await?;
     Ok(acknowledged())
 }
 
@@ -316,7 +358,9 @@ async fn remove_empty(app: &App, kind: Kind, name: String) -> Result<Response, F
         Ok(!target.alerts && target.streams.iter().all(is_empty))
     });
     let has_events = !is_empty.await? || app.stash.has_events(&name);
-    match if has_events { 0 } else { app.stash.remove(kind, &name) } {
+    let names = name.clone();
+    let removed = if has_events { 0 } else { change(app, move |stash| stash.remove(kind, &names)).await? };
+    match removed {
         0 => Err(Failure::IllegalArgument(format!(
             "[{name}] has events, which are never deleted by request: they go by store.retention_age and store.retention_size"
         ))),
@@ -361,10 +405,14 @@ async fn put_index(
         return Err(Failure::elastic(StatusCode::BAD_REQUEST, "resource_already_exists_exception", reason));
     }
     let body = body.unwrap_or_default();
-    for (alias, properties) in body.get("aliases").and_then(Value::as_object).into_iter().flatten() {
-        add_alias(&app, &name, alias, properties.clone())?;
-    }
-    app.stash.put(Kind::Index, &name, Value::Object(body), payload.bytes().len())?;
+    let index = name.clone();
+    change(&app, move |stash| {
+        for (alias, properties) in body.get("aliases").and_then(Value::as_object).into_iter().flatten() {
+            add_alias(stash, &index, alias, properties.clone())?;
+        }
+        stash.put(Kind::Index, &index, &raw(&body)?)
+    })
+    .await?;
     Ok(Json(json!({ "acknowledged": true, "shards_acknowledged": true, "index": name })).into_response())
 }
 
@@ -422,9 +470,10 @@ fn alerts_alias(name: &str) -> Value {
 fn aliased(app: &App, indices: &str, aliases: &str) -> Map<String, Value> {
     let mut by_index = Map::new();
     for alias in app.stash.find(Kind::Alias, aliases) {
-        let of = alias.body.as_object().into_iter().flatten().filter(|(index, _)| is_named(indices, index));
+        let body = alias.value();
+        let of = body.as_object().into_iter().flatten().filter(|(index, _)| is_named(indices, index));
         for (index, properties) in of {
-            let entry = by_index.entry(index).or_insert_with(|| json!({ "aliases": {} }));
+            let entry = by_index.entry(index.as_str()).or_insert_with(|| json!({ "aliases": {} }));
             entry["aliases"][&alias.name] = properties.clone();
         }
     }
@@ -491,28 +540,24 @@ fn alias_answer(app: &App, indices: &str, name: &str) -> Response {
 }
 
 /// Aliases are kept, and searched as what they stand for. An event that is sent to one goes to an index of its name.
-fn add_alias(app: &App, index: &str, name: &str, properties: Value) -> Result<(), Failure> {
+fn add_alias(stash: &Stash, index: &str, name: &str, properties: Value) -> Result<(), Failure> {
     if properties.get("filter").is_some_and(|filter| !filter.is_null()) {
         // Whoever searches it would see more than the alias lets through.
         return Err(Failure::IllegalArgument(format!("alias [{name}]: [filter] is not supported")));
     }
-    let known = app.stash.find(Kind::Alias, name).into_iter().find(|alias| alias.name == name);
-    let mut body = known.map_or_else(|| json!({}), |alias| alias.body);
+    let known = stash.find(Kind::Alias, name).into_iter().find(|alias| alias.name == name);
+    let mut body = known.map_or_else(|| json!({}), |alias| alias.value());
     body[index] = properties;
-    let bytes = body.to_string().len();
-    app.stash.put(Kind::Alias, name, body, bytes)
+    stash.put(Kind::Alias, name, &raw(&body)?)
 }
 
-fn remove_alias(app: &App, index: &str, name: &str) -> Result<(), Failure> {
-    for alias in app.stash.find(Kind::Alias, name) {
-        let Value::Object(mut body) = alias.body else { continue };
+fn remove_alias(stash: &Stash, index: &str, name: &str) -> Result<(), Failure> {
+    for alias in stash.find(Kind::Alias, name) {
+        let Value::Object(mut body) = alias.value() else { continue };
         body.retain(|of, _| !is_named(index, of));
         match body.is_empty() {
-            true => _ = app.stash.remove(Kind::Alias, &alias.name),
-            false => {
-                let bytes = body.len() * 64;
-                app.stash.put(Kind::Alias, &alias.name, Value::Object(body), bytes)?;
-            }
+            true => _ = stash.remove(Kind::Alias, &alias.name)?,
+            false => stash.put(Kind::Alias, &alias.name, &raw(&body)?)?,
         }
     }
     Ok(())
@@ -535,7 +580,8 @@ async fn put_alias(
 ) -> Result<Response, Failure> {
     may_set_up(&caller)?;
     let properties: Option<Map<String, Value>> = payload.optional_json()?;
-    add_alias(&app, &index, &name, Value::Object(properties.unwrap_or_default()))?;
+    let properties = Value::Object(properties.unwrap_or_default());
+    change(&app, move |stash| add_alias(stash, &index, &name, properties)).await?;
     Ok(acknowledged())
 }
 
@@ -551,7 +597,7 @@ async fn delete_alias(
     Path((index, name)): Path<(String, String)>,
 ) -> Result<Response, Failure> {
     may_set_up(&caller)?;
-    remove_alias(&app, &index, &name)?;
+    change(&app, move |stash| remove_alias(stash, &index, &name)).await?;
     Ok(acknowledged())
 }
 
@@ -568,6 +614,11 @@ async fn change_aliases(State(app): State<App>, caller: Caller, payload: Payload
     if actions.is_empty() {
         return Err(Failure::IllegalArgument("No action specified".to_owned()));
     }
+    change(&app, move |stash| change_all(stash, actions)).await?;
+    Ok(acknowledged())
+}
+
+fn change_all(stash: &Stash, actions: Vec<Value>) -> Result<(), Failure> {
     for action in actions {
         let Some((verb, Value::Object(mut what))) =
             action.as_object().and_then(|action| action.clone().into_iter().next())
@@ -580,12 +631,12 @@ async fn change_aliases(State(app): State<App>, caller: Caller, payload: Payload
         };
         let (index, alias) = (name("index")?, name("alias")?);
         match &*verb {
-            "add" => add_alias(&app, &index, &alias, Value::Object(what))?,
-            "remove" => remove_alias(&app, &index, &alias)?,
+            "add" => add_alias(stash, &index, &alias, Value::Object(what))?,
+            "remove" => remove_alias(stash, &index, &alias)?,
             other => return Err(Failure::IllegalArgument(format!("[aliases_action] unknown field [{other}]"))),
         }
     }
-    Ok(acknowledged())
+    Ok(())
 }
 
 /// Takes settings, which change nothing.

@@ -12,7 +12,7 @@ use base64::prelude::BASE64_STANDARD;
 use eqlipse_control::Identity;
 
 use super::Failure;
-use super::logins::Source;
+use super::logins::{Fingerprint, Source};
 use crate::state::{App, Caller};
 
 /// The longest `Authorization` header that is looked at, in bytes.
@@ -58,7 +58,7 @@ async fn identify(
     let (scheme, rest) = header.split_once(' ').ok_or_else(unreadable)?;
     let scheme = scheme.to_ascii_lowercase();
     let credentials = Credentials::parse(&scheme, rest.trim()).ok_or_else(unreadable)?;
-    // Known credentials are let in even while an attacker has used up the failures of their user.
+    // Known credentials are let in at once.
     let fingerprint = app.logins.fingerprint(&scheme, rest.trim().as_bytes());
     if let Some(identity) = app.logins.known(fingerprint) {
         return Ok(identity);
@@ -68,25 +68,55 @@ async fn identify(
     if let Some(identity) = app.logins.known(fingerprint) {
         return Ok(identity);
     }
-    let mut sources = vec![Source::name(credentials.name())];
-    sources.extend(address.map(|address| Source::address(address.ip())));
-    if let Some(retry_after) = app.logins.wait(&sources) {
-        return Err(Failure::LoginLimited { retry_after });
-    }
-    let name = credentials.name().to_owned();
-    app.metrics.credential_checks.inc();
     let changes = app.logins.changes();
-    match app.intake(move |app| credentials.verify(app)).await? {
+    let name = credentials.name().to_owned();
+    let checked = match credentials {
+        Credentials::Basic { name, password } => {
+            let attempt = Attempt { name, password, fingerprint, address };
+            app.login(move |app| attempt.make(app)).await?
+        }
+        // Nobody guesses 192 random bits, and they are hashed in no time: who has one is never kept waiting for others.
+        Credentials::ApiKey { encoded, .. } => {
+            app.metrics.credential_checks.inc();
+            app.intake(move |app| Ok(app.control.verify_api_key(&encoded, crate::now())?)).await?
+        }
+    };
+    match checked {
         Some(identity) => {
             app.logins.remember(fingerprint, &identity, changes);
             Ok(identity)
         }
         None => {
-            app.logins.failed(&sources);
             app.metrics.failed_logins.inc();
             tracing::warn!(name, address = address.map(|address| address.to_string()), "login failed");
             Err(Failure::Unauthenticated(format!("unable to authenticate user [{name}] for REST request [{path}]")))
         }
+    }
+}
+
+/// A password that is looked at.
+struct Attempt {
+    name: String,
+    password: String,
+    fingerprint: Fingerprint,
+    address: Option<SocketAddr>,
+}
+
+impl Attempt {
+    /// In one of few places, so that hardly more are under way than may fail.
+    fn make(&self, app: &App) -> Result<Option<Identity>, Failure> {
+        let mut sources = vec![Source::name(&self.name)];
+        sources.extend(self.address.map(|address| Source::address(address.ip())));
+        // What was right before may be looked at although others of this name or address were wrong.
+        if let Some(retry_after) = app.logins.wait(&sources).filter(|_| !app.logins.was_right(self.fingerprint)) {
+            return Err(Failure::LoginLimited { retry_after });
+        }
+        app.metrics.credential_checks.inc();
+        let identity = app.control.verify_password(&self.name, &self.password)?;
+        if identity.is_none() {
+            app.logins.failed(self.fingerprint, &sources);
+        }
+        Ok(identity)
     }
 }
 
@@ -108,12 +138,5 @@ impl Credentials {
             Self::Basic { name, .. } => name,
             Self::ApiKey { id, .. } => id,
         }
-    }
-
-    fn verify(&self, app: &App) -> Result<Option<Identity>, Failure> {
-        Ok(match self {
-            Self::Basic { name, password } => app.control.verify_password(name, password)?,
-            Self::ApiKey { encoded, .. } => app.control.verify_api_key(encoded, crate::now())?,
-        })
     }
 }

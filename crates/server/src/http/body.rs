@@ -3,30 +3,55 @@
 use std::future::poll_fn;
 use std::io::Read;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::RequestExt;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use eqlipse_control::Role;
 use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
 use super::Failure;
 use super::budget::Share;
-use crate::state::App;
+use crate::state::{App, Caller};
 
 /// Unpacked bytes that are taken from the budget at a time.
 const STEP: usize = 1 << 20;
 
+/// The longest body of a request that brings neither events nor files of rules, in bytes: it is read into values.
+const MAX_SMALL_BYTES: u64 = 8 << 20;
+
+/// How many times its text a body takes as values, in memory that counts.
+const VALUE_GROWTH: u64 = 8;
+
+/// How long to wait before memory is asked for again.
+const MEMORY_PAUSE: Duration = Duration::from_millis(50);
+
 /// A request's body, in memory that counts towards `limits.body_memory` until it is dropped.
 ///
-/// Handlers take it as their last argument. It answers 408 to a body that pauses, 413 to one that is too long, packed or
-/// unpacked, 415 to an encoding other than gzip, and 429 when memory is short.
+/// Handlers take it as their last argument. It answers 503 to a body that pauses, 413 to one that is too long, packed or
+/// unpacked, 415 to an encoding other than gzip, and 429 when memory is short for longer than `limits.memory_time`.
 #[derive(Debug)]
 pub struct Payload {
     bytes: Bytes,
-    _share: Share,
+    share: Share,
+}
+
+/// A body with events: as long as `limits.request_bytes` says, and of a caller who may send some, which they are asked
+/// before any of it comes.
+#[derive(Debug)]
+pub(crate) struct Events(pub(crate) Payload);
+
+impl FromRequest<App> for Events {
+    type Rejection = Failure;
+
+    async fn from_request(mut request: Request, app: &App) -> Result<Self, Failure> {
+        request.extract_parts::<Caller>().await?.require(Role::Ingest)?;
+        Payload::read(request, app, app.config.limits.request_bytes.0).await.map(Self)
+    }
 }
 
 impl Payload {
@@ -67,16 +92,108 @@ impl FromRequest<App> for Payload {
     type Rejection = Failure;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
+        let limit = app.config.limits.request_bytes.0.min(MAX_SMALL_BYTES);
+        let mut payload = Self::read(request, app, limit).await?;
+        payload.charge(payload.bytes.len() as u64 * (VALUE_GROWTH - 1))?;
+        Ok(payload)
+    }
+}
+
+impl Payload {
+    /// A body of at most so many bytes, packed and unpacked.
+    ///
+    /// # Errors
+    /// See [`Self`].
+    pub(crate) async fn read(request: Request, app: &App, limit: u64) -> Result<Self, Failure> {
         let (head, body) = request.into_parts();
         let is_packed = is_gzip(&head.headers)?;
-        let limit = app.config.limits.request_bytes.0;
-        let share = app.bodies.share();
-        let mut reader = BodyReader { limit, idle: app.config.limits.idle_time.0, share };
+        let limits = &app.config.limits;
+        let patience = Patience::of(app);
+        let mut reader = BodyReader { limit, idle: limits.idle_time.0, patience, share: app.bodies.share() };
         let bytes = reader.read(&head.headers, body).await?;
+        let mut share = reader.share;
         if !is_packed {
-            return Ok(Self { bytes, _share: reader.share });
+            return Ok(Self { bytes, share });
         }
-        app.intake(move |_| unpack(&bytes, limit, reader.share)).await
+        loop {
+            let packed = bytes.clone();
+            let unpacking = move |_: &App| {
+                let unpacked = unpack(&packed, limit, &mut share);
+                Ok((unpacked, share))
+            };
+            let (unpacked, back) = app.intake(unpacking).await?;
+            share = back;
+            match unpacked {
+                Ok(unpacked) => return Ok(Self { bytes: unpacked.into(), share }),
+                Err(failure) => patience.wait_or(failure).await?,
+            }
+            share.shrink_to(bytes.len() as u64);
+        }
+    }
+
+    /// Counts so many bytes beside the body, for what is made of it; once, however often it is tried.
+    ///
+    /// # Errors
+    /// [`Failure::Overloaded`] if memory is short.
+    pub(crate) fn charge(&mut self, bytes: u64) -> Result<(), Failure> {
+        let all = self.bytes.len() as u64 + bytes;
+        let missing = all.saturating_sub(self.share.bytes());
+        take(&mut self.share, missing)
+    }
+}
+
+/// Until when a request waits for memory. Not all clients send again what was answered 429: rsyslog forgets it.
+#[derive(Clone, Copy)]
+struct Patience(Instant);
+
+impl Patience {
+    fn of(app: &App) -> Self {
+        Self(Instant::now() + app.config.limits.memory_time.0)
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.0
+    }
+
+    /// Waits for a moment if that is of use.
+    ///
+    /// # Errors
+    /// The failure, if it is another one or there is no time left.
+    async fn wait_or(self, failure: Failure) -> Result<(), Failure> {
+        match failure {
+            Failure::Overloaded { .. } if !self.is_over() => {
+                tokio::time::sleep(MEMORY_PAUSE).await;
+                Ok(())
+            }
+            failure => Err(failure),
+        }
+    }
+}
+
+/// Takes events in [`App::intake`]: again and again, for `limits.memory_time`, while memory is short. Whoever waits has no
+/// place there. `take` is told whether it is the last time.
+///
+/// # Errors
+/// What it answers.
+pub(crate) async fn take_patiently<W: Send + 'static, T: Send + 'static>(
+    app: &App,
+    mut work: W,
+    take: fn(&mut W, &App, bool) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let patience = Patience::of(app);
+    loop {
+        let is_last = patience.is_over();
+        let (taken, back) = app
+            .intake(move |app| {
+                let taken = take(&mut work, app, is_last);
+                Ok((taken, work))
+            })
+            .await?;
+        match taken {
+            Err(Failure::Overloaded { .. }) if !is_last => tokio::time::sleep(MEMORY_PAUSE).await,
+            taken => return taken,
+        }
+        work = back;
     }
 }
 
@@ -92,6 +209,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
 struct BodyReader {
     limit: u64,
     idle: Duration,
+    patience: Patience,
     share: Share,
 }
 
@@ -102,8 +220,11 @@ impl BodyReader {
             if length > self.limit {
                 return Err(too_large(self.limit));
             }
-            // A client that says how much is to come is turned away before it comes.
-            take(&mut self.share, length)?;
+            // A client that says how much is to come is turned away before it comes. It takes memory only as it comes:
+            // who says much and sends nothing is in nobody's way.
+            while !self.share.fits(length) {
+                self.patience.wait_or(short_of_memory()).await?;
+            }
         }
         let (mut only, mut all) = (Bytes::new(), Vec::new());
         while let Some(part) = self.next(&mut body).await? {
@@ -112,7 +233,9 @@ impl BodyReader {
                 return Err(too_large(self.limit));
             }
             let missing = total.saturating_sub(self.share.bytes());
-            take(&mut self.share, missing)?;
+            while let Err(failure) = take(&mut self.share, missing) {
+                self.patience.wait_or(failure).await?;
+            }
             // What came in one part is used as it is.
             if only.is_empty() && all.is_empty() {
                 only = part;
@@ -145,30 +268,32 @@ impl BodyReader {
 }
 
 fn too_large(limit: u64) -> Failure {
-    Failure::TooLarge { limit, setting: "limits.request_bytes" }
+    let setting = if limit == MAX_SMALL_BYTES { "of requests that bring no events" } else { "limits.request_bytes" };
+    Failure::TooLarge { limit, setting }
+}
+
+fn short_of_memory() -> Failure {
+    let reason = "too many requests are under way for their memory (limits.body_memory); try again later".to_owned();
+    Failure::Overloaded { reason, retry_after: Duration::from_secs(1) }
 }
 
 fn take(share: &mut Share, bytes: u64) -> Result<(), Failure> {
-    if share.grow(bytes) {
-        return Ok(());
-    }
-    let reason = "too many requests are under way for their memory (limits.body_memory); try again later".to_owned();
-    Err(Failure::Overloaded { reason, retry_after: Duration::from_secs(1) })
+    if share.grow(bytes) { Ok(()) } else { Err(short_of_memory()) }
 }
 
 /// Unpacks gzip, step by step, so that neither the limit nor the budget is passed by more than a step.
-fn unpack(packed: &[u8], limit: u64, mut share: Share) -> Result<Payload, Failure> {
+fn unpack(packed: &[u8], limit: u64, share: &mut Share) -> Result<Vec<u8>, Failure> {
     let mut reader = MultiGzDecoder::new(packed);
     let mut bytes = Vec::new();
     loop {
-        take(&mut share, STEP as u64)?;
+        take(share, STEP as u64)?;
         let step = (&mut reader).take(STEP as u64).read_to_end(&mut bytes);
         let read = step.map_err(|error| Failure::Parsing(format!("the body is no whole gzip: {error}")))?;
         if bytes.len() as u64 > limit {
             return Err(too_large(limit));
         }
         if read == 0 {
-            return Ok(Payload { bytes: bytes.into(), _share: share });
+            return Ok(bytes);
         }
     }
 }
@@ -194,17 +319,17 @@ mod tests {
         let budget = Budget::new(1 << 30);
         let text = vec![b'x'; 3 << 20];
         let packed = gzip(&text);
-        assert_eq!(unpack(&packed, 4 << 20, budget.share()).unwrap().bytes().len(), text.len());
-        assert!(matches!(unpack(&packed, 2 << 20, budget.share()), Err(Failure::TooLarge { .. })));
-        assert!(matches!(unpack(&packed[..packed.len() / 2], 4 << 20, budget.share()), Err(Failure::Parsing(_))));
-        assert!(matches!(unpack(b"no gzip", 4 << 20, budget.share()), Err(Failure::Parsing(_))));
+        assert_eq!(unpack(&packed, 4 << 20, &mut budget.share()).unwrap().len(), text.len());
+        assert!(matches!(unpack(&packed, 2 << 20, &mut budget.share()), Err(Failure::TooLarge { .. })));
+        assert!(matches!(unpack(&packed[..packed.len() / 2], 4 << 20, &mut budget.share()), Err(Failure::Parsing(_))));
+        assert!(matches!(unpack(b"no gzip", 4 << 20, &mut budget.share()), Err(Failure::Parsing(_))));
         // Two members after each other are one body.
         let twice = [packed.clone(), packed.clone()].concat();
-        assert_eq!(unpack(&twice, 8 << 20, budget.share()).unwrap().bytes().len(), 2 * text.len());
+        assert_eq!(unpack(&twice, 8 << 20, &mut budget.share()).unwrap().len(), 2 * text.len());
         assert_eq!(budget.used(), 0);
         let tight = Budget::new(2 << 20);
         let mut other = tight.share();
         assert!(other.grow(1));
-        assert!(matches!(unpack(&packed, 4 << 20, tight.share()), Err(Failure::Overloaded { .. })));
+        assert!(matches!(unpack(&packed, 4 << 20, &mut tight.share()), Err(Failure::Overloaded { .. })));
     }
 }

@@ -52,7 +52,7 @@ pub enum Failure {
     /// 409: it exists already, or was changed by somebody else.
     #[error("{0}")]
     Conflict(String),
-    /// 408: the body did not come in time.
+    /// 503: the body did not come in time. Not 408: there are shippers that forget what is answered 4xx.
     #[error("the body of the request did not arrive in time ({setting})")]
     SlowBody {
         /// The setting that says how long it may take.
@@ -207,7 +207,7 @@ impl Failure {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::SlowBody { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowBody { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Overloaded { .. } | Self::LoginLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -284,7 +284,7 @@ impl Failure {
             Self::Overloaded { retry_after, .. } | Self::LoginLimited { retry_after } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
             }
-            Self::Unavailable(_) => _ = headers.insert(RETRY_AFTER, HeaderValue::from(5)),
+            Self::Unavailable(_) | Self::SlowBody { .. } => _ = headers.insert(RETRY_AFTER, HeaderValue::from(5)),
             _ => {}
         }
         headers

@@ -5,14 +5,33 @@ use serde_json::{Map, Value};
 /// What `filter_path` asks for: dotted paths with `*` and `**`, those with `-` before them left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathFilter {
-    include: Vec<Vec<String>>,
-    exclude: Vec<Vec<String>>,
+    include: Paths,
+    exclude: Paths,
 }
 
-/// Paths of one filter that are looked at; the others are left out.
-const MAX_PATHS: usize = 64;
-/// Steps of a path that are looked at.
-const MAX_STEPS: usize = 32;
+/// Paths, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Paths {
+    steps: Vec<Step>,
+    /// Where all of them begin.
+    start: Places,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// A name, with `*` for any characters.
+    Name(String),
+    /// `**`: any names, or none.
+    Any,
+    /// The path has come to its end: what is there is taken whole.
+    End,
+}
+
+/// Which steps come next, as bits. So what a filter costs for a name does not depend on how its paths can be walked.
+type Places = u128;
+
+/// Steps of all paths that are looked at, their ends included; further paths are left out.
+const MAX_STEPS: usize = Places::BITS as usize;
 
 impl PathFilter {
     /// The filter in the query of a URI, if it has one.
@@ -25,94 +44,134 @@ impl PathFilter {
     /// A filter of paths with commas between them.
     pub fn parse(text: &str) -> Option<Self> {
         let mut filter = Self::default();
-        for path in text.split(',').map(str::trim).filter(|path| !path.is_empty()).take(MAX_PATHS) {
-            let (paths, path) = match path.strip_prefix('-') {
-                Some(path) => (&mut filter.exclude, path),
-                None => (&mut filter.include, path),
-            };
-            paths.push(path.split('.').take(MAX_STEPS).map(str::to_owned).collect());
+        for path in text.split(',').map(str::trim).filter(|path| !path.is_empty()) {
+            match path.strip_prefix('-') {
+                Some(path) => filter.exclude.push(path),
+                None => filter.include.push(path),
+            }
         }
         (filter != Self::default()).then_some(filter)
     }
 
     /// Whether anything below a member of the answer can be left of it.
     pub fn reaches(&self, member: &str) -> bool {
-        let paths: Vec<&[String]> = self.include.iter().map(Vec::as_slice).collect();
-        paths.is_empty() || !below(&paths, member).is_empty()
+        self.include.is_empty() || self.include.below(self.include.start, member) != 0
     }
 
     /// What is left of an answer.
     pub fn apply(&self, mut value: Value) -> Value {
-        if !self.exclude.is_empty() {
-            let paths: Vec<&[String]> = self.exclude.iter().map(Vec::as_slice).collect();
-            exclude(&mut value, &paths);
-        }
+        self.exclude.take_from(&mut value, self.exclude.start);
         if self.include.is_empty() {
             return value;
         }
-        let paths: Vec<&[String]> = self.include.iter().map(Vec::as_slice).collect();
-        include(value, &paths).unwrap_or_else(|| Value::Object(Map::new()))
+        self.include.keep_of(value, self.include.start).unwrap_or_else(|| Value::Object(Map::new()))
     }
-}
 
-/// The rests of the paths that go on below `key`.
-fn below<'p>(paths: &[&'p [String]], key: &str) -> Vec<&'p [String]> {
-    let mut rests: Vec<&[String]> = Vec::new();
-    for path in paths {
-        let Some((first, rest)) = path.split_first() else { continue };
-        if first == "**" {
-            // It may stand for this key and more, or for none at all.
-            rests.push(path);
-            rests.extend(below(&[rest], key));
-        } else if is_match(first, key) {
-            rests.push(rest);
+    /// What is left of one item of a list that is a member of an answer, if anything is.
+    pub fn apply_to_item(&self, member: &str, mut item: Value) -> Option<Value> {
+        let excluded = self.exclude.below(self.exclude.start, member);
+        if self.exclude.is_end(excluded) {
+            return None;
+        }
+        self.exclude.take_from(&mut item, excluded);
+        match self.include.is_empty() {
+            true => Some(item),
+            false => self.include.keep_of(item, self.include.below(self.include.start, member)),
         }
     }
-    rests.sort_unstable();
-    rests.dedup();
-    rests
 }
 
-/// Whether a path has come to its end: what is there is taken whole.
-fn is_whole(paths: &[&[String]]) -> bool {
-    paths.iter().any(|path| path.is_empty() || (path.len() == 1 && path[0] == "**"))
-}
+impl Paths {
+    fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
 
-fn include(value: Value, paths: &[&[String]]) -> Option<Value> {
-    if is_whole(paths) {
-        return Some(value);
-    }
-    if paths.is_empty() {
-        return None;
-    }
-    match value {
-        Value::Object(object) => {
-            let kept: Map<String, Value> = object
-                .into_iter()
-                .filter_map(|(key, value)| include(value, &below(paths, &key)).map(|value| (key, value)))
-                .collect();
-            (!kept.is_empty()).then_some(Value::Object(kept))
-        }
-        Value::Array(items) => {
-            let kept: Vec<Value> = items.into_iter().filter_map(|item| include(item, paths)).collect();
-            (!kept.is_empty()).then_some(Value::Array(kept))
-        }
-        _ => None,
-    }
-}
-
-fn exclude(value: &mut Value, paths: &[&[String]]) {
-    match value {
-        Value::Object(object) => object.retain(|key, value| {
-            let rests = below(paths, key);
-            if rests.iter().any(|rest| rest.is_empty()) {
-                return false;
+    fn push(&mut self, path: &str) {
+        let start = self.steps.len();
+        for name in path.split('.') {
+            match name {
+                // Twice is as good as once.
+                "**" if self.steps[start..].last() == Some(&Step::Any) => {}
+                "**" => self.steps.push(Step::Any),
+                name => self.steps.push(Step::Name(name.to_owned())),
             }
-            exclude(value, &rests);
-            true
-        }),
-        Value::Array(items) => items.iter_mut().for_each(|item| exclude(item, paths)),
-        _ => {}
+        }
+        self.steps.push(Step::End);
+        if self.steps.len() > MAX_STEPS {
+            self.steps.truncate(start);
+        } else {
+            self.start |= self.at(start);
+        }
+    }
+
+    /// The step of this number, and the next one too where it may stand for nothing.
+    fn at(&self, number: usize) -> Places {
+        let step = 1 << number;
+        if self.steps[number] == Step::Any { step | self.at(number + 1) } else { step }
+    }
+
+    fn of(&self, places: Places) -> impl Iterator<Item = (usize, &Step)> {
+        self.steps.iter().enumerate().filter(move |(number, _)| places >> number & 1 == 1)
+    }
+
+    /// Where the paths go on below `key`.
+    fn below(&self, places: Places, key: &str) -> Places {
+        let next = self.of(places).map(|(number, step)| match step {
+            Step::Any => self.at(number),
+            Step::Name(name) if is_match(name, key) => self.at(number + 1),
+            Step::Name(_) | Step::End => 0,
+        });
+        next.fold(0, |all, places| all | places)
+    }
+
+    fn is_end(&self, places: Places) -> bool {
+        self.of(places).any(|(_, step)| *step == Step::End)
+    }
+
+    /// What the paths name of a value.
+    fn keep_of(&self, value: Value, places: Places) -> Option<Value> {
+        if self.is_end(places) {
+            return Some(value);
+        }
+        if places == 0 {
+            return None;
+        }
+        match value {
+            Value::Object(object) => {
+                let kept: Map<String, Value> = object
+                    .into_iter()
+                    .filter_map(|(key, value)| {
+                        let places = self.below(places, &key);
+                        self.keep_of(value, places).map(|value| (key, value))
+                    })
+                    .collect();
+                (!kept.is_empty()).then_some(Value::Object(kept))
+            }
+            Value::Array(items) => {
+                let kept: Vec<Value> = items.into_iter().filter_map(|item| self.keep_of(item, places)).collect();
+                (!kept.is_empty()).then_some(Value::Array(kept))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes away what the paths name.
+    fn take_from(&self, value: &mut Value, places: Places) {
+        if places == 0 {
+            return;
+        }
+        match value {
+            Value::Object(object) => object.retain(|key, value| {
+                let places = self.below(places, key);
+                let stays = !self.is_end(places);
+                if stays {
+                    self.take_from(value, places);
+                }
+                stays
+            }),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.take_from(item, places)),
+            _ => {}
+        }
     }
 }
 
@@ -196,6 +255,33 @@ mod tests {
                 { "create": { "status": 201 } }, { "create": { "status": 400 } },
             ]})
         );
+    }
+
+    #[test]
+    fn items_are_filtered_alone_as_they_are_in_their_answer() {
+        for filter in ["items", "items.*.error", "-items", "-items.*._id", "errors", "**.type", "items,-**.error"] {
+            let filter = PathFilter::parse(filter).unwrap();
+            let items = bulk()["items"].as_array().unwrap().clone();
+            let alone: Vec<Value> = items.into_iter().filter_map(|item| filter.apply_to_item("items", item)).collect();
+            let kept = filter.apply(bulk())["items"].as_array().cloned().unwrap_or_default();
+            assert_eq!(alone, kept, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn many_ways_to_walk_a_path_are_one() {
+        let stars = "**.".repeat(40);
+        assert_eq!(apply(&format!("{stars}reason"), bulk()), apply("**.reason", bulk()));
+        // Each path could be at any of its steps below each name: only how many steps there are may matter.
+        let path = "**.a.".repeat(20);
+        let filter = PathFilter::parse(&vec![format!("{path}b"); 3].join(",")).unwrap();
+        assert!(filter.include.steps.len() <= MAX_STEPS);
+        let deep = (0..60).fold(json!({ "b": 1 }), |value, _| json!({ "a": value }));
+        assert_eq!(filter.apply(deep.clone()), deep);
+        // A path for which there is no room is left out whole.
+        let long = vec!["x"; MAX_STEPS].join(".");
+        assert_eq!(PathFilter::parse(&long), None);
+        assert_eq!(apply(&format!("{long},took"), bulk()), json!({ "took": 3 }));
     }
 
     #[test]

@@ -151,12 +151,11 @@ impl Seen {
     }
 
     async fn filter(&self, response: Response) -> Response {
+        // As in Elasticsearch, errors are said whole; and nothing is done for those of whom nobody knows who they are.
+        let is_done =
+            response.extensions().get::<Filtered>().is_some() || response.extensions().get::<Failure>().is_some();
         let is_json = is_plain_json(response.headers());
-        let Some(filter) =
-            self.filter.as_ref().filter(|_| is_json && response.extensions().get::<Filtered>().is_none())
-        else {
-            return response;
-        };
+        let Some(filter) = self.filter.as_ref().filter(|_| is_json && !is_done) else { return response };
         let (mut head, body) = response.into_parts();
         // Answers are in memory already.
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum_server::Handle;
@@ -14,6 +14,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 use crate::ServeError;
 use crate::config::{Config, TlsConfig};
@@ -22,6 +23,9 @@ use crate::state::App;
 
 /// A TLS handshake may take so long.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How long what still comes is read when the last answer of a connection was written, and how long it may pause.
+const LINGER_TIME: Duration = Duration::from_secs(10);
+const LINGER_PAUSE: Duration = Duration::from_secs(1);
 /// The longest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
@@ -38,16 +42,24 @@ impl Tls {
         let Some(files) = &config.server.tls else { return Ok(None) };
         // A provider that is there already is as good.
         _ = rustls::crypto::ring::default_provider().install_default();
-        let loaded = RustlsConfig::from_pem_file(&files.cert, &files.key).await;
-        let config = loaded.map_err(|error| ServeError::tls(files, &error))?;
+        let config = RustlsConfig::from_config(read(files).await?);
         Ok(Some(Self { config, files: files.clone() }))
     }
 
     /// Reads certificate and key again. If they are of no use, the old ones stay.
     pub(crate) async fn reload(&self) -> Result<(), ServeError> {
-        let loaded = self.config.reload_from_pem_file(&self.files.cert, &self.files.key).await;
-        loaded.map_err(|error| ServeError::tls(&self.files, &error))
+        self.config.reload_from_config(read(&self.files).await?);
+        Ok(())
     }
+}
+
+/// Reads certificate and key. A client that could have HTTP/2 would take it, if it were offered: [`serve`] speaks
+/// HTTP/1.1 alone.
+async fn read(files: &TlsConfig) -> Result<Arc<rustls::ServerConfig>, ServeError> {
+    let loaded = RustlsConfig::from_pem_file(&files.cert, &files.key).await;
+    let mut config = rustls::ServerConfig::clone(&loaded.map_err(|error| ServeError::tls(files, &error))?.get_inner());
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// Binds the address of the settings.
@@ -143,15 +155,61 @@ impl<S> Accept<TcpStream, S> for Limited {
             }
             return std::future::ready(Err(io::Error::other(TOO_MANY)));
         };
-        let accepted = stream.set_nodelay(true).map(|()| (Counted { stream, _permit: permit }, service));
-        std::future::ready(accepted)
+        let patience = self.app.config.limits.idle_time.0;
+        let counted = |stream| Counted { stream, patience, stalled: None, lingers: None, _permit: permit };
+        std::future::ready(stream.set_nodelay(true).map(|()| (counted(stream), service)))
     }
 }
 
 /// A connection that counts until it is closed.
 struct Counted {
     stream: TcpStream,
+    /// How long the client may take nothing of what is written.
+    patience: Duration,
+    /// While it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Since the last word was said.
+    lingers: Option<Lingers>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What still comes behind the last answer.
+struct Lingers {
+    until: Instant,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl Counted {
+    /// An answer that nobody reads must not hold the connection for ever.
+    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read (limits.idle_time)")))
+    }
+
+    /// Reads on for a while and forgets it. A connection that is closed with something unread in it is broken off by the
+    /// system, and an answer before the end of a body would be lost with it.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let begin =
+            || Lingers { until: Instant::now() + LINGER_TIME, pause: Box::pin(tokio::time::sleep(LINGER_PAUSE)) };
+        let lingers = self.lingers.get_or_insert_with(begin);
+        let mut bytes = [0; 8 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && Instant::now() < lingers.until => {
+                    lingers.pause.as_mut().reset(tokio::time::Instant::now() + LINGER_PAUSE);
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return lingers.pause.as_mut().poll(context),
+            }
+        }
+    }
 }
 
 impl AsyncRead for Counted {
@@ -166,7 +224,8 @@ impl AsyncRead for Counted {
 
 impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -174,7 +233,10 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        if self.lingers.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        }
+        self.linger(context).map(Ok)
     }
 
     fn poll_write_vectored(
@@ -182,7 +244,8 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.watch(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

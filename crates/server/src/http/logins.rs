@@ -16,6 +16,10 @@ use crate::config::AuthConfig;
 /// Credentials kept at a time; those that were checked longest ago go first.
 const MAX_KNOWN: usize = 10_000;
 
+/// How long credentials that were right may be checked again whatever failed meanwhile: somebody with a wrong password
+/// must not lock out all who share an address or a user with them.
+const RIGHT_TIME: Duration = Duration::from_secs(24 * 3600);
+
 /// Checks that are remembered before those are forgotten that nobody is at any more: there are never more of the others
 /// than connections.
 const MAX_TURNS: usize = 1_000;
@@ -33,6 +37,8 @@ pub struct Logins {
     window: Duration,
     cache_time: Duration,
     known: Mutex<HashMap<Fingerprint, Known>>,
+    /// Until when credentials count as right once. They may be right no more: they are checked.
+    right: Mutex<HashMap<Fingerprint, Instant>>,
     /// How often all were forgotten; changes while `known` is locked.
     changes: AtomicU64,
     counted: Mutex<HashMap<Source, Counted>>,
@@ -89,6 +95,7 @@ impl Logins {
             window: config.login_window.0,
             cache_time: config.cache_time.0,
             known: Mutex::default(),
+            right: Mutex::default(),
             changes: AtomicU64::new(0),
             counted: Mutex::default(),
             checks: Mutex::default(),
@@ -125,6 +132,7 @@ impl Logins {
     /// Remembers credentials that were right at `changes`, unless users or keys were changed since: a check takes long, and
     /// what it read may hold no more.
     pub(crate) fn remember(&self, fingerprint: Fingerprint, identity: &Identity, changes: u64) {
+        put_bounded(&mut lock(&self.right), fingerprint, Instant::now() + RIGHT_TIME, MAX_KNOWN, |until| *until);
         let mut known = lock(&self.known);
         if !self.cache_time.is_zero() && self.changes.load(Ordering::Relaxed) == changes {
             let new = Known { identity: identity.clone(), until: Instant::now() + self.cache_time };
@@ -142,6 +150,11 @@ impl Logins {
         checks.entry(fingerprint).or_default().clone()
     }
 
+    /// Whether credentials were right, not too long ago, and not wrong since.
+    pub(crate) fn was_right(&self, fingerprint: Fingerprint) -> bool {
+        lock(&self.right).get(&fingerprint).is_some_and(|until| *until > Instant::now())
+    }
+
     /// Says how long a login from these sources has to wait, if it has.
     pub(crate) fn wait(&self, sources: &[Source]) -> Option<Duration> {
         let now = Instant::now();
@@ -154,7 +167,8 @@ impl Logins {
     }
 
     /// Counts a failure.
-    pub(crate) fn failed(&self, sources: &[Source]) {
+    pub(crate) fn failed(&self, fingerprint: Fingerprint, sources: &[Source]) {
+        lock(&self.right).remove(&fingerprint);
         let now = Instant::now();
         let mut counted = lock(&self.counted);
         for source in sources {
@@ -224,9 +238,10 @@ mod tests {
         let logins = logins(3, Duration::from_secs(60));
         let address = |text: &str| Source::address(text.parse().unwrap());
         let (here, there) = (address("10.0.0.1"), address("10.0.0.2"));
+        let guess = logins.fingerprint("basic", b"eve:guess");
         for _ in 0..3 {
             assert!(logins.wait(&[here.clone(), Source::name("eve")]).is_none());
-            logins.failed(&[here.clone(), Source::name("eve")]);
+            logins.failed(guess, &[here.clone(), Source::name("eve")]);
         }
         assert!(logins.wait(&[here, Source::name("bob")]).is_some_and(|wait| wait.as_secs() >= 58));
         assert!(logins.wait(&[there.clone(), Source::name("eve")]).is_some());
@@ -240,7 +255,7 @@ mod tests {
     fn failures_are_forgotten_after_a_while() {
         let logins = logins(1, Duration::from_millis(30));
         let source = [Source::name("eve")];
-        logins.failed(&source);
+        logins.failed(logins.fingerprint("basic", b"eve:guess"), &source);
         assert!(logins.wait(&source).is_some());
         std::thread::sleep(Duration::from_millis(40));
         assert!(logins.wait(&source).is_none());
@@ -260,6 +275,19 @@ mod tests {
         assert_eq!(logins.known(fingerprint).map(|known| known.name), Some("ann".to_owned()));
         logins.forget();
         assert!(logins.known(fingerprint).is_none());
+    }
+
+    #[test]
+    fn what_was_right_may_be_checked_again_until_it_is_wrong() {
+        let logins = logins(1, Duration::from_secs(60));
+        let fingerprint = logins.fingerprint("basic", b"ann:old password");
+        let ann = Identity { name: "ann".to_owned(), roles: BTreeSet::new(), api_key: None };
+        assert!(!logins.was_right(fingerprint));
+        logins.remember(fingerprint, &ann, logins.changes());
+        logins.forget();
+        assert!(logins.known(fingerprint).is_none() && logins.was_right(fingerprint));
+        logins.failed(fingerprint, &[Source::name("ann")]);
+        assert!(!logins.was_right(fingerprint));
     }
 
     #[test]

@@ -20,14 +20,16 @@ pub(crate) mod listen;
 mod logins;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use tower::util::MapRequest;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use body::Payload;
+pub(crate) use body::{Events, take_patiently};
 pub use budget::{Budget, Share};
 pub use error::{ElasticFailure, Failure, SearchCause, SearchFailure, Shape};
 pub use filter::PathFilter;
@@ -42,11 +44,25 @@ use crate::state::App;
 /// All routes, with everything around them.
 pub(crate) fn router(app: &App) -> Router {
     let (router, _) = routes().split_for_parts();
-    router
+    let router = router
         .fallback(no_handler)
         .layer(from_fn_with_state(app.clone(), auth::authenticate))
         .layer(from_fn_with_state(app.clone(), frame::frame))
-        .with_state(app.clone())
+        .with_state(app.clone());
+    Router::new().fallback_service(MapRequest::new(router, without_end_slash))
+}
+
+/// Elasticsearch takes paths with and without a slash at their end: Fluent Bit sends one.
+fn without_end_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    let trimmed = path.trim_end_matches('/');
+    if !trimmed.is_empty() && trimmed.len() < path.len() {
+        let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = format!("{trimmed}{query}").parse().ok();
+        Uri::from_parts(parts).into_iter().for_each(|uri| *request.uri_mut() = uri);
+    }
+    request
 }
 
 /// All routes with what documents them.

@@ -41,7 +41,8 @@ async fn import(
         params.flag(name)?;
     }
     let (head, body) = request.into_parts();
-    let payload = Payload::from_request(Request::from_parts(head.clone(), body), &app).await?;
+    let limit = app.config.limits.request_bytes.0;
+    let payload = Payload::read(Request::from_parts(head.clone(), body), &app, limit).await?;
     let text = file(Request::from_parts(head, Body::from(payload.bytes().clone()))).await?;
     app.blocking(move |app| {
         let _payload = payload;

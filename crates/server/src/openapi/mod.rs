@@ -207,7 +207,7 @@ struct Traits {
     has_path_parameter: bool,
 }
 
-const ERRORS: [SharedError; 10] = [
+const ERRORS: [SharedError; 9] = [
     SharedError { status: 400, description: "A parameter, header or body that makes no sense", belongs_to: |_| true },
     SharedError { status: 401, description: "No credentials, or wrong ones", belongs_to: |of| !of.is_open },
     SharedError {
@@ -216,7 +216,6 @@ const ERRORS: [SharedError; 10] = [
         belongs_to: |of| !of.is_open,
     },
     SharedError { status: 404, description: "There is none of this name", belongs_to: |of| of.has_path_parameter },
-    SharedError { status: 408, description: "The body did not arrive in time", belongs_to: |of| of.has_body },
     SharedError { status: 413, description: "The body is longer than a limit", belongs_to: |of| of.has_body },
     SharedError {
         status: 415,
@@ -230,7 +229,7 @@ const ERRORS: [SharedError; 10] = [
     },
     SharedError {
         status: 503,
-        description: "It cannot be done now: the disk is full, or the service stops",
+        description: "It cannot be done now: the disk is full, the body did not arrive in time, or the service stops",
         belongs_to: |of| !of.is_open,
     },
     SharedError { status: 504, description: "It took longer than it may", belongs_to: |_| true },
