@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::stash::{Found, Kind, Stash, is_named};
-use crate::http::{ElasticFailure, Failure, IndexPath, Payload, is_match};
+use crate::http::{Failure, IndexPath, Payload};
 use crate::openapi::bodies::{AliasBody, AliasesBody, IndexBody, KeptBody};
 use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
 use crate::search::{ALERTS_ALIASES, ALERTS_INDEX, Known, Options, Target, mapping_of, seen_fields};
@@ -452,8 +452,9 @@ async fn settings(State(app): State<App>, _: Caller, IndexPath(name): IndexPath)
 fn aliases_of_index(app: &App, index: &str) -> Map<String, Value> {
     let mut aliases = Map::new();
     for alias in app.stash.find(Kind::Alias, "*") {
-        let of = alias.body.as_object().into_iter().flatten().find(|(names, _)| is_named(names, index));
-        aliases.extend(of.map(|(_, properties)| (alias.name.clone(), properties.clone())));
+        let Value::Object(by_index) = alias.value() else { continue };
+        let of = by_index.into_iter().find(|(names, _)| is_named(names, index));
+        aliases.extend(of.map(|(_, properties)| (alias.name, properties)));
     }
     if index == ALERTS_INDEX {
         aliases.extend(ALERTS_ALIASES.map(|name| (name.to_owned(), alerts_alias(name))));
