@@ -177,6 +177,7 @@ fn quarantine(inner: &Inner, part: &Arc<Part>, segment: &SegmentPart, reason: &S
     inner.change(|parts| parts.retain(|other| !Arc::ptr_eq(part, other)));
     segment.leave_objects();
     segment.doom(&inner.readers);
+    flush::forget_streams(inner, std::iter::once(&**index));
     inner.quarantined.store(quarantined(&inner.folder).len() as u64, Ordering::Relaxed);
     Ok(())
 }

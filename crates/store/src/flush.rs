@@ -29,6 +29,8 @@ use crate::upload;
 
 /// How often the background looks around.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How often segments are looked at though none was written.
+const COMPACTION_PERIOD: Duration = Duration::from_secs(300);
 /// Neighbouring chunks are put together up to this size: requests may be small, and every part costs each rule a look.
 const JOINED_BYTES: usize = 8 << 20;
 /// Larger chunks stay as they are: there are never many of them.
@@ -75,7 +77,8 @@ fn panicked() -> StoreError {
 /// Compacts until the store is closed, while recent events are written: who sends must not wait for it.
 pub(crate) fn compact_on(inner: &Inner) {
     while !inner.is_closing() {
-        inner.compacting_bell.rest(PERIOD);
+        // There is something to do when something was written, or a disk or an object store answers again.
+        inner.compacting_bell.rest(COMPACTION_PERIOD);
         let done = catch_unwind(AssertUnwindSafe(|| compact(inner))).unwrap_or_else(|_| Err(panicked()));
         *lock(&inner.compaction_problem) = done.err().map(|error| error.to_string());
     }
@@ -161,6 +164,7 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
         written.iter().for_each(|entry| remove_files(&segments_folder(inner).join(&entry.path)));
         return Err(error);
     }
+    written.iter().for_each(|entry| inner.streams.know(&entry.index));
     let segments = written.into_iter().zip(rows).map(|(entry, rows)| Arc::new(new_segment(inner, entry, rows, true)));
     let segments: Vec<Arc<Part>> = segments.collect();
     inner.change(|parts| {
@@ -308,7 +312,6 @@ fn write_one(
         return Err(error);
     }
     let count = rows.sequences.len() as u32;
-    inner.streams.know(index);
     let index = index.to_owned();
     Ok(SegmentEntry { path: name, index, rows: count, bytes, checksum, first_sequence, last_sequence, times, ingested })
 }
@@ -420,12 +423,20 @@ struct Hit {
 
 /// What others change of the segments meanwhile is found out at the end, and then all stays as it was.
 fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), StoreError> {
+    // What was matched with other rules is not joined: it ages out.
+    let rules = |segment: &SegmentPart| -> Result<Vec<ListedRules>, StoreError> {
+        Ok(segment.summary()?.counts.iter().map(|counts| counts.rules().clone()).collect())
+    };
+    let of_all = segments.iter().map(|segment| rules(segment).inspect_err(|error| leave_apart(segment, error)));
+    let of_all: Vec<Vec<ListedRules>> = of_all.collect::<Result<_, _>>()?;
+    if of_all.iter().any(|rules| *rules != of_all[0]) {
+        return Ok(());
+    }
     // What is damaged stays as it is: a new file of it would have a checksum that fits.
     let sound = |segment: &&SegmentPart| segment.check().and_then(|()| segment.rows());
     let all = segments.iter().map(|segment| sound(segment).inspect_err(|error| leave_apart(segment, error)));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
     let lists = |rows: &Rows| rows.lists.iter().map(|list| list.rules().clone()).collect::<Vec<ListedRules>>();
-    // What was matched with other rules is not joined: it ages out.
     if all.iter().any(|rows| lists(rows) != lists(&all[0])) {
         return Ok(());
     }
@@ -605,7 +616,7 @@ pub(crate) fn prune(inner: &Inner, now: i64) -> Result<u64, StoreError> {
 
 /// Forgets those of these data streams that have no segment left. Recent events of one make it known again when they are
 /// written.
-fn forget_streams<'n>(inner: &Inner, names: impl Iterator<Item = &'n str>) {
+pub(crate) fn forget_streams<'n>(inner: &Inner, names: impl Iterator<Item = &'n str>) {
     let mut gone: HashSet<&str> = names.collect();
     let snapshot = inner.snapshot();
     for part in &snapshot.parts {

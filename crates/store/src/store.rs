@@ -602,7 +602,7 @@ impl Inner {
         let time = time_text(ticket.ingested);
         worker.scratch.records.clear();
         let chunk = ChunkBuilder::with_room(documents.len(), bytes);
-        let mut intake = Intake { inner: self, chunk, ids: Reserved::of(&self.ids) };
+        let mut intake = Intake { inner: self, chunk, ids: Reserved::of(&self.ids), streams: HashSet::new() };
         let mut next = ticket.first;
         let results: Vec<Result<Stored, Refused>> = documents
             .iter()
@@ -613,7 +613,7 @@ impl Inner {
             })
             .collect();
         let matched = worker.matches().map_err(failed)?;
-        let Intake { chunk, ids, .. } = intake;
+        let Intake { chunk, ids, streams, .. } = intake;
         let count = (next - ticket.first) as u32;
         if count == 0 {
             self.workers.give_back(worker);
@@ -623,6 +623,7 @@ impl Inner {
         self.workers.give_back(worker);
         written.and_then(|bytes| self.log.append(bytes, next - 1)).map_err(IngestError::Log)?;
         ids.keep();
+        streams.iter().for_each(|name| self.streams.know(name));
         let lists = vec![Listed::new(generation, matched)];
         self.publish(chunk.finish(ticket.first, vec![(0, ticket.ingested)], lists));
         Ok(results)
@@ -709,6 +710,8 @@ struct Intake<'a> {
     inner: &'a Inner,
     chunk: ChunkBuilder,
     ids: Reserved<'a>,
+    /// Data streams of its events.
+    streams: HashSet<Box<str>>,
 }
 
 impl Intake<'_> {
@@ -727,7 +730,7 @@ impl Intake<'_> {
             return Err(Refused::IndexName(new.index.to_string()));
         }
         let limit = self.inner.options.max_data_streams;
-        if !self.inner.streams.admit(&new.index, limit) {
+        if !self.inner.streams.may_have(&new.index, &self.streams, limit) {
             return Err(Refused::TooManyStreams { index: new.index.to_string(), limit });
         }
         let own = new.id.as_deref();
@@ -769,6 +772,9 @@ impl Intake<'_> {
     ) -> String {
         let document = if admitted.needs_cleaning { Cow::Owned(clean_document(text)) } else { Cow::Borrowed(text) };
         let id = new.id.as_deref().map_or_else(|| scratch.ids.next(), str::to_owned);
+        if !self.streams.contains(&*new.index) {
+            self.streams.insert((&*new.index).into());
+        }
         self.chunk.add(&new.index, &id, &document, admitted.meta, hash);
         Record {
             index: Cow::Borrowed(&new.index),

@@ -3,23 +3,25 @@
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
-/// Data streams with events in the store, or with events on their way.
+/// Data streams with events in the store.
 #[derive(Debug, Default)]
 pub(crate) struct Streams(RwLock<HashSet<Box<str>>>);
 
 impl Streams {
-    /// Whether an event may go to a data stream: it is there, or there are fewer than so many.
-    pub(crate) fn admit(&self, name: &str, limit: usize) -> bool {
-        if self.0.read().unwrap_or_else(PoisonError::into_inner).contains(name) {
-            return true;
-        }
-        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        names.contains(name) || (names.len() < limit && names.insert(name.into()))
+    /// Whether an event may go to a data stream: it is there or among those that are `begun`, or there are fewer than so
+    /// many.
+    pub(crate) fn may_have(&self, name: &str, begun: &HashSet<Box<str>>, limit: usize) -> bool {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let new = || begun.iter().filter(|name| !names.contains(*name)).count();
+        names.contains(name) || begun.contains(name) || names.len() + new() < limit
     }
 
-    /// Takes note of a data stream that is there in any case.
+    /// Takes note of a data stream that has an event.
     pub(crate) fn know(&self, name: &str) {
-        self.admit(name, usize::MAX);
+        let is_known = self.0.read().unwrap_or_else(PoisonError::into_inner).contains(name);
+        if !is_known {
+            self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name.into());
+        }
     }
 
     /// Forgets those that are gone.
@@ -34,12 +36,16 @@ mod tests {
 
     #[test]
     fn there_are_as_many_as_may_be() {
-        let streams = Streams::default();
-        assert!(streams.admit("a", 2) && streams.admit("b", 2) && !streams.admit("c", 2));
-        assert!(streams.admit("a", 2));
-        streams.know("c");
-        assert!(streams.admit("c", 2));
-        streams.retain(|name| name == "a");
-        assert!(!streams.admit("b", 1) && streams.admit("b", 2));
+        let (streams, mut begun) = (Streams::default(), HashSet::new());
+        streams.know("a");
+        assert!(streams.may_have("b", &begun, 2));
+        begun.insert("b".into());
+        assert!(["a", "b"].iter().all(|name| streams.may_have(name, &begun, 2)));
+        assert!(!streams.may_have("c", &begun, 2));
+        // What is known and begun is one.
+        begun.insert("a".into());
+        assert!(!streams.may_have("c", &begun, 2) && streams.may_have("c", &begun, 3));
+        streams.retain(|name| name != "a");
+        assert!(streams.may_have("c", &HashSet::from(["b".into()]), 2));
     }
 }

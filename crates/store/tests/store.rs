@@ -193,7 +193,11 @@ fn there_are_as_many_data_streams_as_may_be() {
         store.ingest(&[new], 0).unwrap().remove(0)
     };
     let (store, _) = Store::open(folder.path(), options(), rules(&[EVENTS])).unwrap();
-    assert!(take(&store, "a").is_ok() && take(&store, "b").is_ok());
+    assert!(take(&store, "a").is_ok());
+    // What is refused begins none.
+    let odd = NewDocument { index: "odd".into(), id: None, document: "[]".into() };
+    assert!(matches!(store.ingest(&[odd], 0).unwrap()[0], Err(Refused::NotAnEvent(_))));
+    assert!(take(&store, "b").is_ok());
     assert!(matches!(take(&store, "c"), Err(Refused::TooManyStreams { limit: 2, .. })));
     store.close().unwrap();
     drop(store);
