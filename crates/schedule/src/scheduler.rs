@@ -259,6 +259,19 @@ impl Due {
     }
 }
 
+/// Rules that are evaluated together. Those in one share what is new, and what is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    /// Since when only what is new is looked at.
+    since: Option<i64>,
+    /// Which of [`REACHES`] its findings have.
+    reach: usize,
+    /// Since when what arrives is late, if something did that is.
+    late_since: Option<i64>,
+    /// The rule that is in it alone.
+    alone: Option<RuleIndex>,
+}
+
 /// What was done at a time.
 #[derive(Default)]
 struct Round {
@@ -580,17 +593,19 @@ impl Scheduler {
         idle.iter().for_each(|rule| note_end(state, rule, due));
         self.note(&written, started, due.end);
         // Rules that were last run at the same time, and need about the same parts, are run together.
-        let mut groups: BTreeMap<(Option<i64>, usize, Option<RuleIndex>, bool), Vec<&ActiveRule>> = BTreeMap::new();
+        let mut groups: BTreeMap<Group, Vec<&ActiveRule>> = BTreeMap::new();
         for rule in busy {
             let since = state.rules.get(rule.id()).and_then(|known| known.since(rule));
             let reach = REACHES.partition_point(|reach| rule.reach.is_none_or(|of_rule| of_rule > *reach));
-            let late = late.get(&rule.index).filter(|(_, late)| late.oldest.is_some());
+            let lateness =
+                late.get(&rule.index).filter(|(_, late)| late.oldest.is_some()).map(|(lateness, _)| lateness);
             // What is late is another matter for each rule that left something out.
-            let alone = late.filter(|(lateness, _)| lateness.since != lateness.last).map(|_| rule.index);
-            groups.entry((since, reach, alone, late.is_some())).or_default().push(rule);
+            let alone = lateness.filter(|lateness| lateness.since != lateness.last).map(|_| rule.index);
+            let late_since = lateness.map(|lateness| lateness.last);
+            groups.entry(Group { since, reach, late_since, alone }).or_default().push(rule);
         }
         let mut executions = written.len();
-        for ((since, ..), rules) in groups {
+        for (Group { since, .. }, rules) in groups {
             executions += self.execute_all(state, active, &rules, due, since, &late, started, snapshot)?;
         }
         Ok(executions)

@@ -195,6 +195,30 @@ fn what_came_late_to_a_window_that_left_some_out_is_looked_for_again() {
 }
 
 #[test]
+fn what_came_late_is_looked_for_since_the_last_window_of_each_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let others = "process where process.name == \"b\"";
+    let by_own_time = || json!({ "timestamp_override": null });
+    setup(folder.path(), &[rule("first", ANY, by_own_time()), rule("second", others, by_own_time())]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    let run = || service.scheduler.run_due().unwrap();
+    service.at(START + SECOND);
+    run();
+    ["first", "second"].iter().for_each(|rule| service.set_enabled(rule, false));
+    service.at(START + MINUTE).set_enabled("first", true);
+    run();
+    service.at(START + 2 * MINUTE).send(vec![event(0, START - 20 * MINUTE, "a", 1)]);
+    service.at(START + 3 * MINUTE).set_enabled("second", true);
+    run();
+    service.at(START + 4 * MINUTE).send(vec![event(1, START - 25 * MINUTE, "b", 1)]);
+    service.at(START + 5 * MINUTE + SECOND);
+    run();
+    assert_eq!(service.alerts("first"), [["0"]]);
+    assert_eq!(service.alerts("second"), [["1"]]);
+    service.close();
+}
+
+#[test]
 fn a_window_may_end_before_it_is_due() {
     let folder = tempfile::tempdir().unwrap();
     let windows = json!({ "from": "now-11m", "to": "now-5m" });
