@@ -519,9 +519,12 @@ impl Scheduler {
                 state.rules.insert(rule.id().to_owned(), RuleState { last, whole, ..RuleState::default() });
             }
         }
+        let complete = self.store.watermark(now);
         let first = |rule: &ActiveRule| {
-            let last = state.rules.get(rule.id()).and_then(|known| known.last).unwrap_or(now);
-            let window = RuleWindow::of(&rule.rule, last.min(now));
+            let last = state.rules.get(rule.id()).and_then(|known| known.last);
+            // The first window of a rule may have ended nearly an interval ago.
+            let end = last.or_else(|| self.next_end(state, rule, complete)).unwrap_or(now);
+            let window = RuleWindow::of(&rule.rule, end.min(now));
             window.from.saturating_sub(rule.lookback).saturating_sub(self.late_bound())
         };
         self.match_missing(&active, first)?;

@@ -736,6 +736,22 @@ fn rules_change_while_the_service_runs() {
 }
 
 #[test]
+fn the_first_window_of_a_new_rule_may_have_ended_long_ago() {
+    const HOUR: i64 = 60 * MINUTE;
+    let folder = tempfile::tempdir().unwrap();
+    let midnight = START / (24 * HOUR) * 24 * HOUR;
+    let time = midnight - 20 * HOUR;
+    let service = Service::open(folder.path(), &service_clock(time), ScheduleOptions::default());
+    service.send(vec![event(0, time, "a", 0)]);
+    service.store.flush().unwrap();
+    let daily = json!({ "from": "now-25h", "interval": "24h" });
+    service.control.create_rule(rule("daily", ANY, daily), "ann", START).unwrap();
+    service.at(midnight + 23 * HOUR).scheduler.run_due().unwrap();
+    assert_eq!(service.alerts("daily"), [["0"]], "{:?}", service.ledger("daily"));
+    service.close();
+}
+
+#[test]
 fn the_past_is_filled_in() {
     let folder = tempfile::tempdir().unwrap();
     setup(folder.path(), &[rule("s", SEQUENCE, json!({ "enabled": false }))]);
