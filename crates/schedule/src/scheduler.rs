@@ -137,13 +137,15 @@ struct State {
     rules: HashMap<String, RuleState>,
     /// Since when the clock is far behind windows that were evaluated.
     ahead_since: Option<i64>,
+    /// When it was last looked what is due.
+    looked: Option<i64>,
     /// What the clock had said when rules went back, and what their last windows were.
     went_back: Option<(i64, HashMap<String, i64>)>,
 }
 
 impl State {
     fn new(active: Arc<ActiveRules>, generation: u64) -> Self {
-        Self { active, generation, rules: HashMap::new(), ahead_since: None, went_back: None }
+        Self { active, generation, rules: HashMap::new(), ahead_since: None, looked: None, went_back: None }
     }
 }
 
@@ -159,6 +161,9 @@ struct RuleState {
     to: Option<i64>,
     /// When the last window was due that left nothing out: what came late is looked for since then.
     whole: Option<i64>,
+    /// When the last window was due before a clock was behind that is set now. From there it goes on, once the next window
+    /// has what arrived by the wrong time since the last.
+    resume: Option<i64>,
     /// As what it was evaluated then: its fingerprint, and what its windows are like.
     evaluated: Option<(u128, u128)>,
     /// The last execution left something out: it was capped, or it failed.
@@ -453,11 +458,14 @@ impl Scheduler {
     /// Goes on from `now` where the clock was ahead: windows that ended in the future, and events that arrived in it, would
     /// let nothing run until then. A clock that is behind looks the same, and is soon set: for that is waited.
     fn mind_clock(&self, state: &mut State, now: i64) -> Result<(), ScheduleError> {
+        let looked = state.looked.replace(now);
         if let Some((was, lasts)) = state.went_back.take_if(|(was, _)| *was <= now) {
-            // It was behind, or time went by: nothing up to then is looked at again.
             tracing::info!(seconds = (now - was) / NANOS, "the clock is where it was before");
-            for (rule, last) in lasts {
-                state.rules.entry(rule).and_modify(|known| known.last = known.last.max(Some(last)));
+            // It was behind, and is set: there was no time in between. Else time went by, and its windows are due as ever.
+            if looked.is_some_and(|looked| now.saturating_sub(looked) > STEP_BACK) {
+                for (rule, last) in lasts {
+                    state.rules.entry(rule).and_modify(|known| known.resume = Some(last));
+                }
             }
         }
         let arrival = self.store.earliest_arrival();
@@ -478,7 +486,10 @@ impl Scheduler {
         if state.ahead_since.is_none() {
             self.say_clock_was(was, now);
         }
-        if now - *state.ahead_since.get_or_insert(now) < STEP_BACK {
+        // It may have stepped back once more.
+        let since = state.ahead_since.map_or(now, |since| since.min(now));
+        state.ahead_since = Some(since);
+        if now - since < STEP_BACK {
             return Ok(());
         }
         tracing::error!("rules go on from now, and so do the times of arrival");
@@ -1096,7 +1107,7 @@ fn note_end(state: &mut State, rule: &ActiveRule, Due { end, window, .. }: Due) 
     if !known.left_some || known.last.is_none() {
         known.whole = Some(end);
     }
-    known.last = known.last.max(Some(end));
+    known.last = known.last.max(Some(end)).max(known.resume.take());
     known.to = Some(window.to);
     known.evaluated = Some((rule.fingerprint, rule.frame));
     // No later window holds them any more; those of late events are known by their ids.

@@ -554,6 +554,58 @@ fn a_clock_that_is_behind_for_a_while_skips_and_repeats_nothing() {
 }
 
 #[test]
+fn no_window_is_skipped_when_time_is_where_a_clock_was_that_was_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::default();
+    // Windows that do not overlap.
+    setup(folder.path(), &[rule("e", ANY, json!({ "from": "now-5m" }))]);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(60, 60);
+    service.close();
+    clock.0.store(START, Ordering::SeqCst);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(0, 55);
+    service.at(START + 58 * MINUTE).send(vec![event(0, START + 58 * MINUTE, "a", 0)]);
+    service.run_until(60, 65);
+    assert_eq!(service.alerts("e"), [["0"]], "{:?}", service.ledger("e"));
+    service.close();
+}
+
+#[test]
+fn what_arrived_before_a_clock_was_set_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::default();
+    setup(folder.path(), &[rule("e", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(0, 0);
+    service.close();
+    clock.0.store(0, Ordering::SeqCst);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    for minute in 0..=20 {
+        service.at(minute * MINUTE).scheduler.run_due().unwrap();
+    }
+    // Behind the last window by the wrong time.
+    service.at(21 * MINUTE).send(vec![event(0, START, "a", 0)]);
+    service.run_until(20, 25);
+    assert_eq!(service.alerts("e"), [["0"]], "{:?}", service.ledger("e"));
+    assert!(service.ledger("e").len() < 15);
+    service.close();
+}
+
+#[test]
+fn a_clock_that_steps_back_again_is_waited_for_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.run_until(60, 60);
+    service.run_until(30, 30);
+    service.run_until(0, 15);
+    let ends: Vec<i64> = service.ledger("e").iter().map(|run| (run.scheduled - START) / MINUTE).collect();
+    assert_eq!(ends, [60, 15]);
+    service.close();
+}
+
+#[test]
 fn a_restart_repeats_no_window_and_forgets_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let before = json!({ "from": "now-2d", "to": "now-1d" });
