@@ -92,6 +92,22 @@ pub enum ScheduleError {
     Rule(String),
 }
 
+/// Why a run over the past ended early.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct BrokenOff {
+    /// What it did until then, which is kept.
+    pub done: Vec<Execution>,
+    /// What went wrong.
+    pub error: ScheduleError,
+}
+
+impl From<ScheduleError> for BrokenOff {
+    fn from(error: ScheduleError) -> Self {
+        Self { done: Vec::new(), error }
+    }
+}
+
 /// What the scheduler is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchedulerStatus {
@@ -916,7 +932,7 @@ impl Scheduler {
         kind: WindowKind,
         from: i64,
         to: i64,
-    ) -> Result<Vec<Execution>, ScheduleError> {
+    ) -> Result<Vec<Execution>, BrokenOff> {
         let (active, rule) = self.alone_by(key)?;
         // What has not come yet must not be missing.
         let to = to.min(self.store.watermark(self.clock.now()));
@@ -964,7 +980,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// If the rule cannot run, or store, ledger or alerts fail.
-    pub fn fill(&self, key: &RuleKey<'_>, windows: &[DueWindow]) -> Result<Vec<Execution>, ScheduleError> {
+    pub fn fill(&self, key: &RuleKey<'_>, windows: &[DueWindow]) -> Result<Vec<Execution>, BrokenOff> {
         let (active, rule) = self.alone_by(key)?;
         self.run_windows(active, &rule, WindowKind::Backfill, windows)
     }
@@ -976,38 +992,53 @@ impl Scheduler {
         rule: &ActiveRule,
         kind: WindowKind,
         windows: &[DueWindow],
-    ) -> Result<Vec<Execution>, ScheduleError> {
+    ) -> Result<Vec<Execution>, BrokenOff> {
         let bases = windows.iter().map(|window| (window.basis.unwrap_or(rule.basis), window.window));
         let snapshot = self.matched_with(&active, &range_of(rule, bases))?;
         let mut state = State::new(Arc::new(active), 0);
-        let active = state.active.clone();
         let mut executions = Vec::new();
-        for DueWindow { end, window, basis } in windows {
+        for window in windows {
             if self.stopping.load(Ordering::SeqCst) {
                 break;
             }
-            let rule = &ActiveRule { basis: basis.unwrap_or(rule.basis), ..rule.clone() };
-            let due = Due { end: *end, basis: rule.basis, window: *window };
-            let mut execution = self.execution(rule, due, &LateEvents::default(), self.clock.now());
-            execution.kind = kind;
-            let mut made = Made::default();
-            let task = Task { window: *window, late: None, since: None };
-            let found = evaluate(&active, &[rule], task, &snapshot, self.options.rule_events);
-            match found.and_then(Evaluated::whole) {
-                Ok(found) => self.collect(&mut state, &active, rule, &found, &mut execution, &mut made)?,
-                // The other windows may be evaluated all the same.
-                Err(error) => {
-                    execution.status = ExecutionStatus::Failed;
-                    execution.message = error.to_string();
-                }
+            match self.run_window(&mut state, rule, kind, *window, &snapshot) {
+                Ok(execution) => executions.push(execution),
+                Err(error) => return Err(BrokenOff { done: executions, error }),
             }
-            execution.finished = self.clock.now();
-            self.control.commit_execution(std::slice::from_ref(&execution), &made.alerts)?;
-            made.remember(&mut state);
-            note_end(&mut state, rule, due);
-            executions.push(execution);
         }
         Ok(executions)
+    }
+
+    /// Runs a rule that is compiled by itself over a window.
+    fn run_window(
+        &self,
+        state: &mut State,
+        rule: &ActiveRule,
+        kind: WindowKind,
+        DueWindow { end, window, basis }: DueWindow,
+        snapshot: &Snapshot,
+    ) -> Result<Execution, ScheduleError> {
+        let active = state.active.clone();
+        let rule = &ActiveRule { basis: basis.unwrap_or(rule.basis), ..rule.clone() };
+        let due = Due { end, basis: rule.basis, window };
+        let mut execution = self.execution(rule, due, &LateEvents::default(), self.clock.now());
+        execution.kind = kind;
+        let mut made = Made::default();
+        let task = Task { window, late: None, since: None };
+        let found = evaluate(&active, &[rule], task, snapshot, self.options.rule_events);
+        match found.and_then(Evaluated::whole) {
+            Ok(found) => self.collect(state, &active, rule, &found, &mut execution, &mut made)?,
+            // The other windows may be evaluated all the same.
+            Err(error) => {
+                execution.status = ExecutionStatus::Failed;
+                execution.message = error.to_string();
+            }
+        }
+        execution.finished = self.clock.now();
+        self.control.commit_execution(std::slice::from_ref(&execution), &made.alerts)?;
+        made.remember(state);
+        note_end(state, rule, due);
+        Ok(execution)
     }
 
     fn alone_by(&self, key: &RuleKey<'_>) -> Result<(ActiveRules, ActiveRule), ScheduleError> {

@@ -826,6 +826,22 @@ fn the_past_is_filled_in() {
 }
 
 #[test]
+fn a_run_over_the_past_that_is_broken_off_says_what_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({ "enabled": false }))]);
+    let full = "CREATE TRIGGER full BEFORE INSERT ON executions WHEN (SELECT count(*) FROM executions) = 2
+        BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    rusqlite::Connection::open(folder.path().join("control.sqlite")).unwrap().execute_batch(full).unwrap();
+    let service = Service::open(folder.path(), &service_clock(START + 60 * MINUTE), ScheduleOptions::default());
+    let run = service.scheduler.backfill(&RuleKey::RuleId("e"), WindowKind::Manual, START, START + 20 * MINUTE);
+    let broken_off = run.unwrap_err();
+    assert!(broken_off.to_string().contains("the disk is full"), "{broken_off}");
+    let ends: Vec<i64> = broken_off.done.iter().map(|run| (run.scheduled - START) / MINUTE).collect();
+    assert_eq!(ends, [0, 5]);
+    service.close();
+}
+
+#[test]
 fn a_rule_that_lets_everything_through_is_contained() {
     let folder = tempfile::tempdir().unwrap();
     let explodes = "sequence with maxspan=9m [any where true] [any where true] [any where true]";
