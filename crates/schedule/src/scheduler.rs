@@ -955,11 +955,14 @@ impl Scheduler {
     pub fn gaps(&self, key: &RuleKey<'_>, from: i64, to: i64) -> Result<Vec<DueWindow>, ScheduleError> {
         let (_, rule) = self.alone_by(key)?;
         let ledger = self.control.ledger_between(rule.id(), from, to)?;
+        let mut done: HashMap<i64, Vec<&Execution>> = HashMap::new();
+        for execution in ledger.iter().filter(|execution| execution.status != ExecutionStatus::Failed) {
+            done.entry(execution.to).or_default().push(execution);
+        }
         let is_done = |failed: &Execution| {
-            let done = ledger.iter().filter(|execution| execution.status != ExecutionStatus::Failed);
             let is_same = |basis: Option<TimeBasis>| basis.is_none() || failed.basis.is_none() || basis == failed.basis;
-            done.filter(|execution| is_same(execution.basis))
-                .any(|execution| execution.to == failed.to && execution.from <= failed.from)
+            let holds = |execution: &&Execution| is_same(execution.basis) && execution.from <= failed.from;
+            done.get(&failed.to).is_some_and(|done| done.iter().any(holds))
         };
         let mut gaps: BTreeMap<i64, DueWindow> = BTreeMap::new();
         for failed in ledger.iter().filter(|execution| execution.status == ExecutionStatus::Failed) {
