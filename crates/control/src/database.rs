@@ -233,7 +233,7 @@ mod tests {
         }
         old.execute("INSERT INTO users VALUES ('ann', 'a hash', 'admin', 7)", ()).unwrap();
         // Windows that ended before they were due: the end stood where the time belongs at which they were.
-        for (number, kind, end) in [(1, "on_time", 5), (2, "on_time", 10), (3, "manual", 90)] {
+        for (number, kind, end) in [(1, "on_time", 5), (2, "on_time", 10), (3, "manual", 90), (4, "backfill", 95)] {
             let sql = "INSERT INTO executions VALUES (?1, ?1, 'r', 'x', 0, ?3, ?2, ?3 + 7, 0, 0, 'succeeded', 0, 0, 0, 0, 0, 0, '')";
             old.execute(sql, (number, kind, end)).unwrap();
         }
@@ -244,7 +244,8 @@ mod tests {
         let last = |rule: &str| control.last_windows(rule).unwrap();
         assert_eq!((last("r"), last("pruned")), (Some((17, 17)), Some((20, 20))));
         let bases = control.ledger("r", 9).unwrap().iter().map(|run| run.basis).collect::<Vec<_>>();
-        assert_eq!(bases, [Some(crate::TimeBasis::Timestamp), None, None]);
+        let by_own_time = Some(crate::TimeBasis::Timestamp);
+        assert_eq!(bases, [by_own_time, by_own_time, None, None]);
         assert!(control.users().unwrap().iter().any(|user| user.name == "ann" && user.enabled));
         let query = AlertQuery {
             statuses: vec![WorkflowStatus::Closed],

@@ -25,5 +25,5 @@ mod window;
 pub use active::{ActiveRule, ActiveRules, fingerprint};
 pub use evaluate::{EvaluateError, Evaluated, Finding, FoundEvent, evaluate, too_many};
 pub use execute::{Builder, Preview};
-pub use scheduler::{Clock, ScheduleError, ScheduleOptions, Scheduler, SchedulerStatus, SystemClock};
+pub use scheduler::{BrokenOff, Clock, ScheduleError, ScheduleOptions, Scheduler, SchedulerStatus, SystemClock};
 pub use window::{DueWindow, RuleWindow, due_ends};

@@ -92,6 +92,22 @@ pub enum ScheduleError {
     Rule(String),
 }
 
+/// Why a run over the past ended early.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub struct BrokenOff {
+    /// What it did until then, which is kept.
+    pub done: Vec<Execution>,
+    /// What went wrong.
+    pub error: ScheduleError,
+}
+
+impl From<ScheduleError> for BrokenOff {
+    fn from(error: ScheduleError) -> Self {
+        Self { done: Vec::new(), error }
+    }
+}
+
 /// What the scheduler is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchedulerStatus {
@@ -137,13 +153,15 @@ struct State {
     rules: HashMap<String, RuleState>,
     /// Since when the clock is far behind windows that were evaluated.
     ahead_since: Option<i64>,
+    /// When it was last looked what is due.
+    looked: Option<i64>,
     /// What the clock had said when rules went back, and what their last windows were.
     went_back: Option<(i64, HashMap<String, i64>)>,
 }
 
 impl State {
     fn new(active: Arc<ActiveRules>, generation: u64) -> Self {
-        Self { active, generation, rules: HashMap::new(), ahead_since: None, went_back: None }
+        Self { active, generation, rules: HashMap::new(), ahead_since: None, looked: None, went_back: None }
     }
 }
 
@@ -159,6 +177,9 @@ struct RuleState {
     to: Option<i64>,
     /// When the last window was due that left nothing out: what came late is looked for since then.
     whole: Option<i64>,
+    /// When the last window was due before a clock was behind that is set now. From there it goes on, once the next window
+    /// has what arrived by the wrong time since the last.
+    resume: Option<i64>,
     /// As what it was evaluated then: its fingerprint, and what its windows are like.
     evaluated: Option<(u128, u128)>,
     /// The last execution left something out: it was capped, or it failed.
@@ -257,6 +278,19 @@ impl Due {
     fn of(rule: &ActiveRule, end: i64) -> Self {
         Self { end, basis: rule.basis, window: RuleWindow::of(&rule.rule, end) }
     }
+}
+
+/// Rules that are evaluated together. Those in one share what is new, and what is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    /// Since when only what is new is looked at.
+    since: Option<i64>,
+    /// Which of [`REACHES`] its findings have.
+    reach: usize,
+    /// Since when what arrives is late, if something did that is.
+    late_since: Option<i64>,
+    /// The rule that is in it alone.
+    alone: Option<RuleIndex>,
 }
 
 /// What was done at a time.
@@ -440,11 +474,14 @@ impl Scheduler {
     /// Goes on from `now` where the clock was ahead: windows that ended in the future, and events that arrived in it, would
     /// let nothing run until then. A clock that is behind looks the same, and is soon set: for that is waited.
     fn mind_clock(&self, state: &mut State, now: i64) -> Result<(), ScheduleError> {
+        let looked = state.looked.replace(now);
         if let Some((was, lasts)) = state.went_back.take_if(|(was, _)| *was <= now) {
-            // It was behind, or time went by: nothing up to then is looked at again.
             tracing::info!(seconds = (now - was) / NANOS, "the clock is where it was before");
-            for (rule, last) in lasts {
-                state.rules.entry(rule).and_modify(|known| known.last = known.last.max(Some(last)));
+            // It was behind, and is set: there was no time in between. Else time went by, and its windows are due as ever.
+            if looked.is_some_and(|looked| now.saturating_sub(looked) > STEP_BACK) {
+                for (rule, last) in lasts {
+                    state.rules.entry(rule).and_modify(|known| known.resume = Some(last));
+                }
             }
         }
         let arrival = self.store.earliest_arrival();
@@ -465,7 +502,10 @@ impl Scheduler {
         if state.ahead_since.is_none() {
             self.say_clock_was(was, now);
         }
-        if now - *state.ahead_since.get_or_insert(now) < STEP_BACK {
+        // It may have stepped back once more.
+        let since = state.ahead_since.map_or(now, |since| since.min(now));
+        state.ahead_since = Some(since);
+        if now - since < STEP_BACK {
             return Ok(());
         }
         tracing::error!("rules go on from now, and so do the times of arrival");
@@ -506,9 +546,12 @@ impl Scheduler {
                 state.rules.insert(rule.id().to_owned(), RuleState { last, whole, ..RuleState::default() });
             }
         }
+        let complete = self.store.watermark(now);
         let first = |rule: &ActiveRule| {
-            let last = state.rules.get(rule.id()).and_then(|known| known.last).unwrap_or(now);
-            let window = RuleWindow::of(&rule.rule, last.min(now));
+            let last = state.rules.get(rule.id()).and_then(|known| known.last);
+            // The first window of a rule may have ended nearly an interval ago.
+            let end = last.or_else(|| self.next_end(state, rule, complete)).unwrap_or(now);
+            let window = RuleWindow::of(&rule.rule, end.min(now));
             window.from.saturating_sub(rule.lookback).saturating_sub(self.late_bound())
         };
         self.match_missing(&active, first)?;
@@ -580,17 +623,19 @@ impl Scheduler {
         idle.iter().for_each(|rule| note_end(state, rule, due));
         self.note(&written, started, due.end);
         // Rules that were last run at the same time, and need about the same parts, are run together.
-        let mut groups: BTreeMap<(Option<i64>, usize, Option<RuleIndex>, bool), Vec<&ActiveRule>> = BTreeMap::new();
+        let mut groups: BTreeMap<Group, Vec<&ActiveRule>> = BTreeMap::new();
         for rule in busy {
             let since = state.rules.get(rule.id()).and_then(|known| known.since(rule));
             let reach = REACHES.partition_point(|reach| rule.reach.is_none_or(|of_rule| of_rule > *reach));
-            let late = late.get(&rule.index).filter(|(_, late)| late.oldest.is_some());
+            let lateness =
+                late.get(&rule.index).filter(|(_, late)| late.oldest.is_some()).map(|(lateness, _)| lateness);
             // What is late is another matter for each rule that left something out.
-            let alone = late.filter(|(lateness, _)| lateness.since != lateness.last).map(|_| rule.index);
-            groups.entry((since, reach, alone, late.is_some())).or_default().push(rule);
+            let alone = lateness.filter(|lateness| lateness.since != lateness.last).map(|_| rule.index);
+            let late_since = lateness.map(|lateness| lateness.last);
+            groups.entry(Group { since, reach, late_since, alone }).or_default().push(rule);
         }
         let mut executions = written.len();
-        for ((since, ..), rules) in groups {
+        for (Group { since, .. }, rules) in groups {
             executions += self.execute_all(state, active, &rules, due, since, &late, started, snapshot)?;
         }
         Ok(executions)
@@ -887,7 +932,7 @@ impl Scheduler {
         kind: WindowKind,
         from: i64,
         to: i64,
-    ) -> Result<Vec<Execution>, ScheduleError> {
+    ) -> Result<Vec<Execution>, BrokenOff> {
         let (active, rule) = self.alone_by(key)?;
         // What has not come yet must not be missing.
         let to = to.min(self.store.watermark(self.clock.now()));
@@ -910,11 +955,14 @@ impl Scheduler {
     pub fn gaps(&self, key: &RuleKey<'_>, from: i64, to: i64) -> Result<Vec<DueWindow>, ScheduleError> {
         let (_, rule) = self.alone_by(key)?;
         let ledger = self.control.ledger_between(rule.id(), from, to)?;
+        let mut done: HashMap<i64, Vec<&Execution>> = HashMap::new();
+        for execution in ledger.iter().filter(|execution| execution.status != ExecutionStatus::Failed) {
+            done.entry(execution.to).or_default().push(execution);
+        }
         let is_done = |failed: &Execution| {
-            let done = ledger.iter().filter(|execution| execution.status != ExecutionStatus::Failed);
             let is_same = |basis: Option<TimeBasis>| basis.is_none() || failed.basis.is_none() || basis == failed.basis;
-            done.filter(|execution| is_same(execution.basis))
-                .any(|execution| execution.to == failed.to && execution.from <= failed.from)
+            let holds = |execution: &&Execution| is_same(execution.basis) && execution.from <= failed.from;
+            done.get(&failed.to).is_some_and(|done| done.iter().any(holds))
         };
         let mut gaps: BTreeMap<i64, DueWindow> = BTreeMap::new();
         for failed in ledger.iter().filter(|execution| execution.status == ExecutionStatus::Failed) {
@@ -935,7 +983,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// If the rule cannot run, or store, ledger or alerts fail.
-    pub fn fill(&self, key: &RuleKey<'_>, windows: &[DueWindow]) -> Result<Vec<Execution>, ScheduleError> {
+    pub fn fill(&self, key: &RuleKey<'_>, windows: &[DueWindow]) -> Result<Vec<Execution>, BrokenOff> {
         let (active, rule) = self.alone_by(key)?;
         self.run_windows(active, &rule, WindowKind::Backfill, windows)
     }
@@ -947,38 +995,53 @@ impl Scheduler {
         rule: &ActiveRule,
         kind: WindowKind,
         windows: &[DueWindow],
-    ) -> Result<Vec<Execution>, ScheduleError> {
+    ) -> Result<Vec<Execution>, BrokenOff> {
         let bases = windows.iter().map(|window| (window.basis.unwrap_or(rule.basis), window.window));
         let snapshot = self.matched_with(&active, &range_of(rule, bases))?;
         let mut state = State::new(Arc::new(active), 0);
-        let active = state.active.clone();
         let mut executions = Vec::new();
-        for DueWindow { end, window, basis } in windows {
+        for window in windows {
             if self.stopping.load(Ordering::SeqCst) {
                 break;
             }
-            let rule = &ActiveRule { basis: basis.unwrap_or(rule.basis), ..rule.clone() };
-            let due = Due { end: *end, basis: rule.basis, window: *window };
-            let mut execution = self.execution(rule, due, &LateEvents::default(), self.clock.now());
-            execution.kind = kind;
-            let mut made = Made::default();
-            let task = Task { window: *window, late: None, since: None };
-            let found = evaluate(&active, &[rule], task, &snapshot, self.options.rule_events);
-            match found.and_then(Evaluated::whole) {
-                Ok(found) => self.collect(&mut state, &active, rule, &found, &mut execution, &mut made)?,
-                // The other windows may be evaluated all the same.
-                Err(error) => {
-                    execution.status = ExecutionStatus::Failed;
-                    execution.message = error.to_string();
-                }
+            match self.run_window(&mut state, rule, kind, *window, &snapshot) {
+                Ok(execution) => executions.push(execution),
+                Err(error) => return Err(BrokenOff { done: executions, error }),
             }
-            execution.finished = self.clock.now();
-            self.control.commit_execution(std::slice::from_ref(&execution), &made.alerts)?;
-            made.remember(&mut state);
-            note_end(&mut state, rule, due);
-            executions.push(execution);
         }
         Ok(executions)
+    }
+
+    /// Runs a rule that is compiled by itself over a window.
+    fn run_window(
+        &self,
+        state: &mut State,
+        rule: &ActiveRule,
+        kind: WindowKind,
+        DueWindow { end, window, basis }: DueWindow,
+        snapshot: &Snapshot,
+    ) -> Result<Execution, ScheduleError> {
+        let active = state.active.clone();
+        let rule = &ActiveRule { basis: basis.unwrap_or(rule.basis), ..rule.clone() };
+        let due = Due { end, basis: rule.basis, window };
+        let mut execution = self.execution(rule, due, &LateEvents::default(), self.clock.now());
+        execution.kind = kind;
+        let mut made = Made::default();
+        let task = Task { window, late: None, since: None };
+        let found = evaluate(&active, &[rule], task, snapshot, self.options.rule_events);
+        match found.and_then(Evaluated::whole) {
+            Ok(found) => self.collect(state, &active, rule, &found, &mut execution, &mut made)?,
+            // The other windows may be evaluated all the same.
+            Err(error) => {
+                execution.status = ExecutionStatus::Failed;
+                execution.message = error.to_string();
+            }
+        }
+        execution.finished = self.clock.now();
+        self.control.commit_execution(std::slice::from_ref(&execution), &made.alerts)?;
+        made.remember(state);
+        note_end(state, rule, due);
+        Ok(execution)
     }
 
     fn alone_by(&self, key: &RuleKey<'_>) -> Result<(ActiveRules, ActiveRule), ScheduleError> {
@@ -1078,7 +1141,7 @@ fn note_end(state: &mut State, rule: &ActiveRule, Due { end, window, .. }: Due) 
     if !known.left_some || known.last.is_none() {
         known.whole = Some(end);
     }
-    known.last = known.last.max(Some(end));
+    known.last = known.last.max(Some(end)).max(known.resume.take());
     known.to = Some(window.to);
     known.evaluated = Some((rule.fingerprint, rule.frame));
     // No later window holds them any more; those of late events are known by their ids.

@@ -195,6 +195,30 @@ fn what_came_late_to_a_window_that_left_some_out_is_looked_for_again() {
 }
 
 #[test]
+fn what_came_late_is_looked_for_since_the_last_window_of_each_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let others = "process where process.name == \"b\"";
+    let by_own_time = || json!({ "timestamp_override": null });
+    setup(folder.path(), &[rule("first", ANY, by_own_time()), rule("second", others, by_own_time())]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    let run = || service.scheduler.run_due().unwrap();
+    service.at(START + SECOND);
+    run();
+    ["first", "second"].iter().for_each(|rule| service.set_enabled(rule, false));
+    service.at(START + MINUTE).set_enabled("first", true);
+    run();
+    service.at(START + 2 * MINUTE).send(vec![event(0, START - 20 * MINUTE, "a", 1)]);
+    service.at(START + 3 * MINUTE).set_enabled("second", true);
+    run();
+    service.at(START + 4 * MINUTE).send(vec![event(1, START - 25 * MINUTE, "b", 1)]);
+    service.at(START + 5 * MINUTE + SECOND);
+    run();
+    assert_eq!(service.alerts("first"), [["0"]]);
+    assert_eq!(service.alerts("second"), [["1"]]);
+    service.close();
+}
+
+#[test]
 fn a_window_may_end_before_it_is_due() {
     let folder = tempfile::tempdir().unwrap();
     let windows = json!({ "from": "now-11m", "to": "now-5m" });
@@ -530,6 +554,58 @@ fn a_clock_that_is_behind_for_a_while_skips_and_repeats_nothing() {
 }
 
 #[test]
+fn no_window_is_skipped_when_time_is_where_a_clock_was_that_was_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::default();
+    // Windows that do not overlap.
+    setup(folder.path(), &[rule("e", ANY, json!({ "from": "now-5m" }))]);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(60, 60);
+    service.close();
+    clock.0.store(START, Ordering::SeqCst);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(0, 55);
+    service.at(START + 58 * MINUTE).send(vec![event(0, START + 58 * MINUTE, "a", 0)]);
+    service.run_until(60, 65);
+    assert_eq!(service.alerts("e"), [["0"]], "{:?}", service.ledger("e"));
+    service.close();
+}
+
+#[test]
+fn what_arrived_before_a_clock_was_set_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::default();
+    setup(folder.path(), &[rule("e", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(0, 0);
+    service.close();
+    clock.0.store(0, Ordering::SeqCst);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    for minute in 0..=20 {
+        service.at(minute * MINUTE).scheduler.run_due().unwrap();
+    }
+    // Behind the last window by the wrong time.
+    service.at(21 * MINUTE).send(vec![event(0, START, "a", 0)]);
+    service.run_until(20, 25);
+    assert_eq!(service.alerts("e"), [["0"]], "{:?}", service.ledger("e"));
+    assert!(service.ledger("e").len() < 15);
+    service.close();
+}
+
+#[test]
+fn a_clock_that_steps_back_again_is_waited_for_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({}))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.run_until(60, 60);
+    service.run_until(30, 30);
+    service.run_until(0, 15);
+    let ends: Vec<i64> = service.ledger("e").iter().map(|run| (run.scheduled - START) / MINUTE).collect();
+    assert_eq!(ends, [60, 15]);
+    service.close();
+}
+
+#[test]
 fn a_restart_repeats_no_window_and_forgets_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let before = json!({ "from": "now-2d", "to": "now-1d" });
@@ -712,6 +788,22 @@ fn rules_change_while_the_service_runs() {
 }
 
 #[test]
+fn the_first_window_of_a_new_rule_may_have_ended_long_ago() {
+    const HOUR: i64 = 60 * MINUTE;
+    let folder = tempfile::tempdir().unwrap();
+    let midnight = START / (24 * HOUR) * 24 * HOUR;
+    let time = midnight - 20 * HOUR;
+    let service = Service::open(folder.path(), &service_clock(time), ScheduleOptions::default());
+    service.send(vec![event(0, time, "a", 0)]);
+    service.store.flush().unwrap();
+    let daily = json!({ "from": "now-25h", "interval": "24h" });
+    service.control.create_rule(rule("daily", ANY, daily), "ann", START).unwrap();
+    service.at(midnight + 23 * HOUR).scheduler.run_due().unwrap();
+    assert_eq!(service.alerts("daily"), [["0"]], "{:?}", service.ledger("daily"));
+    service.close();
+}
+
+#[test]
 fn the_past_is_filled_in() {
     let folder = tempfile::tempdir().unwrap();
     setup(folder.path(), &[rule("s", SEQUENCE, json!({ "enabled": false }))]);
@@ -730,6 +822,22 @@ fn the_past_is_filled_in() {
     assert_eq!(service.alerts("s"), [["0", "1"]]);
     let again = service.scheduler.backfill(&key, WindowKind::Backfill, old - MINUTE, old + 30 * MINUTE).unwrap();
     assert_eq!(again.iter().map(|run| run.new_alerts).sum::<u64>(), 0);
+    service.close();
+}
+
+#[test]
+fn a_run_over_the_past_that_is_broken_off_says_what_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({ "enabled": false }))]);
+    let full = "CREATE TRIGGER full BEFORE INSERT ON executions WHEN (SELECT count(*) FROM executions) = 2
+        BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    rusqlite::Connection::open(folder.path().join("control.sqlite")).unwrap().execute_batch(full).unwrap();
+    let service = Service::open(folder.path(), &service_clock(START + 60 * MINUTE), ScheduleOptions::default());
+    let run = service.scheduler.backfill(&RuleKey::RuleId("e"), WindowKind::Manual, START, START + 20 * MINUTE);
+    let broken_off = run.unwrap_err();
+    assert!(broken_off.to_string().contains("the disk is full"), "{broken_off}");
+    let ends: Vec<i64> = broken_off.done.iter().map(|run| (run.scheduled - START) / MINUTE).collect();
+    assert_eq!(ends, [0, 5]);
     service.close();
 }
 

@@ -53,7 +53,8 @@ impl Offline {
     /// # Errors
     /// If there is no such rule, it cannot run, or the data cannot be read or written.
     pub fn backfill(&self, rule_id: &str, from: i64, to: i64) -> Result<Vec<Execution>, ServeError> {
-        Ok(self.scheduler.backfill(&RuleKey::RuleId(rule_id), WindowKind::Backfill, from, to)?)
+        let done = self.scheduler.backfill(&RuleKey::RuleId(rule_id), WindowKind::Backfill, from, to);
+        Ok(done.map_err(|broken_off| broken_off.error)?)
     }
 
     /// Offers what was refused to the store again.

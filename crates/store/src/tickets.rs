@@ -51,14 +51,10 @@ impl Tickets {
     /// The time up to which everything that arrived is in snapshots taken from now on; at most `now`.
     pub(crate) fn watermark(&self, now: i64) -> i64 {
         let mut state = self.lock();
-        match state.open.values().min() {
-            Some(ingested) => now.min(ingested - 1),
-            None => {
-                // What arrives from here on is later, even if the clock steps back.
-                state.earliest = state.earliest.max(now.saturating_add(1));
-                now
-            }
-        }
+        let told = state.open.values().min().map_or(now, |ingested| now.min(ingested - 1));
+        // What arrives from here on is later, even if the clock steps back.
+        state.earliest = state.earliest.max(told.saturating_add(1));
+        told
     }
 
     /// The earliest arrival time that may still be given: behind the clock, unless that was ahead.
@@ -120,5 +116,14 @@ mod tests {
         assert_eq!((tickets.earliest(), tickets.open(1, 60).ingested), (50, 60));
         tickets.go_back(70);
         assert_eq!(tickets.open(1, 50).ingested, 60);
+    }
+
+    #[test]
+    fn who_went_back_while_something_is_on_the_way_tells_no_watermark_twice() {
+        let tickets = Tickets::default();
+        let _ahead = tickets.open(1, 100);
+        tickets.go_back(50);
+        assert_eq!(tickets.watermark(60), 60);
+        assert_eq!(tickets.open(1, 55).ingested, 61);
     }
 }

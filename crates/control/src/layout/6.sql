@@ -3,6 +3,7 @@
 ALTER TABLE windows ADD COLUMN whole INTEGER;
 UPDATE windows SET last = max(last, coalesce((SELECT scheduled FROM executions
     WHERE executions.rule = windows.rule AND kind NOT IN ('backfill', 'manual') ORDER BY number DESC LIMIT 1), last));
--- What time meant in a window. NULL where it is not known: then it is taken for the rule's own.
+-- What time meant in a window. NULL where it is not known: then it is taken for the rule's own. Backfills went by the
+-- events' own time. Gaps that were filled are not told from these: better they are filled again than not at all.
 ALTER TABLE executions ADD COLUMN basis TEXT;
-UPDATE executions SET basis = 'timestamp' WHERE kind = 'manual';
+UPDATE executions SET basis = 'timestamp' WHERE kind IN ('manual', 'backfill');

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use eqlipse_control::{AuditEntry, ControlError, Execution, ExecutionStatus, RuleKey, WindowKind};
-use eqlipse_schedule::{DueWindow, EvaluateError, ScheduleError};
+use eqlipse_schedule::{BrokenOff, DueWindow, EvaluateError, ScheduleError};
 use eqlipse_store::StoreError;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,6 +21,9 @@ pub const MAX_WAITING: usize = 16;
 
 /// How long a job waits for what went wrong to pass.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// How often a job is tried of which nothing can be done: for an hour. Others want its place.
+const MAX_TRIES: u32 = 120;
 
 /// A rule, and what it is to look at.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -108,29 +111,37 @@ fn spawn(app: &App, runs: Vec<(i64, Vec<Job>)>, waiting: OwnedSemaphorePermit) -
 
 fn run_all(app: &App, number: i64, mut jobs: VecDeque<Job>) {
     let mut turn = app.manual_turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tries = 0;
     while let Some(job) = jobs.front_mut() {
         if app.stopping.load(Ordering::Relaxed) {
             return;
         }
         // One that panics must not do so again at each start.
-        let done = catch_unwind(AssertUnwindSafe(|| run(app, job))).unwrap_or_else(|_| {
+        let ran = catch_unwind(AssertUnwindSafe(|| run(app, job))).unwrap_or_else(|_| {
             tracing::error!(rule = job.rule_id, "internal error, please report it: a manual run panicked");
-            Some(Vec::new())
+            Ran::default()
         });
-        let Some(done) = done else {
-            // Others need not wait for the same.
-            drop(turn);
-            pause(app);
-            turn = app.manual_turn.lock().unwrap_or_else(PoisonError::into_inner);
-            continue;
-        };
-        match app.stopping.load(Ordering::Relaxed) {
-            true => done.last().into_iter().for_each(|last| job.work.go_on_behind(last.scheduled)),
-            false => _ = jobs.pop_front(),
+        tries = ran.tries(tries);
+        if let Some(last) = ran.last {
+            job.work.go_on_behind(last);
+        }
+        let is_tried_again = ran.may_pass && tries < MAX_TRIES;
+        if !is_tried_again && !app.stopping.load(Ordering::Relaxed) {
+            if ran.may_pass {
+                tracing::error!(rule = job.rule_id, tries, "what is left of a manual run is given up");
+            }
+            jobs.pop_front();
+            tries = 0;
         }
         let left = (!jobs.is_empty()).then(|| serde_json::to_string(&jobs).unwrap_or_default());
         if let Err(error) = app.control.set_manual_run(number, left.as_deref()) {
             tracing::error!(%error, "what is left of a manual run cannot be kept: it is done again after a restart");
+        }
+        if is_tried_again {
+            // Others need not wait for the same.
+            drop(turn);
+            pause(app);
+            turn = app.manual_turn.lock().unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -143,18 +154,34 @@ fn pause(app: &App) {
     }
 }
 
-/// The executions of a job; `None` if it is to be tried again.
-fn run(app: &App, job: &Job) -> Option<Vec<Execution>> {
+/// What came of a job.
+#[derive(Default)]
+struct Ran {
+    /// When the last window was due that was evaluated.
+    last: Option<i64>,
+    /// It was broken off by what may pass, and is to go on behind that.
+    may_pass: bool,
+}
+
+impl Ran {
+    /// How many tries there were since a window was evaluated, this one among them.
+    fn tries(&self, before: u32) -> u32 {
+        if self.last.is_some() { 1 } else { before + 1 }
+    }
+}
+
+fn run(app: &App, job: &Job) -> Ran {
     let key = RuleKey::Id(&job.id);
     let done = match &job.work {
         Work::Range { from, to } => app.scheduler.backfill(&key, WindowKind::Manual, *from, *to),
         Work::Windows(windows) => app.scheduler.fill(&key, windows),
     };
     say(&job.rule_id, &done);
-    match done {
-        Ok(executions) => Some(executions),
-        Err(error) => (!may_pass(&error)).then(Vec::new),
-    }
+    let (done, may_pass) = match done {
+        Ok(done) => (done, false),
+        Err(BrokenOff { done, error }) => (done, may_pass(&error)),
+    };
+    Ran { last: done.last().map(|last| last.scheduled), may_pass }
 }
 
 /// Whether it may work later what went wrong, as when a disk is full.
@@ -168,14 +195,16 @@ fn may_pass(error: &ScheduleError) -> bool {
     }
 }
 
-fn say(rule: &str, done: &Result<Vec<Execution>, ScheduleError>) {
+fn say(rule: &str, done: &Result<Vec<Execution>, BrokenOff>) {
     match done {
         Ok(executions) => {
             let alerts = executions.iter().map(|execution| execution.new_alerts).sum::<u64>();
             let failed = executions.iter().filter(|execution| execution.status == ExecutionStatus::Failed).count();
             tracing::info!(rule, windows = executions.len(), alerts, failed, "a rule was run because somebody asked");
         }
-        Err(error) => tracing::error!(rule, %error, "a rule could not be run"),
+        Err(BrokenOff { done, error }) => {
+            tracing::error!(rule, windows = done.len(), %error, "a rule could not be run");
+        }
     }
 }
 
@@ -194,6 +223,13 @@ mod tests {
         let mut range = Work::Range { from: 100, to: 1_000 };
         range.go_on_behind(600);
         assert!(matches!(range, Work::Range { from: 601, to: 1_000 }), "{range:?}");
+    }
+
+    #[test]
+    fn only_tries_in_vain_are_counted() {
+        let in_vain = Ran { last: None, may_pass: true };
+        assert_eq!((in_vain.tries(0), in_vain.tries(7)), (1, 8));
+        assert_eq!(Ran { last: Some(600), may_pass: true }.tries(7), 1);
     }
 
     #[test]
