@@ -185,6 +185,9 @@ impl DeadLetters {
             }
             kept += 1;
         }
+        if lines.is_empty() {
+            return Ok(0);
+        }
         // Who is told that a document was refused forgets it.
         if let Err(error) = today.file.write_all(&lines).and_then(|()| today.file.sync_data()) {
             // Half a line must not be what the next one is glued to.

@@ -31,12 +31,14 @@ use crate::config::FolderConfig;
 use crate::dead_letters::DeadLetter;
 use crate::metrics::DocumentResult;
 use crate::portions::{Ids, Portions, Target};
-use crate::state::App;
+use crate::state::{App, sync_folder_of};
 
 /// How much of a file tells it from another.
 const BEGINNING: u64 = 1024;
 /// Lines that are sent together, in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
+/// How many lines that are no events are kept together.
+const MAX_LETTERS: usize = 10_000;
 /// What was read is noted when it is so much, and when all files were looked at.
 const NOTE_BYTES: u64 = 16 << 20;
 /// How long a file that is gone is remembered, in nanoseconds: it may be on a disk that is away.
@@ -95,6 +97,22 @@ struct Found {
     stamp: Stamp,
 }
 
+impl Seen {
+    /// Whether a file of this size may be what this was: it begins as that did, and has what was read.
+    fn may_be(&self, file: &mut File, size: u64) -> io::Result<bool> {
+        Ok(size >= self.hashed.max(self.offset) && beginning(file, self.hashed)? == self.beginning)
+    }
+}
+
+impl Found {
+    /// Opens it, if it still has its name.
+    fn open(&self) -> io::Result<Option<File>> {
+        let file = File::open(&self.path)?;
+        let is_same = key_of(&self.path, &file.metadata()?) == self.key;
+        Ok(Some(file).filter(|_| is_same))
+    }
+}
+
 /// Begins to watch a folder; `number` tells several watches of it apart.
 ///
 /// # Errors
@@ -122,6 +140,8 @@ pub(crate) fn start(app: &App, config: FolderConfig, number: usize) -> io::Resul
         unnoted: None,
         stamps: BTreeMap::new(),
         problems: BTreeSet::new(),
+        letters: Vec::new(),
+        letter_bytes: 0,
     };
     thread::Builder::new().name("eqlipse-folder".to_owned()).spawn(move || watch.run())
 }
@@ -140,6 +160,17 @@ struct Watch {
     stamps: BTreeMap<String, (Stamp, u32)>,
     /// What was said of the last look.
     problems: BTreeSet<String>,
+    /// Lines that are no events, and are kept before anything is noted.
+    letters: Vec<Letter>,
+    /// Of their documents.
+    letter_bytes: usize,
+}
+
+/// A line that is no event.
+struct Letter {
+    time: String,
+    reason: String,
+    document: String,
 }
 
 impl Watch {
@@ -168,8 +199,8 @@ impl Watch {
     /// # Errors
     /// If it cannot be noted; nothing is read then.
     fn look_at_all(&mut self, problems: &mut BTreeSet<String>) -> io::Result<()> {
-        let files = self.files(problems);
-        self.forget(&files, !problems.is_empty());
+        let (files, unread) = self.files(problems);
+        self.forget(&files, &unread);
         let mut due = Vec::new();
         for file in files {
             let times = self.times(&file);
@@ -201,10 +232,14 @@ impl Watch {
         problems.insert(format!("{}: {error}", file.path.display()));
     }
 
-    /// The files that are wanted, each once, whatever its names.
-    fn files(&self, problems: &mut BTreeSet<String>) -> Vec<Found> {
-        let mut files: BTreeMap<String, Found> = BTreeMap::new();
+    /// The files that are wanted, each once, whatever its names; and the folders and files that cannot be looked at.
+    fn files(&self, problems: &mut BTreeSet<String>) -> (Vec<Found>, Vec<PathBuf>) {
+        let (mut files, mut unread) = (BTreeMap::<String, Found>::new(), Vec::new());
         for entry in WalkDir::new(&self.config.path).sort_by_file_name() {
+            let path = match &entry {
+                Ok(entry) => Some(entry.path().to_owned()),
+                Err(error) => error.path().map(Path::to_owned),
+            };
             let found = entry.map_err(io::Error::from).and_then(|entry| {
                 let kind = entry.file_type();
                 // Links to files are followed, links to folders are not.
@@ -221,12 +256,15 @@ impl Watch {
                 Ok(Some(file)) => _ = files.entry(file.key.clone()).or_insert(file),
                 // Files come and go.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && self.config.path.exists() => {}
-                Err(error) => _ = problems.insert(format!("{}: {error}", self.config.path.display())),
+                Err(error) => {
+                    problems.insert(format!("{}: {error}", self.config.path.display()));
+                    unread.push(path.unwrap_or_else(|| self.config.path.clone()));
+                }
             }
         }
         let mut files: Vec<Found> = files.into_values().collect();
         files.sort_by(|one, other| one.path.cmp(&other.path));
-        files
+        (files, unread)
     }
 
     /// By its name; or by what it was: a log that is rotated is read to its end.
@@ -236,23 +274,11 @@ impl Watch {
         is_included || self.seen.get(&file.key).is_some_and(|seen| seen.lines.is_some())
     }
 
-    /// Forgets files that are gone for long. Where not all could be looked at, none counts as gone.
-    fn forget(&mut self, files: &[Found], is_incomplete: bool) {
+    /// Forgets files that are gone for long. What was last seen where nobody can look now does not count as gone.
+    fn forget(&mut self, files: &[Found], unread: &[PathBuf]) {
         let there: BTreeSet<&str> = files.iter().map(|file| &*file.key).collect();
         self.stamps.retain(|key, _| there.contains(&**key));
-        if is_incomplete {
-            return;
-        }
-        let now = crate::now();
-        let mut is_changed = false;
-        self.seen.retain(|key, seen| {
-            let was_gone = seen.gone;
-            seen.gone = if there.contains(&**key) { None } else { was_gone.or(Some(now)) };
-            let stays = seen.gone.is_none_or(|since| now - since < REMEMBERED);
-            is_changed |= seen.gone != was_gone || !stays;
-            stays
-        });
-        if is_changed {
+        if forget(&mut self.seen, &there, unread, crate::now()) {
             self.unnoted.get_or_insert(0);
         }
     }
@@ -274,14 +300,17 @@ impl Watch {
             }
             return Ok(false);
         }
-        let mut file = File::open(&found.path)?;
+        let Some(mut file) = self.open(found)? else { return Ok(false) };
         let path = found.path.display().to_string();
         let hashed = size.min(BEGINNING);
-        let known = match self.seen.get(&found.key).filter(|known| size >= known.hashed.max(known.offset)) {
-            Some(known) if beginning(&mut file, known.hashed)? == known.beginning => known.clone(),
-            _ => Seen { id: Uuid::new_v4().simple().to_string(), ..Seen::default() },
+        let known = match self.seen.get(&found.key) {
+            Some(known) if known.may_be(&mut file, size)? => known.clone(),
+            _ => match adopted(&self.seen, found, &mut file)? {
+                Some(key) => self.seen.remove(&key).unwrap_or_default(),
+                None => Seen { id: Uuid::new_v4().simple().to_string(), ..Seen::default() },
+            },
         };
-        let now = Seen { path, hashed, beginning: beginning(&mut file, hashed)?, ..known };
+        let now = Seen { path, hashed, beginning: beginning(&mut file, hashed)?, gone: None, ..known };
         if self.seen.get(&found.key) != Some(&now) {
             self.seen.insert(found.key.clone(), now);
             self.unnoted.get_or_insert(0);
@@ -289,11 +318,21 @@ impl Watch {
         Ok(true)
     }
 
+    /// Opens a file. If another one has its name by now, it is looked for again the next time.
+    fn open(&mut self, found: &Found) -> io::Result<Option<File>> {
+        let file = found.open()?;
+        if file.is_none() {
+            self.stamps.remove(&found.key);
+        }
+        Ok(file)
+    }
+
     /// Reads what is new in a file.
     fn look(&mut self, found: &Found, is_settled: bool) -> io::Result<()> {
         let Some(mut seen) = self.seen.get(&found.key).cloned() else { return Ok(()) };
         if seen.lines.is_none() && seen.whole != Some(found.stamp) {
-            seen.lines = lines_of(&found.path, self.app.config.limits.document_bytes.0)?;
+            let Some(file) = self.open(found)? else { return Ok(()) };
+            seen.lines = lines_of(file, self.app.config.limits.document_bytes.0)?;
         }
         match seen.lines {
             Some(lines) => self.read_lines(found, seen, lines.given(), is_settled),
@@ -302,6 +341,9 @@ impl Watch {
                 let inputs = discover(&[&found.path], DiscoverOptions::default());
                 let (_, report) = self.send(&inputs, None, Ids::Content, 0)?;
                 self.say(&found.path, &report);
+                if self.open(found)?.is_none() {
+                    return Ok(());
+                }
                 self.seen(found, Seen { whole: Some(found.stamp), ..seen }, found.stamp.0);
                 Ok(())
             }
@@ -311,11 +353,7 @@ impl Watch {
 
     /// Reads the lines that are whole and were not read yet; where the file does not grow, also a last one without its end.
     fn read_lines(&mut self, found: &Found, mut seen: Seen, given: Given, is_settled: bool) -> io::Result<()> {
-        let mut file = File::open(&found.path)?;
-        if key_of(&found.path, &file.metadata()?) != found.key {
-            // It has another name by now, by which it is found the next time.
-            return Ok(());
-        }
+        let Some(mut file) = self.open(found)? else { return Ok(()) };
         file.seek(SeekFrom::Start(seen.offset))?;
         let max_bytes = self.app.config.limits.document_bytes.0;
         let mut records = Records { reader: BufReader::with_capacity(1 << 16, file), max_bytes, given, is_settled };
@@ -333,7 +371,7 @@ impl Watch {
             }
             let length = block.length;
             let is_last = next.is_none() && !block.is_doubtful && block.lines.len() < BLOCK_BYTES;
-            seen.events = self.send_block(found, block, &seen, given)?;
+            seen.events = self.send_block(found, block, &seen.id, seen.events, given)?;
             seen.offset += length;
             self.seen(found, seen.clone(), length);
             if self.unnoted.is_some_and(|bytes| bytes >= NOTE_BYTES) {
@@ -346,23 +384,32 @@ impl Watch {
         Ok(())
     }
 
-    /// Sends lines, and returns the number of the next event.
-    fn send_block(&self, found: &Found, block: Record, seen: &Seen, given: Given) -> io::Result<u64> {
-        let document = block.is_doubtful.then(|| String::from_utf8_lossy(block.document()).into_owned());
-        if let (Some(document), true) = (&document, block.is_cut) {
+    /// Sends lines, the first event of which has this number, and returns the number of the next event. Where one of many
+    /// is refused, halves of them are sent again until it is alone: what is stored by then is known by its id.
+    fn send_block(&mut self, found: &Found, block: Record, id: &str, number: u64, given: Given) -> io::Result<u64> {
+        if block.is_cut {
             let reason = "the line is longer than limits.document_bytes, and is cut here";
-            self.bury(&found.path, document, reason);
-            return Ok(seen.events);
+            self.bury(&found.path, block.document(), reason);
+            return Ok(number);
         }
         let mut inputs = Discovery::default();
-        inputs.add_held(&found.path.display().to_string(), block.lines);
-        let (next, report) = self.send(&inputs, Some(given), Ids::Numbered(seen.id.clone()), seen.events)?;
-        let reason = report.inputs.iter().find_map(|input| input.first_skipped.first()).map(|record| &*record.reason);
-        match (&document, reason) {
-            (Some(document), Some(reason)) => self.bury(&found.path, document, reason),
-            _ => self.say(&found.path, &report),
+        inputs.add_held(&found.path.display().to_string(), block.lines.clone());
+        let (next, report) = self.send(&inputs, Some(given), Ids::Numbered(id.to_owned()), number)?;
+        match report.inputs.iter().find_map(|input| input.first_skipped.first()) {
+            Some(_) if block.parts.len() > 1 => {
+                let (first, second) = block.halves();
+                let number = self.send_block(found, first, id, number, given)?;
+                self.send_block(found, second, id, number, given)
+            }
+            Some(record) => {
+                self.bury(&found.path, block.document(), &record.reason);
+                Ok(next)
+            }
+            None => {
+                self.say(&found.path, &report);
+                Ok(next)
+            }
         }
-        Ok(next)
     }
 
     /// Says and counts what of a file is no event.
@@ -378,15 +425,36 @@ impl Watch {
         }
     }
 
-    /// Keeps a line that is no event.
-    fn bury(&self, path: &Path, document: &str, reason: &str) {
-        let now = crate::now();
-        let time = Timestamp::from_nanosecond(i128::from(now)).unwrap_or(Timestamp::UNIX_EPOCH).to_string();
-        let reason = format!("{}: {reason}", path.display());
-        let letter =
-            DeadLetter { time: &time, index: &self.config.index, id: None, operation: None, reason: &reason, document };
+    /// Puts a line that is no event with those that are kept together: each time, the disk is waited for.
+    fn bury(&mut self, path: &Path, document: String, reason: &str) {
+        let time = Timestamp::from_nanosecond(i128::from(crate::now())).unwrap_or(Timestamp::UNIX_EPOCH).to_string();
         self.app.metrics.documents(DocumentResult::Refused, 1);
-        self.app.keep_dead_letters(&[letter], now);
+        self.letter_bytes += document.len();
+        self.letters.push(Letter { time, reason: format!("{}: {reason}", path.display()), document });
+        if self.letter_bytes >= BLOCK_BYTES || self.letters.len() >= MAX_LETTERS {
+            self.keep_letters();
+        }
+    }
+
+    /// Keeps the lines that are no events.
+    fn keep_letters(&mut self) {
+        self.letter_bytes = 0;
+        let letters = std::mem::take(&mut self.letters);
+        if letters.is_empty() {
+            return;
+        }
+        let letters: Vec<DeadLetter<'_>> = letters
+            .iter()
+            .map(|Letter { time, reason, document }| DeadLetter {
+                time,
+                index: &self.config.index,
+                id: None,
+                operation: None,
+                reason,
+                document,
+            })
+            .collect();
+        self.app.keep_dead_letters(&letters, crate::now());
     }
 
     /// Sends the events of inputs, the first of which has this number, and returns the number of the next one.
@@ -422,6 +490,7 @@ impl Watch {
 
     /// Notes what was read, so that it is not read again.
     fn note(&mut self) -> io::Result<()> {
+        self.keep_letters();
         if self.unnoted.is_none() {
             return Ok(());
         }
@@ -430,16 +499,49 @@ impl Watch {
         file.write_all(&serde_json::to_vec(&self.seen)?)?;
         file.sync_all()?;
         fs::rename(unfinished, &self.state)?;
+        sync_folder_of(&self.state)?;
         self.unnoted = None;
         Ok(())
     }
 }
 
+/// Notes which files are there no more, and forgets those that are so for long; says whether anything changed.
+fn forget(seen: &mut BTreeMap<String, Seen>, there: &BTreeSet<&str>, unread: &[PathBuf], now: i64) -> bool {
+    let mut is_changed = false;
+    seen.retain(|key, seen| {
+        let was_gone = seen.gone;
+        if there.contains(&**key) {
+            seen.gone = None;
+        } else if !unread.iter().any(|folder| Path::new(&seen.path).starts_with(folder)) {
+            seen.gone = was_gone.or(Some(now));
+        }
+        let stays = seen.gone.is_none_or(|since| now - since < REMEMBERED);
+        is_changed |= seen.gone != was_gone || !stays;
+        stays
+    });
+    is_changed
+}
+
+/// The key of a file that is gone and is this one: devices have other numbers after a start, and files others when they are
+/// copied to their old place.
+fn adopted(seen: &BTreeMap<String, Seen>, found: &Found, file: &mut File) -> io::Result<Option<String>> {
+    let inode = |key: &str| key.split_once('-').map(|(_, inode)| inode.to_owned());
+    let gone = || seen.iter().filter(|(_, seen)| seen.gone.is_some());
+    let by_inode = gone().filter(|(key, _)| inode(key).is_some_and(|of| Some(of) == inode(&found.key)));
+    let path = found.path.display().to_string();
+    for (key, known) in by_inode.chain(gone().filter(|(_, seen)| seen.path == path)) {
+        if known.may_be(file, found.stamp.0)? {
+            return Ok(Some(key.clone()));
+        }
+    }
+    Ok(None)
+}
+
 /// Lines that are read together: one, an action with its document, or many of these.
 struct Record {
     lines: Vec<u8>,
-    /// Of `lines`, where the last one begins.
-    last: usize,
+    /// Of `lines`, where each document and what belongs to it begins, and where the document itself does.
+    parts: Vec<(usize, usize)>,
     /// As they lie in the file.
     length: u64,
     /// The last line is no JSON object as it stands.
@@ -449,13 +551,36 @@ struct Record {
 }
 
 impl Record {
-    fn document(&self) -> &[u8] {
-        self.lines[self.last..].trim_ascii()
+    /// The last document.
+    fn document(&self) -> String {
+        let start = self.parts.last().map_or(0, |(_, document)| *document);
+        String::from_utf8_lossy(self.lines[start..].trim_ascii()).into_owned()
     }
 
     fn add(&mut self, other: &Self) {
+        let before = self.lines.len();
+        self.parts.extend(other.parts.iter().map(|(start, document)| (before + start, before + document)));
         self.lines.extend_from_slice(&other.lines);
         self.length += other.length;
+    }
+
+    /// An action's document, which belongs to it.
+    fn add_document(&mut self, other: &Self) {
+        self.parts = vec![(0, self.lines.len())];
+        self.lines.extend_from_slice(&other.lines);
+        self.length += other.length;
+        (self.is_doubtful, self.is_cut) = (other.is_doubtful, other.is_cut);
+    }
+
+    /// Two records of many documents, none of which is doubtful.
+    fn halves(mut self) -> (Self, Self) {
+        let mut parts = self.parts.split_off(self.parts.len() / 2);
+        let start = parts.first().map_or(self.lines.len(), |(start, _)| *start);
+        parts.iter_mut().for_each(|(part, document)| (*part, *document) = (*part - start, *document - start));
+        let lines = self.lines.split_off(start);
+        self.length = start as u64;
+        let length = lines.len() as u64;
+        (self, Self { lines, parts, length, is_doubtful: false, is_cut: false })
     }
 }
 
@@ -474,9 +599,7 @@ impl<R: Read> Records<R> {
         let Some(mut record) = self.line()? else { return Ok(None) };
         if self.given.is_open(&record.lines) {
             let Some(document) = self.line()? else { return Ok(None) };
-            record.last = record.lines.len();
-            record.add(&document);
-            (record.is_doubtful, record.is_cut) = (document.is_doubtful, document.is_cut);
+            record.add_document(&document);
         }
         Ok(Some(record))
     }
@@ -494,7 +617,7 @@ impl<R: Read> Records<R> {
         let is_empty = lines.trim_ascii().is_empty();
         let is_doubtful = is_cut || !is_empty && !is_object(&lines);
         let is_whole = has_end || (self.is_settled && length > 0 && (is_cut || !is_doubtful));
-        Ok(is_whole.then_some(Record { lines, last: 0, length, is_doubtful, is_cut }))
+        Ok(is_whole.then_some(Record { lines, parts: vec![(0, 0)], length, is_doubtful, is_cut }))
     }
 
     /// Passes over the rest of a line; says how long that is, and whether it ends.
@@ -518,9 +641,9 @@ fn is_object(line: &[u8]) -> bool {
 }
 
 /// How the lines of a file are read, as its first one says, if that is whole.
-fn lines_of(path: &Path, max_bytes: u64) -> io::Result<Option<Lines>> {
+fn lines_of(file: File, max_bytes: u64) -> io::Result<Option<Lines>> {
     let mut first = Vec::new();
-    BufReader::new(File::open(path)?.take(max_bytes)).read_until(b'\n', &mut first)?;
+    BufReader::new(file.take(max_bytes)).read_until(b'\n', &mut first)?;
     Ok(match Given::of_line(&first).filter(|_| is_object(&first)) {
         Some(Given::Lines) => Some(Lines::Documents),
         Some(Given::Bulk) => Some(Lines::Bulk),
@@ -589,6 +712,54 @@ mod tests {
         // It may still grow.
         assert!(records(long.trim_end(), Given::Lines, false).is_empty());
         assert_eq!(records(long.trim_end(), Given::Lines, true).len(), 1);
+    }
+
+    #[test]
+    fn halves_are_sent_as_the_whole_would_be() {
+        let text = "{\"index\":{}}\n{\"a\":1}\n{\"delete\":{}}\n{\"create\":{}}\n{\"b\":2}\n";
+        let reader = BufReader::new(text.as_bytes());
+        let mut records = Records { reader, max_bytes: 40, given: Given::Bulk, is_settled: true };
+        let mut block = records.next().unwrap().unwrap();
+        while let Some(record) = records.next().unwrap() {
+            block.add(&record);
+        }
+        let (first, second) = block.halves();
+        assert_eq!((first.lines.len() as u64, second.lines.len() as u64), (first.length, second.length));
+        assert_eq!([&first.lines[..], &second.lines].concat(), text.as_bytes());
+        assert_eq!((first.parts.len(), &*first.document()), (1, "{\"a\":1}"));
+        let (delete, last) = second.halves();
+        assert_eq!((delete.document(), last.document()), ("{\"delete\":{}}".to_owned(), "{\"b\":2}".to_owned()));
+        assert_eq!((delete.parts, last.parts), (vec![(0, 0)], vec![(0, 14)]));
+    }
+
+    #[test]
+    fn only_what_could_be_looked_at_counts_as_gone() {
+        let seen = |path: &str, gone| (path.to_owned(), Seen { path: path.to_owned(), gone, ..Seen::default() });
+        let long_ago = Some(0);
+        let mut files = BTreeMap::from([
+            seen("in/there", Some(5)),
+            seen("in/away", None),
+            seen("in/forgotten", long_ago),
+            seen("in/locked/one", None),
+        ]);
+        let (there, unread) = (BTreeSet::from(["in/there"]), [PathBuf::from("in/locked")]);
+        assert!(forget(&mut files, &there, &unread, REMEMBERED));
+        let left: Vec<_> = files.iter().map(|(key, seen)| (&**key, seen.gone)).collect();
+        assert_eq!(left, [("in/away", Some(REMEMBERED)), ("in/locked/one", None), ("in/there", None)]);
+        assert!(!forget(&mut files, &there, &unread, REMEMBERED));
+    }
+
+    #[test]
+    fn another_file_under_the_same_name_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, "one").unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        let found = Found { key: key_of(&path, &metadata), stamp: stamp(&metadata), path };
+        assert!(found.open().unwrap().is_some());
+        fs::rename(&found.path, folder.path().join("log.1")).unwrap();
+        fs::write(&found.path, "two").unwrap();
+        assert_eq!(found.open().unwrap().is_none(), cfg!(unix));
     }
 
     #[test]

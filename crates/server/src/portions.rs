@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::elastic::{Action, Operation, take, turned_away};
+use crate::elastic::{Action, Operation, Outcome, take, turned_away};
 use crate::http::Failure;
 use crate::state::App;
 
@@ -85,7 +85,23 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
 }
 
+fn under_way() -> Failure {
+    let reason = "another request stores the same events; try again later".to_owned();
+    Failure::Overloaded { reason, retry_after: Duration::from_secs(1) }
+}
+
 impl Counts {
+    /// Counts what became of an event; says whether that is not known yet.
+    fn is_open(&mut self, outcome: &Outcome) -> bool {
+        match outcome {
+            Ok(_) => self.stored += 1,
+            Err(error) if error.is_under_way() => return true,
+            Err(error) if error.is_conflict() => self.conflicts += 1,
+            Err(_) => self.refused += 1,
+        }
+        false
+    }
+
     /// A file that was taken in part is not to be sent again without knowing so.
     pub(crate) fn explain(self, failure: Failure) -> Failure {
         if self.stored == 0 {
@@ -170,17 +186,14 @@ impl<'a> Portions<'a> {
                 unsupported: None,
             })
             .collect();
-        let taken = self.take_patiently(&actions);
-        drop(actions);
+        let (counts, taken) = self.take_patiently(actions);
         self.texts.clear();
         self.waiting.clear();
+        self.counts.stored += counts.stored;
+        self.counts.conflicts += counts.conflicts;
+        self.counts.refused += counts.refused;
         match taken {
-            Ok(counts) => {
-                self.counts.stored += counts.stored;
-                self.counts.conflicts += counts.conflicts;
-                self.counts.refused += counts.refused;
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(failure) => {
                 self.failure = Some(failure);
                 Err(io::Error::other("the store takes no events"))
@@ -188,28 +201,25 @@ impl<'a> Portions<'a> {
         }
     }
 
-    /// Waits where memory is short for a moment.
-    fn take_patiently(&self, actions: &[Action<'_>]) -> Result<Counts, Failure> {
+    /// Waits where memory is short for a moment, or somebody else is at the same events: what becomes of them there is not
+    /// known yet.
+    fn take_patiently(&self, mut actions: Vec<Action<'_>>) -> (Counts, Result<(), Failure>) {
         let may_wait = || self.until.is_none_or(|until| Instant::now() < until);
+        let mut counts = Counts::default();
         loop {
-            match take(self.app, actions) {
-                Ok(outcomes) => {
-                    let mut counts = Counts::default();
-                    for outcome in outcomes {
-                        match outcome {
-                            Ok(_) => counts.stored += 1,
-                            Err(error) if error.is_conflict() => counts.conflicts += 1,
-                            Err(_) => counts.refused += 1,
-                        }
-                    }
-                    return Ok(counts);
-                }
+            let taken = take(self.app, &actions).and_then(|outcomes| {
+                let mut outcomes = outcomes.into_iter();
+                actions.retain(|_| outcomes.next().is_some_and(|outcome| counts.is_open(&outcome)));
+                if actions.is_empty() { Ok(()) } else { Err(under_way()) }
+            });
+            match taken {
+                Ok(()) => return (counts, Ok(())),
                 Err(Failure::Overloaded { .. }) if may_wait() && !self.cancelled.load(Ordering::Relaxed) => {
                     std::thread::sleep(Duration::from_millis(100));
                 }
                 Err(failure) => {
                     turned_away(self.app, &failure, actions.len(), true);
-                    return Err(failure);
+                    return (counts, Err(failure));
                 }
             }
         }
@@ -218,7 +228,22 @@ impl<'a> Portions<'a> {
 
 #[cfg(test)]
 mod tests {
+    use eqlipse_store::Refused;
+
     use super::*;
+
+    #[test]
+    fn events_under_way_are_neither_stored_nor_refused() {
+        let id = "x".to_owned();
+        let mut counts = Counts::default();
+        let open = [
+            counts.is_open(&Err(Refused::UnderWay { id: id.clone() }.into())),
+            counts.is_open(&Err(Refused::Conflict { id }.into())),
+            counts.is_open(&Err(Refused::NotAnEvent("five".to_owned()).into())),
+        ];
+        assert_eq!(open, [true, false, false]);
+        assert_eq!((counts.stored, counts.conflicts, counts.refused), (0, 1, 1));
+    }
 
     #[test]
     fn ids_by_content_are_those_of_the_record() {

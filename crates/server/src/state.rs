@@ -1,7 +1,10 @@
 //! What every request can reach.
 
+use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -162,6 +165,15 @@ impl App {
         self.metrics.dead_letters.inc_by(kept);
         self.metrics.dead_letters_dropped.inc_by(letters.len() as u64 - kept);
     }
+}
+
+/// Makes a file's new name last: after its folder, the machine may lose its power.
+pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Set when it is dropped: work that goes on beside a request ends when the request does.

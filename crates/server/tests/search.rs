@@ -521,6 +521,16 @@ fn what_was_made_can_be_searched() {
     assert_eq!(count(&service, "tests"), 30);
     let by_alias = search(&service, "/tes*/_search", json!({ "size": 1, "query": { "term": { "process.pid": 39 } } }));
     assert_eq!(by_alias["hits"]["total"]["value"], 0, "of the other stream");
+    // Several at once, as in a path; what each search would go through is bounded.
+    assert_eq!(service.put("/logs-test-*,nothing,,/_alias/several", "").status, 200);
+    assert_eq!(count(&service, "several"), 30);
+    assert_eq!(Request::new("DELETE", "/*/_alias/several").send(service.address).status, 200);
+    let commas = json!({ "actions": [{ "add": { "index": ",".repeat(1 << 20), "alias": "commas" } }] });
+    assert_eq!(service.post("/_aliases", commas.to_string()).status, 400);
+    let many: Vec<String> = (0..300).map(|number| format!("*{number}*")).collect();
+    let many = json!({ "actions": [{ "add": { "index": many.join(","), "alias": "many" } }] });
+    assert_eq!(service.post("/_aliases", many.to_string()).status, 400);
+    assert_eq!(service.put(&format!("/x/_alias/{}", "y".repeat(300)), "").status, 400);
     let filtered = service.put("/logs-*/_alias/some", json!({ "filter": { "match_all": {} } }).to_string());
     assert_eq!(filtered.status, 400);
     assert_eq!(service.get("/logs-test-default").json()["logs-test-default"]["aliases"], json!({ "tests": {} }));

@@ -132,15 +132,45 @@ fn lines_that_are_no_events_are_kept_and_hide_no_others() {
     wait_for(&bench, &log, line(0).len());
     wait_for(&bench, &bulk, 13 + line(10).len());
     // What begins so would be no log of lines, were it looked at by itself.
-    let more = format!("[1]\n{}plain text\n{}", line(1), line(2));
+    let alert = "{\"kibana.alert.uuid\":\"x\",\"n\":9}";
+    let more = format!("[1]\n{}plain text\n{}{alert}\n{}{}", line(1), line(2), line(3), line(4));
     append(&log, &more);
     append(&bulk, &line(11));
     wait_for(&bench, &log, line(0).len() + more.len());
     wait_for(&bench, &bulk, 2 * (13 + line(10).len()));
     wait_for(&bench, &bench.path("in/link.ndjson"), line(30).len());
-    assert_eq!(refused(&service), ["[1]", "plain text"]);
+    assert_eq!(refused(&service), ["[1]", "plain text", alert]);
     service.stop();
-    assert_eq!(stored(&bench), [0, 1, 2, 10, 11, 30]);
+    assert_eq!(stored(&bench), [0, 1, 2, 3, 4, 10, 11, 30]);
+}
+
+#[test]
+fn files_that_have_other_numbers_after_a_start_are_read_on() {
+    let bench = watching("");
+    let copied = bench.file("in/copied.ndjson", [line(0), line(1)].concat());
+    let moved = bench.file("in/moved.ndjson", [line(10), line(11)].concat());
+    let service = bench.start();
+    wait_for(&bench, &copied, 2 * line(0).len());
+    wait_for(&bench, &moved, 2 * line(10).len());
+    service.stop();
+    // The device has another number, and one file was put back from a copy.
+    let notes = notes(&bench);
+    let known: serde_json::Map<String, Value> = serde_json::from_slice(&fs::read(&notes).unwrap()).unwrap();
+    let renamed = |(key, file): (String, Value)| (format!("fff{}", &key[key.find('-').expect("a key")..]), file);
+    let known: serde_json::Map<String, Value> = known.into_iter().map(renamed).collect();
+    fs::write(&notes, serde_json::to_vec(&known).unwrap()).unwrap();
+    let copy = bench.path("copy");
+    fs::copy(&copied, &copy).unwrap();
+    fs::rename(&copy, &copied).unwrap();
+    append(&copied, &line(2));
+    let renamed = bench.path("in/renamed.ndjson");
+    fs::rename(&moved, &renamed).unwrap();
+    append(&renamed, &line(12));
+    let service = bench.start();
+    wait_for(&bench, &copied, 3 * line(0).len());
+    wait_for(&bench, &renamed, 3 * line(10).len());
+    service.stop();
+    assert_eq!(stored(&bench), [0, 1, 2, 10, 11, 12]);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl DateFormat {
             Format::Seconds => {
                 let seconds: i64 = text.parse().ok()?;
                 let millis = seconds.checked_mul(1000)?;
-                Some((millis, millis + 999))
+                Some((millis, millis.checked_add(999)?))
             }
             Format::Iso | Format::Part(_) => iso(text, zone),
             Format::Pattern(tokens) => pattern(tokens, text, zone),
@@ -573,6 +573,7 @@ mod tests {
         };
         assert_eq!(of_number(20_260_101, "yyyyMMdd").unwrap(), "2026-01-01T23:59:59.999Z");
         assert_eq!(of_number(1000, "epoch_second").unwrap(), "1970-01-01T00:16:40.999Z");
+        assert!(of_number(i64::MAX / 1000, "epoch_second").is_err(), "its last millisecond is too late");
         assert_eq!(of_number(NOW, DEFAULT).unwrap(), "2026-07-01T12:34:56.789Z");
         assert!(of_number(NOW, "yyyyMMdd").is_err());
         assert_eq!(moment("07 Mar 2026", "dd MMM yyyy", "Z", Rounding::Down), "2026-03-07T00:00:00.000Z");

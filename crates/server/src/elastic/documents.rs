@@ -158,6 +158,11 @@ impl ItemError {
         Self { status: StatusCode::BAD_REQUEST, kind: "illegal_argument_exception", reason: reason.into() }
     }
 
+    /// Somebody else is at it: it is to be sent again.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     pub(crate) fn is_conflict(&self) -> bool {
         self.status == StatusCode::CONFLICT
     }
@@ -260,7 +265,7 @@ fn record(app: &App, actions: &[Action<'_>], outcomes: &[Outcome], now: i64) {
             // What is there already is not lost.
             Err(error) if error.is_conflict() => conflicts += 1,
             // It is sent again.
-            Err(error) if error.status == StatusCode::TOO_MANY_REQUESTS => {}
+            Err(error) if error.is_under_way() => {}
             Err(error) => refused.push((action, error)),
         }
     }

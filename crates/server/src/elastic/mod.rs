@@ -20,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use bulk::MAX_ACTIONS;
 pub(crate) use bulk::{Action, Operation};
 pub use cluster::ELASTIC_VERSION;
-pub(crate) use documents::{MAX_ID_BYTES, take, turned_away};
+pub(crate) use documents::{MAX_ID_BYTES, Outcome, take, turned_away};
 pub(crate) use security::who_one_is;
 pub use stash::{MAX_STASH_BYTES, MAX_STASHED, Stash};
 

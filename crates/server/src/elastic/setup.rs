@@ -45,6 +45,11 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(acknowledge_index))
 }
 
+/// The longest name of an alias or of an index behind it, which is Elasticsearch's limit.
+const MAX_NAME_BYTES: usize = 255;
+/// Changes of aliases in a request: each is written for itself.
+const MAX_ALIAS_ACTIONS: usize = 1_000;
+
 /// A kind of thing that is put, found and removed by name.
 struct Kept {
     kind: Kind,
@@ -546,9 +551,20 @@ fn add_alias(stash: &Stash, index: &str, name: &str, properties: Value) -> Resul
         // Whoever searches it would see more than the alias lets through.
         return Err(Failure::IllegalArgument(format!("alias [{name}]: [filter] is not supported")));
     }
+    let indices: Vec<&str> = index.split(',').map(str::trim).filter(|index| !index.is_empty()).collect();
+    if let Some(long) = indices.iter().copied().chain([name]).find(|name| name.len() > MAX_NAME_BYTES) {
+        let start: String = long.chars().take(64).collect();
+        return Err(Failure::IllegalArgument(format!("[{start}...] is longer than {MAX_NAME_BYTES} bytes")));
+    }
+    if indices.is_empty() {
+        return Err(Failure::IllegalArgument(format!("alias [{name}] needs an index")));
+    }
+    stash.may_stand_for(name, &indices)?;
     let known = stash.find(Kind::Alias, name).into_iter().find(|alias| alias.name == name);
     let mut body = known.map_or_else(|| json!({}), |alias| alias.value());
-    body[index] = properties;
+    for index in indices {
+        body[index] = properties.clone();
+    }
     stash.put(Kind::Alias, name, &raw(&body)?)
 }
 
@@ -614,6 +630,9 @@ async fn change_aliases(State(app): State<App>, caller: Caller, payload: Payload
     let actions = body["actions"].as_array().cloned().unwrap_or_default();
     if actions.is_empty() {
         return Err(Failure::IllegalArgument("No action specified".to_owned()));
+    }
+    if actions.len() > MAX_ALIAS_ACTIONS {
+        return Err(Failure::IllegalArgument(format!("more than {MAX_ALIAS_ACTIONS} [actions]")));
     }
     change(&app, move |stash| change_all(stash, actions)).await?;
     Ok(acknowledged())

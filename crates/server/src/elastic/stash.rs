@@ -12,11 +12,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::http::{Failure, is_match};
+use crate::state::sync_folder_of;
 
 /// All bodies together, in bytes.
 pub const MAX_STASH_BYTES: usize = 64 << 20;
@@ -24,6 +26,9 @@ pub const MAX_STASH_BYTES: usize = 64 << 20;
 pub const MAX_STASHED: usize = 10_000;
 /// Names of indices that are known to have events.
 const MAX_INDICES: usize = 10_000;
+/// Names and patterns behind all aliases together, and how many of them are patterns: each search may go through them.
+const MAX_BEHIND: usize = 10_000;
+const MAX_PATTERNS_BEHIND: usize = 256;
 /// Bytes that the file may have beside twice what holds.
 const SPARE_BYTES: u64 = 1 << 20;
 
@@ -49,9 +54,14 @@ pub struct Stash {
     inner: Mutex<Inner>,
 }
 
+/// By alias, the names and patterns of indices that it stands for.
+pub(crate) type Aliases = BTreeMap<String, Vec<String>>;
+
 #[derive(Debug, Default)]
 struct Inner {
     things: BTreeMap<(Kind, String), Stashed>,
+    /// What the bodies of aliases say.
+    aliases: Arc<Aliases>,
     bytes: usize,
     indices: BTreeSet<String>,
     /// The file with its length; without it, the next change writes it anew.
@@ -199,15 +209,27 @@ impl Stash {
         self.lock().indices.contains(name)
     }
 
-    /// By alias, the names and patterns of indices that it stands for.
-    pub(crate) fn aliases(&self) -> BTreeMap<String, Vec<String>> {
-        let inner = self.lock();
-        let aliases = inner.things.iter().filter(|((kind, _), _)| *kind == Kind::Alias);
-        let indices = |stashed: &Stashed| {
-            let by_index: BTreeMap<String, Value> = serde_json::from_str(stashed.body.get()).unwrap_or_default();
-            by_index.keys().flat_map(|names| names.split(',')).map(str::to_owned).collect()
-        };
-        aliases.map(|((_, name), stashed)| (name.clone(), indices(stashed))).collect()
+    /// What aliases stand for.
+    pub(crate) fn aliases(&self) -> Arc<Aliases> {
+        self.lock().aliases.clone()
+    }
+
+    /// Whether an alias may stand for these indices too.
+    ///
+    /// # Errors
+    /// If that would be too many behind all aliases.
+    pub(crate) fn may_stand_for(&self, name: &str, indices: &[&str]) -> Result<(), Failure> {
+        let aliases = self.aliases();
+        let known = aliases.get(name);
+        let is_new = |index: &&&str| known.is_none_or(|known| !known.iter().any(|known| known == **index));
+        let new: BTreeSet<&str> = indices.iter().filter(is_new).copied().collect();
+        let all = || aliases.values().flatten().map(String::as_str).chain(new.iter().copied());
+        let patterns = all().filter(|index| index.contains('*')).count();
+        if !new.is_empty() && (all().count() > MAX_BEHIND || patterns > MAX_PATTERNS_BEHIND) {
+            let limits = format!("{MAX_BEHIND} names together, {MAX_PATTERNS_BEHIND} of them patterns");
+            return Err(Failure::IllegalArgument(format!("aliases stand for too many indices: {limits}")));
+        }
+        Ok(())
     }
 
     /// Names of indices and data streams that were made, or came with events since the start.
@@ -230,6 +252,13 @@ impl Inner {
         let key = (kind, name);
         let old = self.things.remove(&key);
         self.bytes -= old.map_or(0, |old| old.bytes(&key.1));
+        if key.0 == Kind::Alias {
+            let aliases = Arc::make_mut(&mut self.aliases);
+            match &body {
+                Some(body) => _ = aliases.insert(key.1.clone(), behind(body)),
+                None => _ = aliases.remove(&key.1),
+            }
+        }
         if let Some(body) = body {
             let stashed = Stashed { body: body.into(), versions, changed };
             self.bytes += stashed.bytes(&key.1);
@@ -264,8 +293,15 @@ impl Inner {
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(unfinished, path)?;
+        sync_folder_of(path)?;
         Ok((file, text.len() as u64))
     }
+}
+
+/// The indices that an alias's body has properties for. There are more than may be put only in a file that somebody wrote.
+fn behind(body: &RawValue) -> Vec<String> {
+    let by_index: BTreeMap<String, IgnoredAny> = serde_json::from_str(body.get()).unwrap_or_default();
+    by_index.keys().flat_map(|names| names.split(',')).map(str::to_owned).take(MAX_BEHIND).collect()
 }
 
 /// A line of each, without line ends inside: they are none of a text's in JSON.
@@ -307,6 +343,24 @@ mod tests {
         assert!(stash.put(Kind::Pipeline, "large", &large).is_err());
         assert_eq!(stash.remove(Kind::Pipeline, "*").unwrap(), 1);
         assert_eq!(stash.lock().bytes, 1 + "winlogbeat-9".len());
+    }
+
+    #[test]
+    fn what_aliases_stand_for_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let stash = Stash::open(folder.path().join("stash.ndjson")).unwrap();
+        let body: BTreeMap<String, Value> =
+            (0..MAX_PATTERNS_BEHIND).map(|number| (format!("a{number}*"), Value::Null)).collect();
+        stash.put(Kind::Alias, "all", &raw(&serde_json::to_string(&body).unwrap())).unwrap();
+        assert_eq!(stash.aliases()["all"].len(), MAX_PATTERNS_BEHIND);
+        assert!(stash.may_stand_for("all", &["a1*", "a2*"]).is_ok(), "known");
+        assert!(stash.may_stand_for("all", &["b", "c"]).is_ok(), "no patterns");
+        assert!(stash.may_stand_for("all", &["b*"]).is_err() && stash.may_stand_for("other", &["a1*"]).is_err());
+        stash.remove(Kind::Alias, "all").unwrap();
+        assert!(stash.aliases().is_empty());
+        let names: Vec<String> = (0..=MAX_BEHIND).map(|number| number.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert!(stash.may_stand_for("other", &names).is_err() && stash.may_stand_for("other", &names[1..]).is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The body of a request: whole, unpacked, within its limits.
 
 use std::future::poll_fn;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,9 @@ const MAX_SMALL_BYTES: u64 = 8 << 20;
 
 /// How many times its text a body takes as values, in memory that counts.
 const VALUE_GROWTH: u64 = 8;
+
+/// How much memory a body takes before it comes, in bytes.
+const MAX_AHEAD: u64 = 8 << 20;
 
 /// How long to wait before memory is asked for again.
 const MEMORY_PAUSE: Duration = Duration::from_millis(50);
@@ -108,26 +111,28 @@ impl Payload {
         let (head, body) = request.into_parts();
         let is_packed = is_gzip(&head.headers)?;
         let limits = &app.config.limits;
-        let patience = Patience::of(app);
-        let mut reader = BodyReader { limit, idle: limits.idle_time.0, patience, share: app.bodies.share() };
+        let memory_time = limits.memory_time.0;
+        let mut reader = BodyReader { limit, idle: limits.idle_time.0, memory_time, share: app.bodies.share() };
         let bytes = reader.read(&head.headers, body).await?;
         let mut share = reader.share;
         if !is_packed {
             return Ok(Self { bytes, share });
         }
+        let mut unpacking = Unpacking::of(bytes, limit);
         loop {
-            let packed = bytes.clone();
-            let unpacking = move |_: &App| {
-                let unpacked = unpack(&packed, limit, &mut share);
-                Ok((unpacked, share))
+            wait_for(&share, share.bytes() + STEP as u64, memory_time).await?;
+            let work = move |_: &App| {
+                let unpacked = unpacking.go_on(&mut share);
+                Ok((unpacked, unpacking, share))
             };
-            let (unpacked, back) = app.intake(unpacking).await?;
-            share = back;
+            let unpacked;
+            (unpacked, unpacking, share) = app.intake(work).await?;
             match unpacked {
-                Ok(unpacked) => return Ok(Self { bytes: unpacked.into(), share }),
-                Err(failure) => patience.wait_or(failure).await?,
+                Ok(()) => return Ok(Self { bytes: unpacking.bytes.into(), share }),
+                // Somebody else was faster.
+                Err(Failure::Overloaded { .. }) => tokio::time::sleep(MEMORY_PAUSE).await,
+                Err(failure) => return Err(failure),
             }
-            share.shrink_to(bytes.len() as u64);
         }
     }
 
@@ -142,32 +147,20 @@ impl Payload {
     }
 }
 
-/// Until when a request waits for memory. Not all clients send again what was answered 429: rsyslog forgets it.
-#[derive(Clone, Copy)]
-struct Patience(Instant);
-
-impl Patience {
-    fn of(app: &App) -> Self {
-        Self(Instant::now() + app.config.limits.memory_time.0)
-    }
-
-    fn is_over(self) -> bool {
-        Instant::now() >= self.0
-    }
-
-    /// Waits for a moment if that is of use.
-    ///
-    /// # Errors
-    /// The failure, if it is another one or there is no time left.
-    async fn wait_or(self, failure: Failure) -> Result<(), Failure> {
-        match failure {
-            Failure::Overloaded { .. } if !self.is_over() => {
-                tokio::time::sleep(MEMORY_PAUSE).await;
-                Ok(())
-            }
-            failure => Err(failure),
+/// Waits until so many bytes in all would be given to a share, for so long. Not all clients send again what was answered
+/// 429: rsyslog forgets it. The time begins anew with each wait: whoever went on may wait for the next bytes, too.
+///
+/// # Errors
+/// [`Failure::Overloaded`] if there is no time left.
+async fn wait_for(share: &Share, bytes: u64, memory_time: Duration) -> Result<(), Failure> {
+    let until = Instant::now() + memory_time;
+    while !share.fits(bytes) {
+        if Instant::now() >= until {
+            return Err(short_of_memory());
         }
+        tokio::time::sleep(MEMORY_PAUSE).await;
     }
+    Ok(())
 }
 
 /// Takes events in [`App::intake`]: again and again, for `limits.memory_time`, while memory is short. Whoever waits has no
@@ -180,9 +173,9 @@ pub(crate) async fn take_patiently<W: Send + 'static, T: Send + 'static>(
     mut work: W,
     take: fn(&mut W, &App, bool) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let patience = Patience::of(app);
+    let until = Instant::now() + app.config.limits.memory_time.0;
     loop {
-        let is_last = patience.is_over();
+        let is_last = Instant::now() >= until;
         let (taken, back) = app
             .intake(move |app| {
                 let taken = take(&mut work, app, is_last);
@@ -209,7 +202,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
 struct BodyReader {
     limit: u64,
     idle: Duration,
-    patience: Patience,
+    memory_time: Duration,
     share: Share,
 }
 
@@ -222,9 +215,7 @@ impl BodyReader {
             }
             // A client that says how much is to come is turned away before it comes. It takes memory only as it comes:
             // who says much and sends nothing is in nobody's way.
-            while !self.share.fits(length) {
-                self.patience.wait_or(short_of_memory()).await?;
-            }
+            wait_for(&self.share, length, self.memory_time).await?;
         }
         let (mut only, mut all) = (Bytes::new(), Vec::new());
         while let Some(part) = self.next(&mut body).await? {
@@ -232,9 +223,10 @@ impl BodyReader {
             if total > self.limit {
                 return Err(too_large(self.limit));
             }
-            let missing = total.saturating_sub(self.share.bytes());
-            while let Err(failure) = take(&mut self.share, missing) {
-                self.patience.wait_or(failure).await?;
+            if total > self.share.bytes() {
+                // As much again ahead, so that few come to their end rather than none of many.
+                let rest = length.map_or(0, |length| length.saturating_sub(total));
+                self.grow_to(total + rest.min(total).min(MAX_AHEAD)).await?;
             }
             // What came in one part is used as it is.
             if only.is_empty() && all.is_empty() {
@@ -248,6 +240,18 @@ impl BodyReader {
             all.extend_from_slice(&part);
         }
         Ok(if all.is_empty() { only } else { all.into() })
+    }
+
+    /// Takes memory until the share has so much.
+    async fn grow_to(&mut self, bytes: u64) -> Result<(), Failure> {
+        let missing = bytes.saturating_sub(self.share.bytes());
+        loop {
+            wait_for(&self.share, bytes, self.memory_time).await?;
+            if self.share.grow(missing) {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// The next part that is not empty.
@@ -281,19 +285,31 @@ fn take(share: &mut Share, bytes: u64) -> Result<(), Failure> {
     if share.grow(bytes) { Ok(()) } else { Err(short_of_memory()) }
 }
 
-/// Unpacks gzip, step by step, so that neither the limit nor the budget is passed by more than a step.
-fn unpack(packed: &[u8], limit: u64, share: &mut Share) -> Result<Vec<u8>, Failure> {
-    let mut reader = MultiGzDecoder::new(packed);
-    let mut bytes = Vec::new();
-    loop {
-        take(share, STEP as u64)?;
-        let step = (&mut reader).take(STEP as u64).read_to_end(&mut bytes);
-        let read = step.map_err(|error| Failure::Parsing(format!("the body is no whole gzip: {error}")))?;
-        if bytes.len() as u64 > limit {
-            return Err(too_large(limit));
-        }
-        if read == 0 {
-            return Ok(bytes);
+/// A gzip body that is being unpacked.
+struct Unpacking {
+    reader: MultiGzDecoder<Cursor<Bytes>>,
+    limit: u64,
+    bytes: Vec<u8>,
+}
+
+impl Unpacking {
+    fn of(packed: Bytes, limit: u64) -> Self {
+        Self { reader: MultiGzDecoder::new(Cursor::new(packed)), limit, bytes: Vec::new() }
+    }
+
+    /// Unpacks step by step, so that neither the limit nor the budget is passed by more than a step. Where memory is short,
+    /// it can go on from there later.
+    fn go_on(&mut self, share: &mut Share) -> Result<(), Failure> {
+        loop {
+            take(share, STEP as u64)?;
+            let step = (&mut self.reader).take(STEP as u64).read_to_end(&mut self.bytes);
+            let read = step.map_err(|error| Failure::Parsing(format!("the body is no whole gzip: {error}")))?;
+            if self.bytes.len() as u64 > self.limit {
+                return Err(too_large(self.limit));
+            }
+            if read == 0 {
+                return Ok(());
+            }
         }
     }
 }
@@ -312,6 +328,40 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap()
+    }
+
+    fn unpack(packed: &[u8], limit: u64, share: &mut Share) -> Result<Vec<u8>, Failure> {
+        let mut unpacking = Unpacking::of(Bytes::copy_from_slice(packed), limit);
+        unpacking.go_on(share).map(|()| unpacking.bytes)
+    }
+
+    #[test]
+    fn unpacking_goes_on_when_there_is_memory_again() {
+        let text: Vec<u8> = (0..3usize << 20).map(|at| (at % 251) as u8).collect();
+        let budget = Budget::new(4 << 20);
+        let (mut other, mut share) = (budget.share(), budget.share());
+        assert!(other.grow(2 << 20));
+        let mut unpacking = Unpacking::of(gzip(&text).into(), 4 << 20);
+        assert!(matches!(unpacking.go_on(&mut share), Err(Failure::Overloaded { .. })));
+        assert_eq!(unpacking.bytes, text[..2 << 20]);
+        drop(other);
+        unpacking.go_on(&mut share).unwrap();
+        assert_eq!(unpacking.bytes, text);
+    }
+
+    #[test]
+    fn memory_is_taken_ahead_of_what_comes() {
+        let budget = Budget::new(1 << 10);
+        let taken = |length: u32| {
+            let (idle, memory_time) = (Duration::from_secs(60), Duration::ZERO);
+            let mut reader = BodyReader { limit: 1 << 10, idle, memory_time, share: budget.share() };
+            let headers = HeaderMap::from_iter([(CONTENT_LENGTH, length.into())]);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let bytes = runtime.block_on(reader.read(&headers, Body::from(vec![b'x'; 10]))).unwrap();
+            assert_eq!(bytes.len(), 10);
+            reader.share.bytes()
+        };
+        assert_eq!([taken(10), taken(12), taken(100)], [10, 12, 20]);
     }
 
     #[test]

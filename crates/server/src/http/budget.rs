@@ -56,13 +56,6 @@ impl Share {
         others == 0 || others.checked_add(bytes).is_some_and(|all| all <= self.budget.limit)
     }
 
-    /// Gives back what is beyond so many bytes.
-    pub fn shrink_to(&mut self, bytes: u64) {
-        let beyond = self.bytes.saturating_sub(bytes);
-        self.budget.used.fetch_sub(beyond, Ordering::Relaxed);
-        self.bytes -= beyond;
-    }
-
     /// Bytes of this share.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -92,10 +85,13 @@ mod tests {
         assert_eq!(budget.used(), 40);
         assert!(second.grow(1000), "alone");
         assert!(second.fits(2000), "alone");
-        second.shrink_to(30);
-        assert_eq!((budget.used(), second.bytes()), (30, 30));
-        assert!(budget.share().fits(70) && !budget.share().fits(71));
         drop(second);
+        assert_eq!(budget.used(), 0);
+        let mut third = budget.share();
+        assert!(third.grow(30));
+        assert_eq!((budget.used(), third.bytes()), (30, 30));
+        assert!(budget.share().fits(70) && !budget.share().fits(71));
+        drop(third);
         assert_eq!(budget.used(), 0);
     }
 }

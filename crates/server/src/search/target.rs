@@ -1,7 +1,8 @@
 //! Which data a request asks for: index patterns against the data streams that there are, indices and aliases that were
 //! made, and the alerts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use eqlipse_store::{Snapshot, StreamSize};
@@ -19,6 +20,10 @@ pub const ALERTS_ALIASES: [&str; 2] = [".alerts-security.alerts-default", ".siem
 
 /// How many names and patterns a request may have.
 const MAX_PATTERNS: usize = 1_024;
+/// How often names may be held against patterns for a request, those behind aliases included.
+const MAX_MATCHES: usize = 8 << 20;
+/// The longest pattern, in bytes. No name is longer.
+const MAX_PATTERN_BYTES: usize = 512;
 
 /// What there is to be asked for, besides the alerts.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +31,7 @@ pub struct Known {
     /// Data streams and indices that have events or were made, by name.
     pub streams: BTreeMap<String, StreamSize>,
     /// By alias, the names and patterns that it stands for.
-    pub aliases: BTreeMap<String, Vec<String>>,
+    pub aliases: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 impl Known {
@@ -126,13 +131,26 @@ pub(super) fn not_found(name: &str) -> Failure {
     }))
 }
 
+/// A target in the making.
+struct Search<'a> {
+    known: &'a Known,
+    options: Options,
+    streams: BTreeSet<&'a str>,
+    alerts: bool,
+    /// What was added of that behind aliases since anything was taken away, and whether it stands for anything.
+    behind: BTreeMap<&'a str, bool>,
+    /// How often names were held against patterns.
+    matches: usize,
+}
+
 impl Target {
     /// Takes names and patterns apart, with commas between them; those with `-` before them take away again.
     ///
     /// # Errors
-    /// If a name is not there, or a pattern cannot be one.
+    /// If a name is not there, a pattern cannot be one, or there are too many.
     pub fn resolve(text: &str, known: &Known, options: Options) -> Result<Self, Failure> {
-        let mut target = Self::default();
+        let (streams, behind) = (BTreeSet::new(), BTreeMap::new());
+        let mut search = Search { known, options, streams, alerts: false, behind, matches: 0 };
         let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
         if parts.len() > MAX_PATTERNS {
             return Err(Failure::IllegalArgument(format!("more than {MAX_PATTERNS} index names and patterns")));
@@ -141,7 +159,7 @@ impl Target {
         let mut had_wildcard = false;
         for part in parts {
             if let Some(pattern) = part.strip_prefix('-').filter(|_| had_wildcard) {
-                target.remove(pattern);
+                search.remove(pattern)?;
                 continue;
             }
             let part = if part == "_all" { "*" } else { part };
@@ -154,58 +172,18 @@ impl Target {
                 return Err(Failure::elastic(StatusCode::NOT_FOUND, "no_such_remote_cluster_exception", reason));
             }
             had_wildcard |= part.contains('*');
-            let found = target.add(part, known, options);
+            let found = search.add(part)?;
             let is_fine = if part.contains('*') { options.allow_no_indices } else { options.ignore_unavailable };
             if !found && !is_fine {
                 return Err(not_found(part));
             }
         }
-        target.streams.sort();
-        target.streams.dedup();
-        target.all_streams = target.streams.len() == known.streams.len();
-        Ok(target)
-    }
-
-    fn add(&mut self, part: &str, known: &Known, options: Options) -> bool {
-        if !part.contains('*') {
-            let is_alerts = part == ALERTS_INDEX || ALERTS_ALIASES.contains(&part);
-            self.alerts |= is_alerts;
-            if known.streams.contains_key(part) {
-                self.streams.push(part.to_owned());
-            }
-            let alias = known.aliases.get(part);
-            self.add_behind(alias.into_iter().flatten(), known);
-            return is_alerts || known.streams.contains_key(part) || alias.is_some();
-        }
-        let pattern = Pattern::wildcard(part, false);
-        // What is hidden is meant only where the pattern says so by its own dot.
-        let stands_for = |name: &str| {
-            let is_visible = !name.starts_with('.') || options.hidden || part.starts_with('.');
-            options.open && is_visible && pattern.matches(name)
-        };
-        let (before, had_alerts) = (self.streams.len(), self.alerts);
-        self.streams.extend(known.streams.keys().filter(|name| stands_for(name)).cloned());
-        let aliases = known.aliases.iter().filter(|(name, _)| stands_for(name)).flat_map(|(_, indices)| indices);
-        self.add_behind(aliases, known);
-        let alerts = [ALERTS_INDEX].iter().chain(&ALERTS_ALIASES).any(|name| stands_for(name));
-        self.alerts |= alerts;
-        alerts || self.alerts != had_alerts || self.streams.len() > before
-    }
-
-    /// Adds what an alias stands for.
-    fn add_behind<'a>(&mut self, indices: impl Iterator<Item = &'a String>, known: &Known) {
-        for index in indices {
-            self.streams.extend(known.streams.keys().filter(|name| is_match(index, name)).cloned());
-            self.alerts |= is_match(index, ALERTS_INDEX);
-        }
-    }
-
-    fn remove(&mut self, part: &str) {
-        let pattern = Pattern::wildcard(part, false);
-        self.streams.retain(|name| !pattern.matches(name));
-        if [ALERTS_INDEX].iter().chain(&ALERTS_ALIASES).any(|name| pattern.matches(name)) {
-            self.alerts = false;
-        }
+        let all_streams = search.streams.len() == known.streams.len();
+        Ok(Self {
+            streams: search.streams.into_iter().map(str::to_owned).collect(),
+            all_streams,
+            alerts: search.alerts,
+        })
     }
 
     /// Whether events of a data stream are asked for.
@@ -224,6 +202,83 @@ impl Target {
     }
 }
 
+impl<'a> Search<'a> {
+    /// Counts what is held against a pattern.
+    fn count(&mut self, pattern: &str, names: usize) -> Result<(), Failure> {
+        self.matches += names;
+        if self.matches > MAX_MATCHES || pattern.len() > MAX_PATTERN_BYTES {
+            return Err(Failure::IllegalArgument("too many or too long index patterns and aliases".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, part: &str) -> Result<bool, Failure> {
+        let (known, options) = (self.known, self.options);
+        if !part.contains('*') {
+            let is_alerts = part == ALERTS_INDEX || ALERTS_ALIASES.contains(&part);
+            self.alerts |= is_alerts;
+            let alias = known.aliases.get(part);
+            let stream = known.streams.get_key_value(part);
+            self.streams.extend(stream.map(|(name, _)| name.as_str()));
+            self.add_behind(alias.into_iter().flatten())?;
+            return Ok(is_alerts || stream.is_some() || alias.is_some());
+        }
+        self.count(part, known.streams.len() + known.aliases.len())?;
+        let pattern = Pattern::wildcard(part, false);
+        // What is hidden is meant only where the pattern says so by its own dot.
+        let stands_for = |name: &str| {
+            let is_visible = !name.starts_with('.') || options.hidden || part.starts_with('.');
+            options.open && is_visible && pattern.matches(name)
+        };
+        let mut streams = known.streams.keys().map(String::as_str).filter(|name| stands_for(name)).peekable();
+        let mut found = streams.peek().is_some();
+        self.streams.extend(streams);
+        for (_, indices) in known.aliases.iter().filter(|(name, _)| stands_for(name)) {
+            found |= self.add_behind(indices.iter())?;
+        }
+        let alerts = [ALERTS_INDEX].iter().chain(&ALERTS_ALIASES).any(|name| stands_for(name));
+        self.alerts |= alerts;
+        Ok(found || alerts)
+    }
+
+    /// Adds what an alias stands for; says whether anything is behind it.
+    fn add_behind(&mut self, indices: impl Iterator<Item = &'a String>) -> Result<bool, Failure> {
+        let known = self.known;
+        let mut found = false;
+        for index in indices {
+            if let Some(is_there) = self.behind.get(index.as_str()) {
+                found |= is_there;
+                continue;
+            }
+            let mut is_there = is_match(index, ALERTS_INDEX);
+            self.alerts |= is_there;
+            if index.contains('*') {
+                self.count(index, known.streams.len())?;
+                let mut streams = known.streams.keys().filter(|name| is_match(index, name)).peekable();
+                is_there |= streams.peek().is_some();
+                self.streams.extend(streams.map(String::as_str));
+            } else if let Some((name, _)) = known.streams.get_key_value(index) {
+                is_there = true;
+                self.streams.insert(name);
+            }
+            self.behind.insert(index, is_there);
+            found |= is_there;
+        }
+        Ok(found)
+    }
+
+    fn remove(&mut self, part: &str) -> Result<(), Failure> {
+        self.count(part, self.streams.len())?;
+        let pattern = Pattern::wildcard(part, false);
+        self.streams.retain(|name| !pattern.matches(name));
+        self.behind.clear();
+        if [ALERTS_INDEX].iter().chain(&ALERTS_ALIASES).any(|name| pattern.matches(name)) {
+            self.alerts = false;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,7 +287,7 @@ mod tests {
         let known = ["logs-a-default", "logs-b-default", "winlogbeat-1", ".hidden"];
         let streams = known.into_iter().map(|name| (name.to_owned(), StreamSize::default())).collect();
         let aliases = BTreeMap::from([("every-log".to_owned(), vec!["logs-*".to_owned()])]);
-        let known = Known { streams, aliases };
+        let known = Known { streams, aliases: Arc::new(aliases) };
         Target::resolve(text, &known, options)
             .map(|target| (target.streams, target.alerts))
             .map_err(|error| error.to_string())
@@ -261,5 +316,21 @@ mod tests {
         assert_eq!(resolve("nothing,winlogbeat-1", lenient), streams(&["winlogbeat-1"], false));
         let strict = Options { allow_no_indices: false, ..Options::default() };
         assert_eq!(resolve("nothing-*", strict), Err("no such index [nothing-*]".to_owned()));
+    }
+
+    #[test]
+    fn what_is_held_against_patterns_is_bounded() {
+        let streams = (0..20_000).map(|number| (format!("logs-{number}"), StreamSize::default())).collect();
+        let behind: Vec<String> = (0..200).map(|number| format!("logs-{number}*")).collect();
+        let aliases = (0..5_000).map(|number| (format!("alias-{number}"), behind.clone())).collect();
+        let known = Known { streams, aliases: Arc::new(aliases) };
+        let resolve = |text: &str| Target::resolve(text, &known, Options::default());
+        // The same behind thousands of aliases is looked at once.
+        assert!(resolve("alias-*").is_ok_and(|target| !target.streams.is_empty()));
+        assert!(resolve("*,alias-*").is_ok_and(|target| target.all_streams));
+        assert_eq!(resolve("*,-logs-1,alias-1").unwrap().streams.len(), 20_000);
+        assert!(resolve(&vec!["a*b"; 1_000].join(",")).is_err());
+        assert!(resolve("*,-nothing,".repeat(100).as_str()).is_err());
+        assert!(resolve(&format!("{}*", "x".repeat(MAX_PATTERN_BYTES))).is_err());
     }
 }
