@@ -26,6 +26,6 @@ pub use active::{ActiveRule, ActiveRules, fingerprint};
 pub use evaluate::{
     EvaluateError, Evaluated, Finding, FoundEvent, Late, LateEvents, TimeBasis, evaluate, late_events, too_many,
 };
-pub use execute::{Builder, Preview};
+pub use execute::{Builder, Preview, PreviewedWindow};
 pub use scheduler::{Clock, ScheduleError, ScheduleOptions, Scheduler, SchedulerStatus, SystemClock};
 pub use window::{DueWindow, RuleWindow, due_ends};

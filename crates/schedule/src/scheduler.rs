@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eqlipse_alerts::Alert;
 use eqlipse_control::{Control, ControlError, Execution, ExecutionStatus, NewAlert, RuleKey, StoredRule, WindowKind};
@@ -19,7 +19,7 @@ use crate::active::{ActiveRule, ActiveRules};
 use crate::evaluate::{
     EvaluateError, Evaluated, Finding, Late, LateEvents, Task, TimeBasis, evaluate, late_events, too_many,
 };
-use crate::execute::{Builder, Preview, new_alerts};
+use crate::execute::{Builder, Preview, PreviewedWindow, new_alerts};
 use crate::window::{DueWindow, RuleWindow, due_ends, window_ends};
 
 const NANOS: i64 = 1_000_000_000;
@@ -688,22 +688,35 @@ impl Scheduler {
         self.complain(executions);
     }
 
-    /// What a rule finds in the windows that end at `ends`, without keeping it. The rule need not be stored.
+    /// What a rule finds in the windows that end at `ends`, without keeping it. The rule need not be stored. Windows are no
+    /// longer begun after `deadline`, nor after one that failed.
     ///
     /// # Errors
     /// If the rule cannot run, or the store cannot be read.
-    pub fn preview(&self, rule: &StoredRule, ends: &[i64]) -> Result<Preview, ScheduleError> {
+    pub fn preview(&self, rule: &StoredRule, ends: &[i64], deadline: Instant) -> Result<Preview, ScheduleError> {
         let (active, rule) = self.alone(rule)?;
         let windows: Vec<RuleWindow> = ends.iter().map(|end| RuleWindow::of(&rule.rule, *end)).collect();
         let from = windows.iter().map(|window| window.from).min().unwrap_or(0).saturating_sub(rule.lookback);
         let snapshot = self.matched_with(&active, from)?;
         let mut preview = Preview::default();
-        let uuid = Uuid::new_v4().to_string();
-        let mut builder = Builder::new(&active, &uuid, self.clock.now(), true);
         for window in windows {
+            let started = Instant::now();
+            if started >= deadline {
+                preview.is_aborted = true;
+                break;
+            }
+            let mut builder = Builder::new(&active, &Uuid::new_v4().to_string(), self.clock.now(), true);
             let task = Task { window, late: None, since: None };
-            let found = evaluate(&active, &[&rule], task, &snapshot, self.options.rule_events)?.whole()?;
-            preview.add(&mut builder, &found, rule.rule.max_signals)?;
+            let found = evaluate(&active, &[&rule], task, &snapshot, self.options.rule_events);
+            let capped = found
+                .and_then(Evaluated::whole)
+                .and_then(|found| preview.add(&mut builder, &found, rule.rule.max_signals));
+            let is_failed = capped.is_err();
+            let (capped, error) = capped.map_or_else(|error| (0, Some(error)), |capped| (capped, None));
+            preview.windows.push(PreviewedWindow { capped, took: started.elapsed(), error });
+            if is_failed {
+                break;
+            }
         }
         Ok(preview)
     }
