@@ -3,6 +3,7 @@
 mod query;
 mod serve;
 mod service;
+mod shared;
 mod sql;
 
 use std::path::PathBuf;
@@ -12,11 +13,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use eqlipse_rules::Severity;
 
-use crate::size::parse_size;
-
 pub use query::{Dialect, Language, Position, QueryArgs, QueryFormat};
 pub use serve::{BackfillArgs, ConfigArgs, ConfigCommand, ConfigSource, ServeArgs, StoreArgs, StoreCommand};
 pub use service::{DeadLettersArgs, DeadLettersCommand, ListLettersArgs, ReplayLettersArgs, ServiceSource, StatusArgs};
+pub use shared::{Effort, OutputFile, Screen, TimeSpan};
 pub use sql::SqlArgs;
 
 const EXIT_CODES: &str = "\
@@ -102,12 +102,8 @@ pub struct HuntArgs {
     #[command(flatten)]
     pub selection: RuleSelection,
 
-    /// Only events at or after this time: '2024-03-01', '2024-03-01T12:00:00Z' or date math such as 'now-7d'
-    #[arg(long, value_name = "TIME", help_heading = "Events", allow_hyphen_values = true)]
-    pub from: Option<String>,
-    /// Only events at or before this time; a date without a time of day means its last moment
-    #[arg(long, value_name = "TIME", help_heading = "Events", allow_hyphen_values = true)]
-    pub to: Option<String>,
+    #[command(flatten)]
+    pub times: TimeSpan,
     /// What orders the events of a sequence
     #[arg(long, value_enum, value_name = "ORDER", default_value_t = OrderBy::Log, help_heading = "Events")]
     pub order_by: OrderBy,
@@ -118,9 +114,8 @@ pub struct HuntArgs {
     /// How to write the alerts [default: table on a terminal, ndjson otherwise]
     #[arg(short, long, value_enum, value_name = "FORMAT", help_heading = "Output")]
     pub format: Option<Format>,
-    /// Write to this file in place of standard output; it is replaced only when the whole is written
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
-    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputFile,
     /// At most this many alerts of each rule, the earliest; the others are counted [default: no limit]
     #[arg(long, value_name = "N", help_heading = "Output", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_alerts: Option<u64>,
@@ -130,15 +125,8 @@ pub struct HuntArgs {
     /// Name every rule that could not have fired, with what the data lacks
     #[arg(short = 'v', long, help_heading = "Output")]
     pub explain_blind: bool,
-    /// Width of the table in columns, 0 for no limit [default: that of the terminal, else no limit]
-    #[arg(long, value_name = "COLUMNS", help_heading = "Output")]
-    pub width: Option<u16>,
-    /// Say nothing on standard error but errors
-    #[arg(short, long, help_heading = "Output")]
-    pub quiet: bool,
-    /// Show no progress bar
-    #[arg(long, help_heading = "Output")]
-    pub no_progress: bool,
+    #[command(flatten)]
+    pub screen: Screen,
 
     /// Exit with 3 if there is an alert of this severity or a higher one
     #[arg(long, value_name = "SEVERITY", value_parser = severity(), help_heading = "Run")]
@@ -146,13 +134,8 @@ pub struct HuntArgs {
     /// Exit with 2 if any input, record or rule had to be skipped
     #[arg(long, help_heading = "Run")]
     pub strict: bool,
-    /// Number of threads [default: one per core]; the result does not depend on it
-    #[arg(short, long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
-    /// Memory for matched events that wait for the rest of a sequence; what is beyond it goes to a temporary file
-    /// [default: 64M]; the result does not depend on it
-    #[arg(long, value_name = "SIZE", help_heading = "Run", value_parser = parse_size)]
-    pub memory_limit: Option<usize>,
+    #[command(flatten)]
+    pub effort: Effort,
 }
 
 const HUNT_AFTER_HELP: &str = "\
@@ -299,9 +282,8 @@ pub struct ExplainArgs {
     /// How to write the explanation
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = TextOrJson::Text, help_heading = "Output")]
     pub format: TextOrJson,
-    /// Write to this file in place of standard output; it is replaced only when the whole is written
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
-    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputFile,
     /// How many near misses of each stage, sequences and alerts to show
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Output",
         value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -494,9 +476,8 @@ pub struct ReadinessArgs {
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = ReadinessFormat::Table,
         help_heading = "Output")]
     pub format: ReadinessFormat,
-    /// Write to this file in place of standard output; it is replaced only when the whole is written
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
-    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputFile,
     /// Name the blind rules too, and all that is missing
     #[arg(short, long, help_heading = "Output")]
     pub verbose: bool,

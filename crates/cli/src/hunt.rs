@@ -12,7 +12,7 @@ use eqlipse_rules::{RuleLoad, Severity};
 use eqlipse_store::{StoreView, TimeRange};
 use jiff::Timestamp;
 
-use crate::args::{Format, HuntArgs, OrderBy, RuleSelection, RuleSource};
+use crate::args::{Effort, Format, HuntArgs, OrderBy, RuleSelection, RuleSource, TimeSpan};
 use crate::bundled;
 use crate::data_folder;
 use crate::date::{self, DateError, Edge};
@@ -35,20 +35,20 @@ const WARNINGS_SHOWN: usize = 20;
 /// Runs rules over files.
 pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
     let started = (Instant::now(), Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH));
-    let window = window(&args.from, &args.to, started.1)?;
+    let window = window(&args.times, started.1)?;
     check_outputs(args)?;
     let paths = inputs_of(&args.paths)?;
     if paths.iter().chain(&args.rules.rules).filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(CliError::Usage("standard input ('-') can be given only once".to_owned()));
     }
     let found = find(&paths, messages)?;
-    let mut output = Output::open(args.output.as_deref())?;
+    let mut output = Output::open(args.output.path())?;
     let manifest_output = args.manifest.as_deref().map(|path| Output::open(Some(path))).transpose()?;
     let book = rule_book(&args.rules, &args.selection, args.any_index, messages)?;
     let format = format(args);
     let options = hunt_options(args, window, format);
     let progress = Progress::default();
-    let bar = !args.no_progress && !args.quiet;
+    let bar = args.screen.has_bar();
     let hunt = with_bar(bar, &progress, || eqlipse_hunt::run(&book, &found, &options, &progress));
     let hunt = hunt.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
     let options = Options::new(args, bundled::names(&args.rules.rules), window);
@@ -70,7 +70,7 @@ pub fn hunt(args: &HuntArgs, messages: Messages) -> Result<Exit, CliError> {
 /// Alerts and manifest must not go to the same place.
 fn check_outputs(args: &HuntArgs) -> Result<(), CliError> {
     let stdout = Path::new("-");
-    let alerts = args.output.as_deref().unwrap_or(stdout);
+    let alerts = args.output.path().unwrap_or(stdout);
     match args.manifest.as_deref() {
         Some(manifest) if manifest == alerts => Err(CliError::Usage(
             "alerts and manifest cannot go to the same place: give --output or another --manifest".into(),
@@ -80,13 +80,13 @@ fn check_outputs(args: &HuntArgs) -> Result<(), CliError> {
 }
 
 /// The times that `--from` and `--to` mean.
-pub fn window(from: &Option<String>, to: &Option<String>, now: Timestamp) -> Result<Window, CliError> {
+pub fn window(times: &TimeSpan, now: Timestamp) -> Result<Window, CliError> {
     let time = |option: &'static str, text: &Option<String>, edge| {
         let parsed = text.as_deref().map(|text| date::parse(text, now, edge)).transpose();
         parsed.map_err(|error: DateError| CliError::Time { option, error })
     };
-    let from = time("--from", from, Edge::First)?;
-    let to = time("--to", to, Edge::Last)?;
+    let from = time("--from", &times.from, Edge::First)?;
+    let to = time("--to", &times.to, Edge::Last)?;
     match (from, to) {
         (Some(from), Some(to)) if from > to => Err(CliError::Usage("--from is later than --to".to_owned())),
         (from, to) => Ok(Window { from, to }),
@@ -200,7 +200,7 @@ impl DerefMut for Inputs {
 }
 
 fn format(args: &HuntArgs) -> Format {
-    let default = if is_terminal(args.output.as_deref()) { Format::Table } else { Format::Ndjson };
+    let default = if is_terminal(args.output.path()) { Format::Table } else { Format::Ndjson };
     args.format.unwrap_or(default)
 }
 
@@ -208,19 +208,19 @@ fn hunt_options(args: &HuntArgs, window: Window, format: Format) -> HuntOptions 
     HuntOptions {
         max_alerts: args.max_alerts.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
         hash_inputs: args.manifest.is_some() || matches!(format, Format::Json | Format::Html),
-        ..read_options(args.jobs, args.memory_limit, args.order_by, window)
+        ..read_options(&args.effort, args.order_by, window)
     }
 }
 
 /// What hunts and queries are told of reading.
-pub fn read_options(jobs: Option<u16>, memory_limit: Option<usize>, order_by: OrderBy, window: Window) -> HuntOptions {
+pub fn read_options(effort: &Effort, order_by: OrderBy, window: Window) -> HuntOptions {
     let default = HuntOptions::default();
     let order_by = match order_by {
         OrderBy::Log => eqlipse_events::OrderBy::Log,
         OrderBy::Timestamp => eqlipse_events::OrderBy::Timestamp,
     };
-    let jobs = jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs);
-    let memory_limit = memory_limit.unwrap_or(default.memory_limit);
+    let jobs = effort.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs))).unwrap_or(default.jobs);
+    let memory_limit = effort.memory_limit.unwrap_or(default.memory_limit);
     HuntOptions { jobs, memory_limit, order_by, window, ..default }
 }
 
@@ -264,10 +264,10 @@ fn write(
     format: Format,
     color: crate::args::Color,
 ) -> Result<(), CliError> {
-    let path: Option<&Path> = args.output.as_deref();
+    let path: Option<&Path> = args.output.path();
     match format {
         Format::Table => {
-            let width = width(args.width, path);
+            let width = width(args.screen.width, path);
             output.write_styled(is_styled(color, path), |out| table::write(out, report, width, args.explain_blind))
         }
         Format::Json => output.write(|out| json::write_object(out, report)),
@@ -294,7 +294,7 @@ fn closing_words(report: &Report, args: &HuntArgs, format: Format, started: Inst
     if messages.quiet {
         return;
     }
-    if format != Format::Table || args.output.is_some() {
+    if format != Format::Table || args.output.path().is_some() {
         let mut text = Vec::new();
         // Writing to memory does not fail.
         let _ = closing::write(&mut text, report.hunt, &report.summary, error_width(), args.explain_blind);

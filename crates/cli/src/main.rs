@@ -59,9 +59,9 @@ fn main() -> ExitCode {
 
 fn is_quiet(command: &Command) -> bool {
     match command {
-        Command::Hunt(args) => args.quiet,
-        Command::Query(args) => args.quiet,
-        Command::Sql(args) => args.quiet,
+        Command::Hunt(args) => args.screen.quiet,
+        Command::Query(args) => args.screen.quiet,
+        Command::Sql(args) => args.screen.quiet,
         Command::Convert(args) => args.quiet,
         Command::Explain(args) => args.quiet,
         Command::Rules(RulesArgs { command: RulesCommand::Readiness(args) }) => args.quiet,

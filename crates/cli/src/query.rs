@@ -33,7 +33,7 @@ use columns::Fields;
 pub fn query(args: &QueryArgs, messages: Messages) -> Result<Exit, CliError> {
     let started = Instant::now();
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let window = window(&args.from, &args.to, now)?;
+    let window = window(&args.times, now)?;
     let paths = inputs_of(&args.paths)?;
     if args.query == "-" && paths.iter().any(|path| path.as_os_str() == "-") {
         return Err(CliError::Usage("standard input ('-') can be given only once".to_owned()));
@@ -41,11 +41,10 @@ pub fn query(args: &QueryArgs, messages: Messages) -> Result<Exit, CliError> {
     let text = QueryText::read(&args.query)?;
     let Some(compiled) = compile(args, &text, messages) else { return Ok(Exit::Usage) };
     let found = find(&paths, messages)?;
-    let mut output = Output::open(args.output.as_deref())?;
+    let mut output = Output::open(args.output.path())?;
     let progress = Progress::default();
-    let options = read_options(args.jobs, args.memory_limit, args.order_by, window);
-    let run =
-        with_bar(!args.no_progress && !args.quiet, &progress, || run_query(&compiled, &found, &options, &progress));
+    let options = read_options(&args.effort, args.order_by, window);
+    let run = with_bar(args.screen.has_bar(), &progress, || run_query(&compiled, &found, &options, &progress));
     let mut run = run.map_err(|error| CliError::Run(shown(&error.to_string()).into_owned()))?;
     let took = if args.timing { started.elapsed().as_millis() } else { 0 };
     let written = write(&mut output, &mut run, args, &Shape::of_query(&text.text), took, messages.color);
@@ -148,12 +147,12 @@ fn write(
     took: u128,
     color: Color,
 ) -> Result<(), CliError> {
-    let path: Option<&Path> = args.output.as_deref();
+    let path: Option<&Path> = args.output.path();
     let fields = Fields::new(&args.fields);
     let default = if is_terminal(path) { QueryFormat::Table } else { QueryFormat::Ndjson };
     match args.format.unwrap_or(default) {
         QueryFormat::Table => {
-            let width = width(args.width, path);
+            let width = width(args.screen.width, path);
             output.write_styled(is_styled(color, path), |out| table::write(out, run, &fields, shape, width))
         }
         QueryFormat::Json => output.write(|out| json::write_response(out, run, &fields, took)),

@@ -118,9 +118,7 @@ fn convert(found: &Discovery, args: &SqlArgs, messages: Messages) -> Result<Opti
     let jobs = args.jobs.and_then(|jobs| NonZeroUsize::new(usize::from(jobs)));
     let options = ReadOptions::default();
     let options = ReadOptions { jobs: jobs.unwrap_or(options.jobs), ..options };
-    let read = with_bar(!args.no_progress && !args.quiet, &progress, || {
-        convert_to_parquet(found, &options, &progress, &mut file)
-    });
+    let read = with_bar(args.screen.has_bar(), &progress, || convert_to_parquet(found, &options, &progress, &mut file));
     let report = read.map_err(|ConvertError::Write(error)| CliError::Run(format!("temporary file: {error}")))?;
     // A folder of Parquet files alone has none to convert.
     for problem in report.problems.iter().filter(|problem| !matches!(problem, InputProblem::NoLogs { .. })) {
@@ -136,10 +134,10 @@ fn convert(found: &Discovery, args: &SqlArgs, messages: Messages) -> Result<Opti
 
 /// Writes what comes of the query.
 fn write(mut run: SqlRun, args: &SqlArgs, messages: Messages) -> Result<(), CliError> {
-    let path = args.output.as_deref();
+    let path = args.output.path();
     let default = if is_terminal(path) { QueryFormat::Table } else { QueryFormat::Ndjson };
     let mut output = Output::open(path)?;
-    let width = width(args.width, path);
+    let width = width(args.screen.width, path);
     let mut writer = match args.format.unwrap_or(default) {
         QueryFormat::Table => rows::Writer::Table(table::Table::new(width, is_styled(messages.color, path))),
         QueryFormat::Json => rows::Writer::Json(rows::Json::default()),

@@ -73,6 +73,16 @@ pub(crate) const KEEPING: [&str; 10] = [
     "enabled",
 ];
 
+/// Fields that have a default, so that null would pass for it and change how a rule runs; Kibana refuses it.
+const NEVER_NULL: [(&str, &str); 6] = [
+    ("enabled", "boolean"),
+    ("version", "number"),
+    ("interval", "string"),
+    ("from", "string"),
+    ("to", "string"),
+    ("max_signals", "number"),
+];
+
 impl Control {
     /// All rules, by `rule_id`.
     ///
@@ -107,13 +117,42 @@ impl Control {
         if document.get("rule_id").is_none_or(|id| id.is_null() || id == "") {
             document.insert("rule_id".to_owned(), Uuid::new_v4().to_string().into());
         }
+        self.add_rule(document, None, by, now)
+    }
+
+    /// Adds a rule that comes with the service as `bundled`, the way people changed it: it counts as installed, and what
+    /// differs as customized. Its `rule_id` and its version are those of the bundled one.
+    ///
+    /// # Errors
+    /// If there is a rule with this `rule_id`, or the document is no rule.
+    pub fn create_installed_rule(
+        &self,
+        mut document: Map<String, Value>,
+        bundled: &Rule,
+        by: &str,
+        now: i64,
+    ) -> Result<StoredRule, ControlError> {
+        refuse_null(&document)?;
+        document.insert("rule_id".to_owned(), bundled.rule_id.clone().into());
+        document.insert("version".to_owned(), bundled.version.into());
+        self.add_rule(document, Some(without_keeping(bundled.to_api_json())), by, now)
+    }
+
+    fn add_rule(
+        &self,
+        mut document: Map<String, Value>,
+        base: Option<Map<String, Value>>,
+        by: &str,
+        now: i64,
+    ) -> Result<StoredRule, ControlError> {
+        refuse_null(&document)?;
         KEEPING.iter().filter(|field| **field != "enabled").for_each(|field| _ = document.shift_remove(*field));
         let rule = read_rule(document)?;
         self.change_rules(|transaction| {
             if select(transaction, &RuleKey::RuleId(&rule.rule_id))?.is_some() {
                 return Err(ControlError::Conflict { what: "rule_id", name: rule.rule_id });
             }
-            let keeping = Keeping::new(by, now, None);
+            let keeping = Keeping::new(by, now, base);
             let stored = insert(transaction, rule, &keeping)?;
             audit_rule(transaction, &stored, "rule_create", by, now, None)?;
             Ok((stored, true))
@@ -132,7 +171,8 @@ impl Control {
         by: &str,
         now: i64,
     ) -> Result<StoredRule, ControlError> {
-        self.edit_rule(key, by, now, "rule_update", |known| {
+        refuse_null(&document)?;
+        self.change_rule(key, by, now, "rule_update", |known| {
             let mut document = document;
             for field in ["enabled", "version"] {
                 if let (None, Some(value)) = (document.get(field), known.get(field)) {
@@ -143,8 +183,8 @@ impl Control {
         })
     }
 
-    /// Changes parts of a rule: members of the patch take the place of the rule's, null removes. Where the type
-    /// changes, what only the old type has goes, and the patch must bring what the new one needs.
+    /// Changes parts of a rule: members of the patch take the place of the rule's, null removes, except where it would
+    /// change how the rule runs. Where the type changes, what only the old type has goes, and the patch must bring what the new one needs.
     ///
     /// # Errors
     /// If there is no such rule, or what comes out is none.
@@ -155,7 +195,8 @@ impl Control {
         by: &str,
         now: i64,
     ) -> Result<StoredRule, ControlError> {
-        self.edit_rule(key, by, now, "rule_patch", |known| {
+        refuse_null(&patch)?;
+        self.change_rule(key, by, now, "rule_patch", |known| {
             let mut document = known.clone();
             if patch.get("type").is_some_and(|new| Some(new) != known.get("type")) {
                 document.retain(|field, _| !is_type_specific(field));
@@ -170,7 +211,28 @@ impl Control {
         })
     }
 
-    fn edit_rule(
+    /// Changes a rule to what `edit` makes of it as it is then: nobody else's change is lost. `None` leaves it as it is,
+    /// and is given back.
+    ///
+    /// # Errors
+    /// If there is no such rule, or what comes out is none.
+    pub fn edit_rule(
+        &self,
+        key: &RuleKey<'_>,
+        by: &str,
+        now: i64,
+        edit: impl FnOnce(&StoredRule) -> Option<Map<String, Value>>,
+    ) -> Result<Option<StoredRule>, ControlError> {
+        self.change_rules(|transaction| {
+            let raw = select(transaction, key)?.ok_or_else(|| key.not_found())?;
+            let known = raw.read()?;
+            let Some(document) = edit(&known) else { return Ok((None, false)) };
+            let stored = rewrite(transaction, &raw, &known, document, Change { action: "rule_patch", by, now })?;
+            Ok((Some(stored), true))
+        })
+    }
+
+    fn change_rule(
         &self,
         key: &RuleKey<'_>,
         by: &str,
@@ -181,19 +243,8 @@ impl Control {
         self.change_rules(|transaction| {
             let raw = select(transaction, key)?.ok_or_else(|| key.not_found())?;
             let known = raw.read()?;
-            let mut document = edit(&known.document);
-            KEEPING.iter().filter(|field| **field != "enabled").for_each(|field| _ = document.shift_remove(*field));
-            document.insert("rule_id".to_owned(), known.rule.rule_id.clone().into());
-            if known.immutable {
-                document.insert("version".to_owned(), known.rule.version.into());
-            }
-            let rule = read_rule(document)?;
-            let changed = changed_fields(&known.document, &rule.to_api_json());
-            let mut keeping = Keeping::of(&known, raw.base()?, by, now);
-            keeping.revision += u64::from(!changed.is_empty());
-            let stored = update(transaction, rule, &keeping)?;
-            audit_rule(transaction, &stored, action, by, now, Some(&changed))?;
-            Ok((stored, true))
+            let document = edit(&known.document);
+            Ok((rewrite(transaction, &raw, &known, document, Change { action, by, now })?, true))
         })
     }
 
@@ -257,6 +308,35 @@ impl Control {
     }
 }
 
+/// What is done to a rule, by whom and when.
+struct Change<'a> {
+    action: &'a str,
+    by: &'a str,
+    now: i64,
+}
+
+/// Writes a document over a rule that is there. What says how the rule is kept stays, except whether it is enabled.
+fn rewrite(
+    transaction: &Transaction<'_>,
+    raw: &Raw,
+    known: &StoredRule,
+    mut document: Map<String, Value>,
+    Change { action, by, now }: Change<'_>,
+) -> Result<StoredRule, ControlError> {
+    KEEPING.iter().filter(|field| **field != "enabled").for_each(|field| _ = document.shift_remove(*field));
+    document.insert("rule_id".to_owned(), known.rule.rule_id.clone().into());
+    if known.immutable {
+        document.insert("version".to_owned(), known.rule.version.into());
+    }
+    let rule = read_rule(document)?;
+    let changed = changed_fields(&known.document, &rule.to_api_json());
+    let mut keeping = Keeping::of(known, raw.base()?, by, now);
+    keeping.revision += u64::from(!changed.is_empty());
+    let stored = update(transaction, rule, &keeping)?;
+    audit_rule(transaction, &stored, action, by, now, Some(&changed))?;
+    Ok(stored)
+}
+
 fn audit_rule(
     transaction: &Transaction<'_>,
     rule: &StoredRule,
@@ -270,6 +350,14 @@ fn audit_rule(
         detail["changed"] = json!(changed);
     }
     add(transaction, &AuditEntry::new(now, by, action, &rule.rule.rule_id, detail.to_string()))
+}
+
+/// Refuses null where it would stand for a default.
+fn refuse_null(document: &Map<String, Value>) -> Result<(), ControlError> {
+    match NEVER_NULL.iter().find(|(field, _)| document.get(*field).is_some_and(Value::is_null)) {
+        Some((field, kind)) => Err(ControlError::Invalid(format!("{field}: Expected {kind}, received null"))),
+        None => Ok(()),
+    }
 }
 
 /// Reads a document, and refuses what Kibana would refuse.
@@ -549,6 +637,82 @@ mod tests {
             assert!(matches!(&error, ControlError::Invalid(message) if message.contains(said)), "{error}");
         }
         assert!(control.rules().unwrap().is_empty() && control.audit_log(9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn null_is_no_default() {
+        let (_folder, control) = open();
+        let installed = rule_of(json!({ "rule_id": "x-2" }));
+        let made = control.create_rule(document(json!({ "enabled": true, "version": 7 })), "ann", 0).unwrap();
+        let key = RuleKey::Id(&made.id);
+        for (field, _) in NEVER_NULL {
+            let null = json!({ field: null });
+            let Value::Object(patch) = null.clone() else { unreachable!() };
+            for refused in [
+                control.patch_rule(&key, patch, "bob", 1),
+                control.update_rule(&key, document(null.clone()), "bob", 1),
+                control.create_rule(document(json!({ "rule_id": "x-3", field: null })), "bob", 1),
+                control.create_installed_rule(document(null), &installed, "bob", 1),
+            ] {
+                let error = refused.unwrap_err();
+                assert!(matches!(&error, ControlError::Invalid(said) if said.starts_with(field)), "{field}: {error}");
+            }
+        }
+        let rules = control.rules().unwrap();
+        assert_eq!((rules.len(), &rules[0].document), (1, &made.document));
+    }
+
+    #[test]
+    fn an_edit_sees_the_rule_as_it_is_and_may_leave_it() {
+        let (_folder, control) = open();
+        let made = control.create_rule(document(json!({ "enabled": true })), "ann", 0).unwrap();
+        let key = RuleKey::Id(&made.id);
+        control.set_enabled(std::slice::from_ref(&made.id), false, "bob", 1).unwrap();
+        let Value::Object(note) = json!({ "note": "n" }) else { unreachable!() };
+        let noted = control.patch_rule(&key, note, "bob", 2).unwrap();
+        let generation = control.rules_generation();
+        let same = control.edit_rule(&key, "cem", 3, |known| {
+            assert_eq!(known.document, noted.document);
+            None
+        });
+        assert!(same.unwrap().is_none());
+        assert_eq!((control.rules_generation(), control.audit_log(9).unwrap().len()), (generation, 3));
+        let edited = control.edit_rule(&key, "cem", 4, |known| {
+            let mut document = known.document.clone();
+            document.insert("tags".to_owned(), json!(["t"]));
+            Some(document)
+        });
+        let edited = edited.unwrap().unwrap();
+        assert_eq!((&edited.document["note"], &edited.document["tags"]), (&json!("n"), &json!(["t"])));
+        assert_eq!((edited.enabled, edited.revision, edited.updated_by.as_str()), (false, 2, "cem"));
+        assert!(control.edit_rule(&RuleKey::Id("no"), "cem", 5, |_| None).is_err());
+    }
+
+    #[test]
+    fn a_bundled_rule_may_come_as_people_changed_it() {
+        let (_folder, control) = open();
+        let bundled = rule_of(json!({ "version": 3 }));
+        let changed = document(json!({ "version": 2, "tags": ["mine"], "immutable": false, "enabled": true }));
+        let made = control.create_installed_rule(changed.clone(), &bundled, "ann", 1).unwrap();
+        check(&control, &made);
+        assert!(made.immutable && made.enabled);
+        assert_eq!((&made.document["immutable"], &made.document["version"]), (&json!(true), &json!(3)));
+        let source = &made.document["rule_source"];
+        assert_eq!((&source["type"], &source["is_customized"]), (&json!("external"), &json!(true)));
+        assert_eq!(source["customized_fields"], json!([{ "field_name": "tags" }]));
+        let again = control.create_installed_rule(changed, &bundled, "ann", 1);
+        assert!(matches!(again, Err(ControlError::Conflict { .. })));
+        // The next version finds what people changed.
+        let origin = eqlipse_rules::Origin::file("x");
+        let next = rule_of(json!({ "version": 4, "name": "new" }));
+        let next = eqlipse_rules::LoadedRule { rule: next, origin, content_hash: String::new() };
+        assert_eq!(control.install(&[next], true, "eqlipse", 2).unwrap().updated, 1);
+        let upgraded = control.rule(&RuleKey::Id(&made.id)).unwrap().unwrap();
+        assert_eq!((&upgraded.document["name"], &upgraded.document["tags"]), (&json!("new"), &json!(["mine"])));
+    }
+
+    fn rule_of(extra: Value) -> Rule {
+        Rule::from_json(document(extra)).unwrap()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use eqlipse_alerts::{Alert, BuildOptions, Clock, Execution as AlertExecution, Match, MatchedEvent, build};
 use eqlipse_control::NewAlert;
@@ -43,7 +44,8 @@ struct Hit {
 }
 
 impl<'a> Builder<'a> {
-    /// For a run with this id that began at `now`; where somebody asked for it, it would have been due at another time.
+    /// For a run with this id that began at `now`, over one window: in another, its parts have other numbers. Where somebody
+    /// asked for it, it would have been due at another time.
     pub fn new(active: &'a ActiveRules, uuid: &str, now: i64, asked_for: Option<i64>) -> Self {
         let execution = Some(AlertExecution { uuid: uuid.to_owned(), time_ns: now, asked_for_ns: asked_for });
         let options = BuildOptions { clock: Clock::At(now), execution, ..BuildOptions::default() };
@@ -105,31 +107,56 @@ pub(crate) fn new_alerts(alert: &Alert, rule: &ActiveRule, now: i64) -> Vec<NewA
 /// What a rule would find, without keeping it.
 #[derive(Debug, Default)]
 pub struct Preview {
-    /// The alerts, at most `max_signals` for each window, each once.
+    /// The alerts, at most `max_signals` new ones for each window, each once.
     pub alerts: Vec<Alert>,
-    /// How many findings were beyond that.
+    /// The windows that were looked at: all, or those up to the first one that failed, or for which there was time.
+    pub windows: Vec<PreviewedWindow>,
+    /// Whether there was no time for all windows.
+    pub is_aborted: bool,
+    /// The findings that the alerts are of.
+    seen: HashSet<Vec<Option<u64>>>,
+    ids: HashSet<String>,
+}
+
+/// A window of a [`Preview`].
+#[derive(Debug)]
+pub struct PreviewedWindow {
+    /// How many findings that no earlier window had were beyond `max_signals`.
     pub capped: u64,
-    seen: HashSet<String>,
+    /// How long it took.
+    pub took: Duration,
+    /// Why it failed.
+    pub error: Option<EvaluateError>,
 }
 
 impl Preview {
-    /// Adds what was found in a window.
+    /// Adds what was found in a window, and returns how many findings were too many.
     ///
     /// # Errors
     /// If an event cannot be read.
-    pub(crate) fn add(&mut self, builder: &mut Builder<'_>, found: &Evaluated, most: u32) -> Result<(), EvaluateError> {
-        let mut new = 0;
+    pub(crate) fn add(
+        &mut self,
+        builder: &mut Builder<'_>,
+        found: &Evaluated,
+        most: u32,
+    ) -> Result<u64, EvaluateError> {
+        let (mut new, mut capped) = (0, 0);
         for finding in &found.findings {
+            let sequences = finding.sequences();
+            if self.seen.contains(&sequences) {
+                continue;
+            }
             if new >= most {
-                self.capped += 1;
+                capped += 1;
                 continue;
             }
             let alert = builder.alert(finding, &found.parts)?;
-            if self.seen.insert(alert.id.clone()) {
+            self.seen.insert(sequences);
+            if self.ids.insert(alert.id.clone()) {
                 new += 1;
                 self.alerts.push(alert);
             }
         }
-        Ok(())
+        Ok(capped)
     }
 }

@@ -24,6 +24,6 @@ mod window;
 
 pub use active::{ActiveRule, ActiveRules, fingerprint};
 pub use evaluate::{EvaluateError, Evaluated, Finding, FoundEvent, evaluate, too_many};
-pub use execute::{Builder, Preview};
+pub use execute::{Builder, Preview, PreviewedWindow};
 pub use scheduler::{BrokenOff, Clock, ScheduleError, ScheduleOptions, Scheduler, SchedulerStatus, SystemClock};
 pub use window::{DueWindow, RuleWindow, due_ends};

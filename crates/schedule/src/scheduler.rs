@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eqlipse_alerts::Alert;
 use eqlipse_control::{
@@ -22,7 +22,7 @@ use crate::active::{ActiveRule, ActiveRules};
 use crate::evaluate::{
     EvaluateError, Evaluated, Finding, Late, LateEvents, Lateness, Task, evaluate, late_events, too_many,
 };
-use crate::execute::{Builder, Preview, new_alerts};
+use crate::execute::{Builder, Preview, PreviewedWindow, new_alerts};
 use crate::window::{DueWindow, RuleWindow, due_ends, next_end};
 
 const NANOS: i64 = 1_000_000_000;
@@ -901,22 +901,36 @@ impl Scheduler {
         self.complain(executions);
     }
 
-    /// What a rule finds in the windows that end at `ends`, without keeping it. The rule need not be stored.
+    /// What a rule finds in the windows that end at `ends`, without keeping it. The rule need not be stored. Windows are no
+    /// longer begun after `deadline`, nor after one that failed.
     ///
     /// # Errors
     /// If the rule cannot run, or the store cannot be read.
-    pub fn preview(&self, rule: &StoredRule, ends: &[i64]) -> Result<Preview, ScheduleError> {
+    pub fn preview(&self, rule: &StoredRule, ends: &[i64], deadline: Instant) -> Result<Preview, ScheduleError> {
         let (active, rule) = self.alone(rule)?;
         let windows: Vec<RuleWindow> = ends.iter().map(|end| RuleWindow::of(&rule.rule, *end)).collect();
         let bases = windows.iter().map(|window| (rule.basis, *window));
         let snapshot = self.matched_with(&active, &range_of(&rule, bases))?;
         let mut preview = Preview::default();
-        let (uuid, now) = (Uuid::new_v4().to_string(), self.clock.now());
-        let mut builder = Builder::new(&active, &uuid, now, Some(now));
         for window in windows {
+            let started = Instant::now();
+            if started >= deadline {
+                preview.is_aborted = true;
+                break;
+            }
+            let now = self.clock.now();
+            let mut builder = Builder::new(&active, &Uuid::new_v4().to_string(), now, Some(now));
             let task = Task { window, late: None, since: None };
-            let found = evaluate(&active, &[&rule], task, &snapshot, self.options.rule_events)?.whole()?;
-            preview.add(&mut builder, &found, rule.rule.max_signals.min(self.options.max_alerts))?;
+            let found = evaluate(&active, &[&rule], task, &snapshot, self.options.rule_events);
+            let capped = found.and_then(Evaluated::whole).and_then(|found| {
+                preview.add(&mut builder, &found, rule.rule.max_signals.min(self.options.max_alerts))
+            });
+            let is_failed = capped.is_err();
+            let (capped, error) = capped.map_or_else(|error| (0, Some(error)), |capped| (capped, None));
+            preview.windows.push(PreviewedWindow { capped, took: started.elapsed(), error });
+            if is_failed {
+                break;
+            }
         }
         Ok(preview)
     }

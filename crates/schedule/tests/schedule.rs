@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eqlipse_control::{AlertQuery, Control, ExecutionStatus, RuleKey, WindowKind};
 use eqlipse_schedule::{Clock, ScheduleOptions, Scheduler};
@@ -782,7 +782,8 @@ fn rules_change_while_the_service_runs() {
     service.at(START + 10 * MINUTE).scheduler.run_due().unwrap();
     assert_eq!(service.alerts("e"), [["0"], ["1"]]);
     let stored = service.control.rule(&RuleKey::RuleId("s")).unwrap().unwrap();
-    let preview = service.scheduler.preview(&stored, &[START + 5 * MINUTE, START + 10 * MINUTE]).unwrap();
+    let ends = [START + 5 * MINUTE, START + 10 * MINUTE];
+    let preview = service.scheduler.preview(&stored, &ends, Instant::now() + Duration::from_secs(600)).unwrap();
     assert_eq!(preview.alerts.len(), 1);
     service.close();
 }
@@ -800,6 +801,37 @@ fn the_first_window_of_a_new_rule_may_have_ended_long_ago() {
     service.control.create_rule(rule("daily", ANY, daily), "ann", START).unwrap();
     service.at(midnight + 23 * HOUR).scheduler.run_due().unwrap();
     assert_eq!(service.alerts("daily"), [["0"]], "{:?}", service.ledger("daily"));
+    service.close();
+}
+
+#[test]
+fn a_preview_counts_what_is_new_in_each_window_and_ends_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({ "enabled": false, "max_signals": 2 }))]);
+    let options = ScheduleOptions { rule_events: 6, ..ScheduleOptions::default() };
+    let service = Service::open(folder.path(), &Arc::default(), options);
+    let send = |arrived: i64, happened: i64, ids: std::ops::Range<usize>| {
+        let events = ids.map(|id| event(id, START + happened * MINUTE, "a", 0)).collect();
+        service.at(START + arrived * MINUTE).send(events);
+    };
+    send(2, 2, 0..2);
+    // The second window has both pairs, the new one first.
+    send(7, 1, 2..4);
+    send(12, 12, 4..7);
+    send(17, 17, 7..15);
+    let stored = service.control.rule(&RuleKey::RuleId("e")).unwrap().unwrap();
+    let ends = [5, 10, 15, 20, 25].map(|minutes| START + minutes * MINUTE);
+    let preview = service.scheduler.preview(&stored, &ends, Instant::now() + Duration::from_secs(600)).unwrap();
+    // The fourth has too many events, and ends it.
+    assert_eq!(preview.windows.iter().map(|window| window.capped).collect::<Vec<_>>(), [0, 0, 1, 0]);
+    let errors: Vec<bool> = preview.windows.iter().map(|window| window.error.is_some()).collect();
+    assert_eq!((errors, preview.is_aborted), (vec![false, false, false, true], false));
+    let events = preview.alerts.iter().flat_map(|alert| alert.events.iter().flatten());
+    let mut ids: Vec<&str> = events.map(|event| event.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["0", "1", "2", "3", "4", "5"]);
+    let late = service.scheduler.preview(&stored, &ends, Instant::now()).unwrap();
+    assert!(late.is_aborted && late.windows.is_empty() && late.alerts.is_empty());
     service.close();
 }
 

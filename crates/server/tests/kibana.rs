@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{PASSWORD, Request, Response, Service, basic};
-use eqlipse_control::{NewAlert, Role};
+use eqlipse_control::{Execution, ExecutionStatus, NewAlert, Role};
 use serde_json::{Value, json};
 
 const RULES: &str = "/api/detection_engine/rules";
@@ -65,6 +65,12 @@ fn rules_are_made_read_changed_and_removed() {
         (&put["tags"], &put["enabled"], &put["name"]),
         (&json!([]), &json!(true), &json!("Rule 1 finds shells"))
     );
+    for field in ["enabled", "interval"] {
+        let null = send(&service, "PATCH", RULES, &json!({ "id": id, field: null }));
+        assert_eq!(null.status, 400, "{}", null.text());
+        assert!(message(&null).starts_with(&format!("[request body]: {field}: Expected ")), "{}", null.text());
+    }
+    assert_eq!(service.get(&format!("{RULES}?id={id}")).json()["enabled"], true);
     let bad = send(&service, "POST", RULES, &json!({ "name": "x", "type": "eql" }));
     assert_eq!((bad.status, &bad.json()["error"]), (400, &json!("Bad Request")));
     assert!(message(&bad).starts_with("[request body]: "), "{}", bad.text());
@@ -134,6 +140,84 @@ fn rules_are_found() {
     assert_eq!(tags, json!(["All", "Tag 1", "Tag 2", "Tag 3", "Tag 4", "Tag 5"]));
     let counts = service.get("/api/detection_engine/rules/prepackaged/_status").json();
     assert_eq!((&counts["rules_custom_installed"], &counts["rules_installed"]), (&json!(5), &json!(0)));
+}
+
+#[test]
+fn rules_are_ordered_by_their_last_executions() {
+    let service = with_rules(5);
+    let id = |n: u32| service.get(&format!("{RULES}?rule_id=rule-{n}")).json()["id"].as_str().unwrap().to_owned();
+    let run = json!({ "action": "run", "ids": [id(2)], "run": { "start_date": ago(10), "end_date": ago(5) } });
+    assert_eq!(send(&service, "POST", &format!("{RULES}/_bulk_action"), &run).status, 200);
+    asked_for(&service, "rule-2", "manual", 1);
+    let control = &service.app().control;
+    let known = control.ledger(&id(2), 1).unwrap().remove(0);
+    let last = |n: u32, status: ExecutionStatus, started: i64, took: i64| Execution {
+        uuid: n.to_string(),
+        rule: id(n),
+        rule_id: format!("rule-{n}"),
+        status,
+        started,
+        finished: started + took,
+        ..known.clone()
+    };
+    // Those that are enabled run by themselves; the fifth one never ran.
+    let lasts =
+        [last(1, ExecutionStatus::Failed, 1_000_000, 9_000_000), last(3, ExecutionStatus::Succeeded, 2_000_000, 0)];
+    control.commit_execution(&lasts, &[]).unwrap();
+    let ordered = |field: &str, order: &str| {
+        let path = format!(
+            "{RULES}/_find?filter=alert.attributes.enabled%3Afalse&sort_order={order}&sort_field=execution_summary.last_execution.{field}"
+        );
+        let found = service.get(&path);
+        let rules: Vec<Value> = found.json()["data"].as_array().map(Vec::clone).unwrap_or_default();
+        (found.status, rules.iter().map(|rule| rule["rule_id"].as_str().unwrap()[5..].to_owned()).collect::<String>())
+    };
+    for (field, ascending, descending) in [
+        ("date", "135", "315"),
+        ("status", "315", "135"),
+        ("metrics.total_search_duration_ms", "315", "135"),
+        ("metrics.total_indexing_duration_ms", "135", "135"),
+        ("metrics.execution_gap_duration_s", "135", "135"),
+    ] {
+        assert_eq!(ordered(field, "asc"), (200, ascending.to_owned()), "{field}");
+        assert_eq!(ordered(field, "desc"), (200, descending.to_owned()), "{field}");
+    }
+    assert_eq!(ordered("message", "asc").0, 400);
+}
+
+#[test]
+fn a_rule_is_previewed() {
+    let service = Service::with(|config| config.schedule.rule_events = 3);
+    let times = ["11:54:30", "11:54:31", "11:54:32", "11:58:00"];
+    let events = times.map(|time| {
+        let time = format!("2026-11-25T{time}Z");
+        json!({ "@timestamp": time, "event": { "category": "process" }, "process": { "name": "cmd.exe" } }).to_string()
+    });
+    assert_eq!(service.post("/_bulk", common::creates(events)).json()["errors"], false);
+    let preview = |extra: Value| {
+        let mut draft = rule(1);
+        draft.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let done = send(&service, "POST", &format!("{RULES}/preview"), &draft);
+        assert_eq!(done.status, 200, "{}", done.text());
+        done.json()
+    };
+    let end = "2026-11-25T12:00:00Z";
+    let done = preview(json!({ "max_signals": 2, "invocationCount": 4, "timeframeEnd": end, "from": "now-6m" }));
+    let logs = done["logs"].as_array().unwrap();
+    let said = |kind: &str| logs.iter().map(|log| log[kind].as_array().unwrap().len()).collect::<Vec<_>>();
+    // The last window has more events than a rule may look at.
+    assert_eq!((said("warnings"), said("errors")), (vec![0, 0, 1, 0], vec![0, 0, 0, 1]));
+    assert_eq!(logs[2]["warnings"][0], "max_signals was reached: 1 more were found");
+    assert!(logs[3]["errors"][0].as_str().unwrap().contains("schedule.rule_events"), "{done}");
+    let started: Vec<&str> = logs.iter().map(|log| log["startedAt"].as_str().unwrap()).collect();
+    assert_eq!((started[0], started[3]), ("2026-11-25T11:45:00.000Z", "2026-11-25T12:00:00.000Z"));
+    assert_eq!((done["alerts"].as_array().unwrap().len(), &done["isAborted"]), (2, &json!(false)));
+
+    // A rule of a type that does not run.
+    let done = preview(json!({ "type": "query", "language": "kuery", "query": "*", "timeframeEnd": end }));
+    let logs = done["logs"].as_array().unwrap();
+    assert_eq!((logs.len(), logs[0]["errors"].as_array().unwrap().len()), (1, 1), "{done}");
+    assert_eq!((&done["alerts"], &logs[0]["startedAt"]), (&json!([]), &json!("2026-11-25T12:00:00.000Z")));
 }
 
 fn import(service: &Service, query: &str, name: &str, text: &str) -> Response {
@@ -246,6 +330,93 @@ fn many_rules_are_changed_at_once() {
     assert_eq!(act("", json!({ "action": "export", "query": "" })).text().lines().count(), 5);
     assert_eq!(act("", json!({ "action": "explode" })).status, 400);
     assert_eq!(act("", json!({ "action": "delete", "ids": vec!["x"; 101] })).status, 400);
+}
+
+#[test]
+fn edits_at_the_same_time_are_all_kept() {
+    let service = with_rules(2);
+    let id = service.get(&format!("{RULES}?rule_id=rule-2")).json()["id"].clone();
+    let address = service.address;
+    let act = |body: Value| {
+        let request = Request::new("POST", &format!("{RULES}/_bulk_action")).header("kbn-xsrf", "true");
+        let done = request.header("Content-Type", "application/json").body(body.to_string()).send(address);
+        assert_eq!(done.status, 200, "{}", done.text());
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (act, id) = (&act, &id);
+            scope.spawn(move || {
+                for number in 0..10 {
+                    let edit = json!([{ "type": "add_tags", "value": [format!("{thread}-{number}")] }]);
+                    act(json!({ "action": "edit", "ids": [id], "edit": edit }));
+                }
+            });
+        }
+        scope.spawn(|| act(json!({ "action": "disable", "ids": [id] })));
+    });
+    let rule = service.get(&format!("{RULES}?rule_id=rule-2")).json();
+    assert_eq!((rule["tags"].as_array().unwrap().len(), &rule["enabled"]), (42, &json!(false)));
+}
+
+#[test]
+fn edits_that_do_not_fit_a_rule_leave_it() {
+    let service = Service::start();
+    let exceptions = json!([{ "id": "1", "list_id": "l", "type": "detection", "namespace_type": "single" }]);
+    let ids: Vec<Value> = [
+        json!({ "rule_id": "indexed", "to": "now-1m", "exceptions_list": exceptions }),
+        json!({ "rule_id": "data_view", "index": null, "data_view_id": "view" }),
+        json!({ "rule_id": "esql", "index": null, "type": "esql", "language": "esql", "query": "FROM logs-*" }),
+    ]
+    .into_iter()
+    .map(|extra| {
+        let mut rule = rule(1);
+        rule.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let made = send(&service, "POST", RULES, &rule);
+        assert_eq!(made.status, 200, "{}", made.text());
+        made.json()["id"].clone()
+    })
+    .collect();
+    let act = |query: &str, body: Value| send(&service, "POST", &format!("{RULES}/_bulk_action{query}"), &body);
+    let edit = |query: &str, ids: &[Value], edit: Value| {
+        let done = act(query, json!({ "action": "edit", "ids": ids, "edit": [edit] }));
+        (done.status, done.json()["attributes"].clone())
+    };
+
+    let add = json!({ "type": "add_index_patterns", "value": ["new-*"] });
+    for query in ["?dry_run=true", ""] {
+        let (status, done) = edit(query, &ids, add.clone());
+        assert_eq!(
+            (status, &done["summary"]),
+            (500, &json!({ "failed": 1, "succeeded": 1, "skipped": 1, "total": 3 }))
+        );
+        let error = &done["errors"][0];
+        assert_eq!((&error["err_code"], &error["rules"][0]["id"]), (&json!("ESQL_INDEX_PATTERN"), &ids[2]));
+        assert_eq!((&error["status_code"], done["errors"].as_array().unwrap().len()), (&json!(500), 1));
+        // In a dry run there are no rules in the answer.
+        assert_eq!(done["results"]["skipped"].as_array().unwrap().len(), usize::from(query.is_empty()));
+    }
+    let (_, kept) = edit("", &ids[1..2], json!({ "type": "delete_index_patterns", "value": ["new-*"] }));
+    assert_eq!(kept["summary"]["skipped"], 1);
+    let over = json!({ "type": "set_index_patterns", "value": ["other-*"], "overwrite_data_views": true });
+    let (_, done) = edit("", &ids[1..2], over);
+    let changed = &done["results"]["updated"][0];
+    assert_eq!((&changed["index"], changed.get("data_view_id")), (&json!(["other-*"]), None));
+
+    let schedule = json!({ "type": "set_schedule", "value": { "interval": "10m", "lookback": "2m" } });
+    let (_, done) = edit("", &ids[..1], schedule);
+    let changed = &done["results"]["updated"][0];
+    assert_eq!((&changed["from"], &changed["to"]), (&json!("now-720s"), &json!("now-1m")));
+
+    let copied = |duplicate: Value| {
+        let copies = act("", json!({ "action": "duplicate", "ids": [ids[0]], "duplicate": duplicate }));
+        (copies.status, copies.json()["attributes"]["results"]["created"][0]["exceptions_list"].clone())
+    };
+    assert_eq!(copied(json!({ "include_exceptions": false, "include_expired_exceptions": false })), (200, json!([])));
+    assert_eq!(copied(json!({ "include_exceptions": true })), (200, exceptions.clone()));
+    assert_eq!(copied(json!(null)), (200, exceptions));
+    assert_eq!(copied(json!({ "include_exceptions": "no" })).0, 400);
+    let nothing = act("", json!({ "action": "delete", "ids": [] }));
+    assert_eq!((nothing.status, service.get(&format!("{RULES}/_find")).json()["total"].clone()), (400, json!(6)));
 }
 
 /// A time so many minutes ago.
@@ -494,4 +665,13 @@ fn bundled_rules_are_counted_and_installed_again() {
     let installed = send(&service, "PUT", &format!("{RULES}/prepackaged"), &json!({})).json();
     assert_eq!((&installed["rules_installed"], &installed["rules_updated"]), (&json!(1), &json!(0)));
     assert_eq!(counts(), [1, 2, 0, 0]);
+    // One that comes from elsewhere is the same rule, with what people changed in it.
+    send(&service, "DELETE", &format!("{RULES}?rule_id=rule-2"), &json!({}));
+    let mut changed = rule(2);
+    changed["name"] = "Changed".into();
+    let imported = import(&service, "", "rules.ndjson", &changed.to_string()).json();
+    assert_eq!((&imported["success"], counts()), (&json!(true), [1, 2, 0, 0]));
+    let known = service.get(&format!("{RULES}?rule_id=rule-2")).json();
+    assert_eq!((&known["name"], &known["immutable"], &known["version"]), (&json!("Changed"), &json!(true), &json!(3)));
+    assert_eq!(known["rule_source"]["customized_fields"], json!([{ "field_name": "name" }]));
 }

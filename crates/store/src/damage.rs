@@ -60,11 +60,15 @@ pub(crate) fn look_at_suspects(inner: &Inner) -> Result<(), StoreError> {
 /// Looks at a segment. Whoever calls holds `flushing`.
 pub(crate) fn look_at(inner: &Inner, part: &Arc<Part>) -> Result<Outcome, StoreError> {
     let Some(segment) = part.as_segment() else { return Ok(Outcome::Sound) };
-    let found = examine(inner, segment);
-    // What cannot be known now is looked at again when somebody misses it again.
-    segment.set_suspect(false);
-    let found = found?;
-    segment.set_bad_objects(false);
+    // Before it is looked at, so that what somebody misses meanwhile is not forgotten. What cannot be known now is looked
+    // at again when somebody misses it again.
+    segment.clear_suspect();
+    let found = examine(inner, segment)?;
+    conclude(inner, part, segment, found)
+}
+
+/// Does what follows from what was found. Marks that somebody set since then stay.
+fn conclude(inner: &Inner, part: &Arc<Part>, segment: &SegmentPart, found: Found) -> Result<Outcome, StoreError> {
     match found {
         Found::Sound => {
             // What somebody saw was not the file's fault.
@@ -114,6 +118,8 @@ fn examine(inner: &Inner, segment: &SegmentPart) -> Result<Found, StoreError> {
     if segment.has_bad_objects() {
         // What is here is sound: it takes the place of what is there.
         segment.set_uploaded(BEGUN, &inner.catalogue)?;
+        // Only now: until then, what is here might go.
+        segment.clear_bad_objects();
         inner.files.wake();
         mended = Some("its objects are put into the object store again".to_owned());
     }
@@ -370,12 +376,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missed_while_it_is_looked_at_is_not_forgotten() {
+        let (_folder, store) = one_segment(Default::default());
+        let _flushing = lock(&store.0.flushing);
+        let snapshot = store.snapshot();
+        let part = &snapshot.parts[0];
+        let segment = part.as_segment().unwrap();
+        for mark in [SegmentPart::set_suspect, SegmentPart::set_bad_objects] {
+            segment.clear_suspect();
+            let found = examine(&store.0, segment).unwrap();
+            mark(segment);
+            assert_eq!(conclude(&store.0, part, segment, found).unwrap(), Outcome::Sound);
+            assert!(segment.is_suspect());
+        }
+        assert!(segment.has_bad_objects());
+        assert_eq!(look_at(&store.0, part).unwrap(), Outcome::Mended);
+        assert!(!segment.is_suspect() && !segment.has_bad_objects());
+    }
+
+    #[test]
     fn one_that_is_sound_is_not_kept_apart() {
         let (_folder, store) = one_segment(Default::default());
         let snapshot = store.snapshot();
         let segment = snapshot.parts[0].as_segment().unwrap();
         segment.set_damaged(true);
-        segment.set_suspect(true);
+        segment.set_suspect();
         look_at_suspects(&store.0).unwrap();
         assert!(!segment.is_damaged() && !segment.is_suspect());
         // What was left apart, and could not be looked at then, is looked at again.

@@ -386,7 +386,7 @@ pub(crate) fn compact(inner: &Inner) -> Result<(), StoreError> {
         let Some(segment) = part.as_segment() else { continue };
         if segment.is_damaged() || segment.has_bad_objects() {
             // Its disk or its object store may not have answered, and does now.
-            segment.set_suspect(true);
+            segment.set_suspect();
         } else if segment.entry.rows < COMPACTED_ROWS / 2 && !segment.is_single() {
             small.entry(Path::new(&segment.entry.path).parent().unwrap_or(Path::new(""))).or_default().push(segment);
         }

@@ -351,7 +351,9 @@ impl SegmentPart {
         let read = self.rows_as_they_are().inspect_err(|error| {
             self.suspect(error);
             // They can be made anew.
-            self.is_suspect.fetch_or(matches!(error, StoreError::Gone { .. }), Ordering::Relaxed);
+            if matches!(error, StoreError::Gone { .. }) {
+                self.set_suspect();
+            }
         });
         let read = read?;
         self.summarize(&read);
@@ -443,22 +445,33 @@ impl SegmentPart {
     /// Something of it could not be read: it is looked at soon. An object store that is away says nothing about it.
     pub(crate) fn suspect(&self, error: &StoreError) {
         if !matches!(error, StoreError::Objects { .. } | StoreError::Gone { .. }) {
-            self.set_suspect(true);
+            self.set_suspect();
         }
     }
 
-    pub(crate) fn set_suspect(&self, is_suspect: bool) {
-        self.is_suspect.store(is_suspect, Ordering::Relaxed);
+    pub(crate) fn set_suspect(&self) {
+        // What was noted before is seen by who takes the mark.
+        self.is_suspect.store(true, Ordering::Release);
     }
 
     pub(crate) fn is_suspect(&self) -> bool {
         self.is_suspect.load(Ordering::Relaxed)
     }
 
+    /// It is being looked at, and no longer waits for that.
+    pub(crate) fn clear_suspect(&self) {
+        self.is_suspect.swap(false, Ordering::Acquire);
+    }
+
     /// What is there may not take the place of what is here, until that was looked at.
-    pub(crate) fn set_bad_objects(&self, is_bad: bool) {
-        self.has_bad_objects.store(is_bad, Ordering::Relaxed);
-        self.is_suspect.fetch_or(is_bad, Ordering::Relaxed);
+    pub(crate) fn set_bad_objects(&self) {
+        self.has_bad_objects.store(true, Ordering::Relaxed);
+        self.set_suspect();
+    }
+
+    /// What is there is to be put there anew, or was.
+    pub(crate) fn clear_bad_objects(&self) {
+        self.has_bad_objects.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn has_bad_objects(&self) -> bool {
@@ -548,7 +561,7 @@ impl SegmentPart {
 
     /// Why a document cannot be read.
     pub(crate) fn unreadable(&self, reason: &SegmentError) -> StoreError {
-        self.set_suspect(true);
+        self.set_suspect();
         StoreError::Segment { path: self.path.clone(), reason: reason.to_string() }
     }
 

@@ -111,7 +111,7 @@ impl Snapshot {
                     is_away = true;
                 }
                 Err(error) => {
-                    segment.set_bad_objects(true);
+                    segment.set_bad_objects();
                     report.problems.push(error.into());
                 }
             }

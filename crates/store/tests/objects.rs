@@ -1,5 +1,7 @@
 //! Segments in an object store: one in memory, which fails, hangs and lies on demand.
 
+mod common;
+
 use std::fmt;
 use std::fs;
 use std::ops::Range;
@@ -9,9 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use eqlipse_engine::{
-    CompileOptions, CorrelateOptions, ListQuery, ListView, MatchPlan, RuleIndex, RuleSetBuilder, Scope,
-};
+use common::{EVENTS, SECOND, SEQUENCE, copy_folder, rules};
 use eqlipse_store::{
     NewDocument, ObjectPlace, RecoveryReport, SegmentPlace, Snapshot, Store, StoreOptions, StoreRules, TimeRange,
 };
@@ -23,11 +23,6 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
-
-const SECOND: i64 = 1_000_000_000;
-const EVENTS: &str = "process where process.name == \"a\"";
-const SEQUENCE: &str =
-    "sequence by process.pid [process where process.name == \"a\"] [process where process.name == \"b\"]";
 
 /// What goes wrong.
 #[derive(Debug, Default)]
@@ -96,9 +91,28 @@ impl Faulty {
         names
     }
 
+    fn put(&self, name: &str, content: &'static str) {
+        block(self.inner.put(&ObjectPath::parse(name).unwrap(), content.into())).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        block(self.inner.delete(&ObjectPath::parse(name).unwrap())).unwrap();
+    }
+
+    /// Damages the first segment, and returns its name.
+    fn spoil(&self) -> String {
+        let name = self.segments().remove(0);
+        self.put(&name, "no Parquet file");
+        name
+    }
+
     fn segments(&self) -> Vec<String> {
         self.objects().into_iter().filter(|name| name.ends_with(".parquet")).collect()
     }
+}
+
+fn close(store: Store) {
+    store.close().unwrap();
 }
 
 fn block<T>(call: impl Future<Output = T>) -> T {
@@ -195,17 +209,6 @@ impl MultipartUpload for FaultyUpload {
     }
 }
 
-fn rules(queries: &[&str]) -> Arc<StoreRules> {
-    let mut builder = RuleSetBuilder::new(CompileOptions::default());
-    eqlipse_events::reserve(builder.schema_mut());
-    for query in queries {
-        builder.add(&eqlipse_eql::parse(query).unwrap(), &Scope::default()).unwrap();
-    }
-    let fingerprint = |query: &&str| query.bytes().fold(7u128, |hash, byte| hash.wrapping_mul(257) + u128::from(byte));
-    let fingerprints = queries.iter().map(fingerprint).collect();
-    Arc::new(StoreRules::new(Arc::new(MatchPlan::new(Arc::new(builder.build()))), fingerprints))
-}
-
 /// A data folder and its object store.
 struct Bench {
     folder: tempfile::TempDir,
@@ -222,6 +225,13 @@ impl Bench {
         Self { folder, objects: Faulty::default(), options, cache_bytes: u64::MAX, patience }
     }
 
+    /// One whose events are not kept for long.
+    fn forgetful() -> Self {
+        let mut bench = Self::new();
+        bench.options.retention_age = Some(Duration::from_secs(1_000));
+        bench
+    }
+
     fn place(&self, prefix: &str) -> SegmentPlace {
         let mut place = ObjectPlace::new(Arc::new(self.objects.clone()), prefix, "mem://events").unwrap();
         place.cache_bytes = self.cache_bytes;
@@ -236,6 +246,22 @@ impl Bench {
 
     fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
+    }
+
+    /// A new store with some events, which are in the object store already.
+    fn filled(&self, rules: &Arc<StoreRules>, numbers: Range<i64>) -> Store {
+        let (store, _) = self.open(rules);
+        fill(&store, numbers);
+        store.flush().unwrap();
+        wait_for_uploads(&store);
+        store
+    }
+
+    /// The store after a restart, when what it has is only in the object store.
+    fn again_without_copies(&self, store: Store, rules: &Arc<StoreRules>) -> (Store, RecoveryReport) {
+        close(store);
+        self.forget_copies();
+        self.open(rules)
     }
 
     /// Removes the copies, as somebody does who needs room.
@@ -271,22 +297,9 @@ fn evens(numbers: Range<i64>) -> Vec<i64> {
     numbers.filter(|number| number % 2 == 0).collect()
 }
 
-/// What each rule finds in a snapshot: the seconds of the events.
+/// What each rule finds in a snapshot: the seconds of the events, in order.
 fn found(snapshot: &Snapshot, rules: &Arc<StoreRules>) -> Vec<Vec<i64>> {
-    let parts: Vec<_> = snapshot.parts(&TimeRange::default()).cloned().collect();
-    let lists: Vec<_> = parts.iter().flat_map(|part| part.lists().unwrap()).collect();
-    let lists: Vec<_> = lists.iter().map(|list| ListView { list, has_news: false }).collect();
-    let which: Vec<RuleIndex> = (0..rules.fingerprints.len() as u32).map(RuleIndex).collect();
-    let keep = |_: usize, _: u32, event: &eqlipse_engine::correlate::MatchedEvent| Some(event.handle);
-    let (fingerprints, options) = (&rules.fingerprints, &CorrelateOptions::default());
-    let query = ListQuery { rules: rules.plan.rules(), fingerprints, which: &which, lists: &lists, options };
-    let found = query.all(keep);
-    let mut times = vec![Vec::new(); which.len()];
-    for detection in &found.detections {
-        let events = detection.events.iter().flatten();
-        let seconds = events.map(|event| found.matched.events()[*event as usize].order.time.unwrap() / SECOND);
-        times[detection.rule.0 as usize].extend(seconds);
-    }
+    let mut times = common::found(snapshot, rules);
     times.iter_mut().for_each(|times| times.sort_unstable());
     times
 }
@@ -325,6 +338,16 @@ fn wait_for_uploads(store: &Store) {
     wait_until("segments are not put into the object store", || store.stats().objects.unwrap().waiting == 0);
 }
 
+#[track_caller]
+fn wait_for_problem(store: &Store, said: &str) {
+    let is_said = |problem: String| problem.contains(said);
+    wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some_and(is_said));
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_nanosecond() as i64
+}
+
 fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -340,17 +363,13 @@ fn files(folder: &Path) -> Vec<String> {
 fn what_is_only_there_is_read_as_if_it_were_here() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS, SEQUENCE]);
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..8);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&rules, 0..8);
     let named = bench.objects.objects();
     assert_eq!(named.len(), 5, "{named:?}");
     assert!(named.iter().all(|name| name.starts_with("one/service/")), "{named:?}");
     let there = found(&store.snapshot(), &rules);
     assert_eq!(there, [evens(0..8), (0..8).collect()]);
-    store.close().unwrap();
-    drop(store);
+    close(store);
 
     bench.forget_copies();
     let (store, report) = bench.open(&rules);
@@ -408,7 +427,7 @@ fn while_it_is_away_everything_goes_on_here() {
     fill(&store, 0..8);
     store.flush().unwrap();
     fill(&store, 8..12);
-    wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some());
+    wait_for_problem(&store, "");
     let stats = store.stats();
     // Events are kept as ever.
     assert_eq!((stats.problem, stats.segments, stats.recent_events), (None, 2, 4));
@@ -416,8 +435,7 @@ fn while_it_is_away_everything_goes_on_here() {
     assert_eq!(objects.waiting, 2);
     assert!(objects.problem.unwrap().contains("fails"));
     assert_eq!(found(&store.snapshot(), &rules), [evens(0..12)]);
-    store.close().unwrap();
-    drop(store);
+    close(store);
     // The next start is none the worse.
     let (store, report) = bench.open(&rules);
     assert_eq!((report.missing.len(), report.replayed), (0, 0));
@@ -428,10 +446,7 @@ fn while_it_is_away_everything_goes_on_here() {
     wait_for_uploads(&store);
     wait_until("the problem stays", || store.stats().objects.unwrap().problem.is_none());
     assert_eq!(bench.objects.segments().len(), 4);
-    store.close().unwrap();
-    drop(store);
-    bench.forget_copies();
-    let (store, _) = bench.open(&rules);
+    let (store, _) = bench.again_without_copies(store, &rules);
     assert_eq!(found(&store.snapshot(), &rules), [evens(0..12)]);
 }
 
@@ -439,21 +454,15 @@ fn while_it_is_away_everything_goes_on_here() {
 fn one_that_hangs_holds_nothing_up() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..4);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&rules, 0..4);
     bench.objects.set(|faults| &faults.hangs, true);
     fill(&store, 4..8);
     store.flush().unwrap();
     assert_eq!(found(&store.snapshot(), &rules), [evens(0..8)]);
-    wait_until("the problem is not said", || {
-        store.stats().objects.unwrap().problem.is_some_and(|problem| problem.contains("no answer within 500ms"))
-    });
+    wait_for_problem(&store, "no answer within 500ms");
     bench.objects.set(|faults| &faults.hangs, false);
     wait_for_uploads(&store);
-    store.close().unwrap();
-    drop(store);
+    close(store);
     bench.forget_copies();
     // Who reads what is only there waits for one answer, and not for one a segment.
     bench.objects.set(|faults| &faults.hangs, true);
@@ -472,8 +481,7 @@ fn wrong_bytes_are_not_believed() {
     let rules = rules(&[EVENTS]);
     let (store, _) = bench.open(&rules);
     fill(&store, 0..4);
-    store.close().unwrap();
-    drop(store);
+    close(store);
     let (store, _) = bench.open(&rules);
     for path in files(&bench.path("segments")).iter().filter(|path| path.ends_with(".parquet")) {
         fs::remove_file(path).unwrap();
@@ -500,10 +508,7 @@ fn spoil(path: &str) {
 fn what_is_damaged_here_is_fetched_and_what_is_damaged_there_is_put_again() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..8);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&rules, 0..8);
     files(&bench.path("segments")).iter().for_each(|path| spoil(path));
     let report = store.check();
     assert!(report.problems.len() >= 2 && report.quarantined.is_empty(), "{report:?}");
@@ -511,11 +516,8 @@ fn what_is_damaged_here_is_fetched_and_what_is_damaged_there_is_put_again() {
     assert_eq!((documents(&store.snapshot()), hunted(&store.snapshot())), (8, (8, vec![])));
     assert_eq!(found(&store.snapshot(), &rules), [evens(0..8)]);
 
-    let damaged = bench.objects.segments().remove(0);
-    let at = ObjectPath::parse(&damaged).unwrap();
-    block(bench.objects.inner.put(&at, "no Parquet file".into())).unwrap();
-    let gone = ObjectPath::parse(damaged.replace(".parquet", ".rows")).unwrap();
-    block(bench.objects.inner.delete(&gone)).unwrap();
+    let damaged = bench.objects.spoil();
+    bench.objects.remove(&damaged.replace(".parquet", ".rows"));
     let report = store.check();
     assert!(report.problems.len() == 1 && report.quarantined.is_empty(), "{report:?}");
     wait_for_uploads(&store);
@@ -527,12 +529,8 @@ fn what_is_damaged_here_is_fetched_and_what_is_damaged_there_is_put_again() {
 fn what_is_damaged_here_and_there_goes_to_quarantine() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..8);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
-    let damaged = bench.objects.segments().remove(0);
-    block(bench.objects.inner.put(&ObjectPath::parse(&damaged).unwrap(), "no Parquet file".into())).unwrap();
+    let store = bench.filled(&rules, 0..8);
+    let damaged = bench.objects.spoil();
     let name = damaged.strip_prefix("one/service/").unwrap();
     let here = bench.path("segments").join(name);
     spoil(here.to_str().unwrap());
@@ -551,10 +549,7 @@ fn what_is_damaged_here_and_there_goes_to_quarantine() {
 fn a_copy_stays_until_there_is_another() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..4);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&rules, 0..4);
     let (snapshot, range) = (store.snapshot(), TimeRange::default());
     let held = snapshot.parts(&range).next().unwrap().file().unwrap().unwrap();
     spoil(held.path.to_str().unwrap());
@@ -579,8 +574,7 @@ fn what_is_put_again_stays_here_until_it_is_there() {
         wait_until("copies beyond the limit stay", || files(&bench.path("segments")).is_empty());
         let (snapshot, range) = (store.snapshot(), TimeRange::default());
         let held = snapshot.parts(&range).next().unwrap().file().unwrap();
-        let damaged = ObjectPath::parse(bench.objects.segments().remove(0)).unwrap();
-        block(bench.objects.inner.put(&damaged, "no Parquet file".into())).unwrap();
+        bench.objects.spoil();
         *bench.objects.faults.only.lock().unwrap() = ".rows";
         bench.objects.set(fault, true);
         bench.objects.faults.calls.lock().unwrap().clear();
@@ -605,10 +599,7 @@ fn who_fetches_keeps_nobody_from_asking() {
     let mut bench = Bench::new();
     bench.patience = Duration::from_secs(20);
     let rules = rules(&[EVENTS]);
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..4);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&rules, 0..4);
     bench.forget_copies();
     bench.objects.set(|faults| &faults.hangs, true);
     let snapshot = store.snapshot();
@@ -629,10 +620,7 @@ fn segments_are_written_while_new_rules_wait_for_what_is_there() {
     let mut bench = Bench::new();
     bench.patience = Duration::from_secs(20);
     let (first, both) = (rules(&[EVENTS]), rules(&[EVENTS, SEQUENCE]));
-    let (store, _) = bench.open(&first);
-    fill(&store, 0..8);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&first, 0..8);
     bench.forget_copies();
     fill(&store, 8..12);
     bench.objects.set(|faults| &faults.hangs, true);
@@ -655,10 +643,7 @@ fn segments_are_written_while_new_rules_wait_for_what_is_there() {
 fn while_it_is_away_nothing_is_taken_for_damaged() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..8);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&rules, 0..8);
     for path in files(&bench.path("segments")) {
         if path.ends_with(".parquet") { spoil(&path) } else { fs::remove_file(path).unwrap() }
     }
@@ -680,10 +665,7 @@ fn while_it_is_away_nothing_is_taken_for_damaged() {
 fn what_is_matched_later_is_there_too() {
     let bench = Bench::new();
     let first = rules(&[EVENTS]);
-    let (store, _) = bench.open(&first);
-    fill(&store, 0..8);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&first, 0..8);
     let both = rules(&[EVENTS, SEQUENCE]);
     bench.objects.set(|faults| &faults.puts_fail, true);
     store.set_rules(both.clone(), &rules(&[SEQUENCE]), 0).unwrap();
@@ -692,20 +674,16 @@ fn what_is_matched_later_is_there_too() {
     assert_eq!(found(&store.snapshot(), &both), [evens(0..8), (0..8).collect()]);
     bench.objects.set(|faults| &faults.puts_fail, false);
     wait_for_uploads(&store);
-    store.close().unwrap();
-    drop(store);
-    bench.forget_copies();
-    let (store, _) = bench.open(&both);
+    let (store, _) = bench.again_without_copies(store, &both);
     assert_eq!(found(&store.snapshot(), &both), [evens(0..8), (0..8).collect()]);
 }
 
 #[test]
 fn objects_go_with_the_last_reader() {
-    let mut bench = Bench::new();
-    bench.options.retention_age = Some(Duration::from_secs(1_000));
+    let bench = Bench::forgetful();
     let rules = rules(&[EVENTS]);
     let (store, _) = bench.open(&rules);
-    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    let now = now();
     store.ingest(&[event("logs-a-x", 0, "a")], now).unwrap();
     store.flush().unwrap();
     wait_for_uploads(&store);
@@ -718,9 +696,8 @@ fn objects_go_with_the_last_reader() {
     assert_eq!(bench.objects.segments().len(), 1);
     bench.objects.set(|faults| &faults.puts_fail, true);
     drop(snapshot);
-    wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some());
-    store.close().unwrap();
-    drop(store);
+    wait_for_problem(&store, "");
+    close(store);
     assert_eq!(bench.objects.segments().len(), 1);
     bench.objects.set(|faults| &faults.puts_fail, false);
     // What could not be removed then is removed after the next start.
@@ -734,7 +711,7 @@ fn small_segments_are_put_together_there_too() {
     bench.options.flush_age = Duration::ZERO;
     let rules = rules(&[EVENTS, SEQUENCE]);
     let (store, _) = bench.open(&rules);
-    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    let now = now();
     for number in 0..20 {
         store.ingest(&[event("logs-a-x", number, if number % 2 == 0 { "a" } else { "b" })], now).unwrap();
         store.flush().unwrap();
@@ -747,10 +724,7 @@ fn small_segments_are_put_together_there_too() {
             && stats.objects.unwrap().waiting == 0
             && bench.objects.segments().len() as u64 == stats.segments
     });
-    store.close().unwrap();
-    drop(store);
-    bench.forget_copies();
-    let (store, _) = bench.open(&rules);
+    let (store, _) = bench.again_without_copies(store, &rules);
     assert_eq!(found(&store.snapshot(), &rules), [evens(0..21), (0..20).collect()]);
     let report = store.check();
     assert!(report.problems.is_empty() && report.orphans.is_empty(), "{report:?}");
@@ -760,10 +734,7 @@ fn small_segments_are_put_together_there_too() {
 fn a_process_that_is_killed_while_it_sends_goes_on() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..4);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    let store = bench.filled(&rules, 0..4);
     bench.objects.faults.calls.lock().unwrap().clear();
     fill(&store, 4..8);
     bench.objects.set(|faults| &faults.hangs, true);
@@ -776,8 +747,7 @@ fn a_process_that_is_killed_while_it_sends_goes_on() {
     copy_folder(bench.folder.path(), copy.folder.path());
     bench.objects.set(|faults| &faults.hangs, false);
     wait_for_uploads(&store);
-    let half = bench.objects.segments().remove(3);
-    block(bench.objects.inner.delete(&ObjectPath::parse(half).unwrap())).unwrap();
+    bench.objects.remove(&bench.objects.segments()[3]);
     let (again, report) = copy.open(&rules);
     assert_eq!(report.missing.len(), 0);
     wait_for_uploads(&again);
@@ -788,12 +758,11 @@ fn a_process_that_is_killed_while_it_sends_goes_on() {
 
 #[test]
 fn another_process_sees_what_is_only_there() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::forgetful();
     bench.cache_bytes = 0;
-    bench.options.retention_age = Some(Duration::from_secs(1_000));
     let rules = rules(&[EVENTS]);
     let (store, _) = bench.open(&rules);
-    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    let now = now();
     store.ingest(&[event("logs-a-x", 0, "a"), event("logs-b-x", 1, "b")], now).unwrap();
     store.flush().unwrap();
     store.ingest(&[event("logs-a-x", 2, "a")], now).unwrap();
@@ -820,16 +789,12 @@ fn another_process_sees_what_is_only_there() {
 fn objects_of_others_are_left_alone() {
     let bench = Bench::new();
     let rules = rules(&[EVENTS]);
-    let put = |name: &str| block(bench.objects.inner.put(&ObjectPath::parse(name).unwrap(), "x".into())).unwrap();
     let foreign = ["one/other/logs-a-x/1970-01-01/0000000000000000-00000002.parquet", "one/service/notes.txt"];
-    foreign.iter().for_each(|name| _ = put(name));
-    let (store, _) = bench.open(&rules);
-    fill(&store, 0..4);
-    store.flush().unwrap();
-    wait_for_uploads(&store);
+    foreign.iter().for_each(|name| bench.objects.put(name, "x"));
+    let store = bench.filled(&rules, 0..4);
     // Of a catalogue that was put back.
     let orphan = "logs-a-x/1970-01-01/0000000000000700-00000002.parquet";
-    put(&format!("one/service/{orphan}"));
+    bench.objects.put(&format!("one/service/{orphan}"), "x");
     assert_eq!(store.check().orphans, [orphan]);
     let before = bench.objects.objects().len();
     assert_eq!(store.remove_orphans().unwrap(), 1);
@@ -844,9 +809,7 @@ fn objects_of_others_are_left_alone() {
     let (other, _) = other.open(&rules);
     fill(&other, 0..4);
     other.flush().unwrap();
-    wait_until("the problem is not said", || {
-        other.stats().objects.unwrap().problem.is_some_and(|problem| problem.contains("another store's"))
-    });
+    wait_for_problem(&other, "another store's");
     assert_eq!(bench.objects.objects(), before);
     assert!(other.remove_orphans().is_err());
 }
@@ -858,38 +821,32 @@ fn a_store_is_not_opened_without_its_objects() {
     // Segments that were kept here are put there.
     let (store, _) = Store::open(bench.folder.path(), bench.options.clone(), rules.clone()).unwrap();
     fill(&store, 0..4);
-    store.close().unwrap();
-    drop(store);
+    close(store);
     let (store, _) = bench.open(&rules);
     wait_for_uploads(&store);
-    store.close().unwrap();
-    drop(store);
+    close(store);
     // As long as all is here too, they can be kept here again.
     let (store, _) = Store::open(bench.folder.path(), bench.options.clone(), rules.clone()).unwrap();
     assert_eq!(found(&store.snapshot(), &rules), [evens(0..4)]);
-    store.close().unwrap();
-    drop(store);
+    close(store);
     bench.forget_copies();
     let Err(error) = Store::open(bench.folder.path(), bench.options.clone(), rules.clone()) else { panic!("it opens") };
     assert!(error.to_string().contains("object store"), "{error}");
     // A wrong prefix is noticed too.
     let options = StoreOptions { segments: bench.place("elsewhere"), ..bench.options.clone() };
     let (store, _) = Store::open(bench.folder.path(), options, rules.clone()).unwrap();
-    wait_until("the problem is not said", || {
-        store.stats().objects.unwrap().problem.is_some_and(|problem| problem.contains("not here"))
-    });
+    wait_for_problem(&store, "not here");
     assert!(bench.objects.objects().iter().all(|name| !name.starts_with("elsewhere")));
 }
 
 #[test]
 fn one_that_had_objects_is_not_begun_elsewhere() {
-    let mut bench = Bench::new();
-    bench.options.retention_age = Some(Duration::from_secs(1_000));
+    let bench = Bench::forgetful();
     let rules = rules(&[EVENTS]);
     let is_refused_elsewhere = || {
         let options = StoreOptions { segments: bench.place("elsewhere"), ..bench.options.clone() };
         let (store, _) = Store::open(bench.folder.path(), options, rules.clone()).unwrap();
-        wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some());
+        wait_for_problem(&store, "");
         let problem = store.stats().objects.unwrap().problem.unwrap();
         assert!(problem.contains("not here"), "{problem}");
         assert!(bench.objects.objects().iter().all(|name| !name.starts_with("elsewhere")));
@@ -899,12 +856,11 @@ fn one_that_had_objects_is_not_begun_elsewhere() {
     let (store, _) = bench.open(&rules);
     wait_until("the prefix is not taken", || bench.objects.objects() == ["one/service/eqlipse-store"]);
     bench.objects.set(|faults| &faults.puts_fail, true);
-    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    let now = now();
     store.ingest(&[event("logs-a-x", 0, "a")], now).unwrap();
     store.flush().unwrap();
-    wait_until("the problem is not said", || store.stats().objects.unwrap().problem.is_some());
-    store.close().unwrap();
-    drop(store);
+    wait_for_problem(&store, "");
+    close(store);
     bench.objects.set(|faults| &faults.puts_fail, false);
     is_refused_elsewhere();
     // The segment is no more, and its objects are still there.
@@ -912,8 +868,7 @@ fn one_that_had_objects_is_not_begun_elsewhere() {
     wait_for_uploads(&store);
     bench.objects.set(|faults| &faults.puts_fail, true);
     assert_eq!(store.prune(now + 2_000 * SECOND).unwrap(), 1);
-    store.close().unwrap();
-    drop(store);
+    close(store);
     bench.objects.set(|faults| &faults.puts_fail, false);
     assert_eq!(bench.objects.segments().len(), 1);
     is_refused_elsewhere();
@@ -921,15 +876,14 @@ fn one_that_had_objects_is_not_begun_elsewhere() {
 
 #[test]
 fn what_goes_before_it_was_sent_is_not_sent() {
-    let mut bench = Bench::new();
-    bench.options.retention_age = Some(Duration::from_secs(1_000));
+    let mut bench = Bench::forgetful();
     bench.patience = Duration::from_secs(20);
     let rules = rules(&[EVENTS]);
     let (store, _) = bench.open(&rules);
     let marker = ["one/service/eqlipse-store"];
     *bench.objects.faults.only.lock().unwrap() = ".parquet";
     bench.objects.set(|faults| &faults.hangs, true);
-    let now = jiff::Timestamp::now().as_nanosecond() as i64;
+    let now = now();
     store.ingest(&[event("logs-a-x", 0, "a"), event("logs-b-x", 1, "b")], now).unwrap();
     store.flush().unwrap();
     let calls = |name: &str| bench.objects.calls(name, ".parquet");
@@ -960,7 +914,7 @@ fn large_files_go_in_parts() {
         );
         let new = NewDocument { index: "logs-a-x".into(), id: None, document: document.into() };
         // What arrives now is not due to be written for a while.
-        assert!(store.ingest(&[new], jiff::Timestamp::now().as_nanosecond() as i64).unwrap()[0].is_ok());
+        assert!(store.ingest(&[new], now()).unwrap()[0].is_ok());
     }
     // What panics is said, and does not end the work.
     bench.objects.set(|faults| &faults.parts_panic, true);
@@ -980,23 +934,7 @@ fn large_files_go_in_parts() {
     assert!(parts > 1, "{:?}", store.stats());
     assert_eq!((calls("put"), calls("complete")), (0, 1));
     assert!(calls("part") >= parts, "{:?}", bench.objects.faults.calls);
-    store.close().unwrap();
-    drop(store);
-    bench.forget_copies();
-    let (store, _) = bench.open(&rules);
+    let (store, _) = bench.again_without_copies(store, &rules);
     assert_eq!(hunted(&store.snapshot()), (14, vec![]));
     assert!(store.check().problems.is_empty());
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => {
-                fs::create_dir_all(&target).unwrap();
-                copy_folder(&entry.path(), &target);
-            }
-            false => _ = fs::copy(entry.path(), target).unwrap(),
-        }
-    }
 }

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::OrderBy;
-use crate::size::parse_size;
+use super::{Effort, OrderBy, OutputFile, Screen, TimeSpan};
 
 /// The most samples of one key that can be asked for.
 pub const MAX_SAMPLES_PER_KEY: i64 = 10_000;
@@ -57,12 +56,8 @@ pub struct QueryArgs {
     #[arg(long, help_heading = "Query")]
     pub case_insensitive: bool,
 
-    /// Only events at or after this time: '2024-03-01', '2024-03-01T12:00:00Z' or date math such as 'now-7d'
-    #[arg(long, value_name = "TIME", help_heading = "Events", allow_hyphen_values = true)]
-    pub from: Option<String>,
-    /// Only events at or before this time; a date without a time of day means its last moment
-    #[arg(long, value_name = "TIME", help_heading = "Events", allow_hyphen_values = true)]
-    pub to: Option<String>,
+    #[command(flatten)]
+    pub times: TimeSpan,
     /// What orders the events of Windows event logs
     #[arg(long, value_enum, value_name = "ORDER", default_value_t = OrderBy::Log, help_heading = "Events")]
     pub order_by: OrderBy,
@@ -73,29 +68,16 @@ pub struct QueryArgs {
     /// Fields to show, with wildcards: 'host.name,process.*'. Columns in table and csv; 'fields' in json and ndjson
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', help_heading = "Output")]
     pub fields: Vec<String>,
-    /// Write to this file in place of standard output; it is replaced only when the whole is written
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
-    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputFile,
     /// Put the time that the search took into 'took' of json, which is 0 otherwise
     #[arg(long, help_heading = "Output")]
     pub timing: bool,
-    /// Width of the table in columns, 0 for no limit [default: that of the terminal, else no limit]
-    #[arg(long, value_name = "COLUMNS", help_heading = "Output")]
-    pub width: Option<u16>,
-    /// Say nothing on standard error but errors
-    #[arg(short, long, help_heading = "Output")]
-    pub quiet: bool,
-    /// Show no progress bar
-    #[arg(long, help_heading = "Output")]
-    pub no_progress: bool,
+    #[command(flatten)]
+    pub screen: Screen,
 
-    /// Number of threads [default: one per core]; the result does not depend on it
-    #[arg(short, long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
-    /// Memory for matched events that wait for the rest of a sequence; what is beyond it goes to a temporary file
-    /// [default: 64M]; the result does not depend on it
-    #[arg(long, value_name = "SIZE", help_heading = "Run", value_parser = parse_size)]
-    pub memory_limit: Option<usize>,
+    #[command(flatten)]
+    pub effort: Effort,
 }
 
 const AFTER_HELP: &str = "\

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::{ConfigSource, QueryFormat};
+use super::{ConfigSource, OutputFile, QueryFormat, Screen};
 use crate::size::parse_size;
 
 /// Run an SQL query over stored events or log files
@@ -30,18 +30,10 @@ pub struct SqlArgs {
     /// At most this many rows; what is cut off is said [default: no limit]
     #[arg(long, value_name = "N", help_heading = "Output")]
     pub size: Option<usize>,
-    /// Write to this file in place of standard output; it is replaced only when the whole is written
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
-    pub output: Option<PathBuf>,
-    /// Width of the table in columns, 0 for no limit [default: that of the terminal, else no limit]
-    #[arg(long, value_name = "COLUMNS", help_heading = "Output")]
-    pub width: Option<u16>,
-    /// Say nothing on standard error but errors
-    #[arg(short, long, help_heading = "Output")]
-    pub quiet: bool,
-    /// Show no progress bar
-    #[arg(long, help_heading = "Output")]
-    pub no_progress: bool,
+    #[command(flatten)]
+    pub output: OutputFile,
+    #[command(flatten)]
+    pub screen: Screen,
 
     /// Number of threads [default: one per core]
     #[arg(short, long, value_name = "N", help_heading = "Run", value_parser = clap::value_parser!(u16).range(1..=1024))]

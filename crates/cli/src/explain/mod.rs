@@ -29,7 +29,7 @@ pub fn explain(args: &ExplainArgs, messages: Messages) -> Result<Exit, CliError>
     let subject = subject(args, messages)?;
     let paths = inputs_of(&args.paths)?;
     let found = find(&paths, messages)?;
-    let mut output = Output::open(args.output.as_deref())?;
+    let mut output = Output::open(args.output.path())?;
     let options = ExplainOptions {
         order_by: match args.order_by {
             OrderBy::Log => eqlipse_events::OrderBy::Log,
@@ -64,7 +64,7 @@ fn write(
     args: &ExplainArgs,
     messages: Messages,
 ) -> Result<(), CliError> {
-    let path: Option<&Path> = args.output.as_deref();
+    let path: Option<&Path> = args.output.path();
     match args.format {
         TextOrJson::Json => output.write(|out| write_pretty(out, explanation)),
         TextOrJson::Text => {

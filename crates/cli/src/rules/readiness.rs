@@ -43,7 +43,7 @@ pub fn readiness(args: &ReadinessArgs, messages: Messages) -> Result<Exit, CliEr
         return Err(CliError::Usage("standard input ('-') can be given only once".to_owned()));
     }
     let found = find(&paths, messages)?;
-    let mut output = Output::open(args.output.as_deref())?;
+    let mut output = Output::open(args.output.path())?;
     let book = rule_book(&args.rules, &args.selection, args.any_index, messages)?;
     let progress = Progress::default();
     let judged = with_bar(!args.quiet, &progress, || judge(&book, &found, &HuntOptions::default(), &progress));
@@ -60,7 +60,7 @@ pub fn readiness(args: &ReadinessArgs, messages: Messages) -> Result<Exit, CliEr
 }
 
 fn write(output: &mut Output, judged: &Readiness, args: &ReadinessArgs, messages: Messages) -> Result<(), CliError> {
-    let path: Option<&Path> = args.output.as_deref();
+    let path: Option<&Path> = args.output.path();
     match args.format {
         ReadinessFormat::Json => output.write(|out| write_pretty(out, judged)),
         ReadinessFormat::Html => output.write(|out| html::readiness::write(out, judged)),

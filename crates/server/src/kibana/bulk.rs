@@ -102,6 +102,7 @@ async fn bulk_action(
             Action::FillGaps => Some(Range::read(body.get("fill_gaps"), "fill_gaps")?),
             _ => None,
         };
+        let with_exceptions = action != Action::Duplicate || keeps_exceptions(body.get("duplicate"))?;
         let (rules, missing) = selected(&app.control, &body)?;
         if action == Action::Export {
             if dry_run {
@@ -116,7 +117,7 @@ async fn bulk_action(
         match action {
             Action::Enable | Action::Disable => run.enable(rules, action == Action::Enable)?,
             Action::Delete => run.delete(rules)?,
-            Action::Duplicate => run.duplicate(rules)?,
+            Action::Duplicate => run.duplicate(rules, with_exceptions)?,
             Action::Edit => run.edit(rules, &edits)?,
             Action::Run => run.start(rules, range, false)?,
             Action::FillGaps => run.start(rules, range, true)?,
@@ -148,6 +149,9 @@ fn selected(control: &Control, body: &Map<String, Value>) -> Result<(Vec<StoredR
         return Ok((rules, Vec::new()));
     };
     let ids = texts(ids).ok_or_else(|| invalid("ids: Expected array of strings"))?;
+    if ids.is_empty() {
+        return Err(invalid("ids: Array must contain at least 1 element(s)"));
+    }
     if ids.len() > MAX_IDS {
         let reason = format!("More than {MAX_IDS} ids sent for bulk edit action.");
         return Err(engine(StatusCode::BAD_REQUEST, reason));
@@ -160,6 +164,14 @@ fn selected(control: &Control, body: &Map<String, Value>) -> Result<(Vec<StoredR
         }
     }
     Ok((rules, missing))
+}
+
+/// Whether copies of rules have their exception lists.
+fn keeps_exceptions(duplicate: Option<&Value>) -> Result<bool, Failure> {
+    match duplicate.and_then(|duplicate| duplicate.get("include_exceptions")) {
+        None => Ok(true),
+        Some(flag) => flag.as_bool().ok_or_else(|| invalid("duplicate.include_exceptions: Expected boolean")),
+    }
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {
@@ -183,22 +195,27 @@ impl Done {
         self.errors.entry((message.into(), status, None)).or_default().push(rule.clone());
     }
 
-    fn fail_with(&mut self, message: &str, code: &'static str, rule: &Value) {
-        self.errors.entry((message.to_owned(), 500, Some(code))).or_default().push(rule.clone());
+    fn fail_with(&mut self, message: impl Into<String>, code: Option<&'static str>, rule: &Value) {
+        self.errors.entry((message.into(), 500, code)).or_default().push(rule.clone());
+    }
+
+    fn skip(&mut self, rule: &StoredRule, reason: &str) {
+        self.skipped.push(json!({ "id": rule.id, "name": rule.rule.name, "skip_reason": reason }));
     }
 
     fn answer(self, dry_run: bool) -> Response {
         let failed: usize = self.errors.values().map(Vec::len).sum();
-        let total = failed + self.succeeded + self.skipped.len();
+        let skipped = self.skipped.len();
+        let total = failed + self.succeeded + skipped;
         let shown = |rules: Vec<Value>| if dry_run { Vec::new() } else { rules };
         let mut attributes = json!({
             "results": {
                 "updated": shown(self.updated),
                 "created": shown(self.created),
                 "deleted": shown(self.deleted),
-                "skipped": self.skipped,
+                "skipped": shown(self.skipped),
             },
-            "summary": { "failed": failed, "succeeded": self.succeeded, "skipped": self.skipped.len(), "total": total },
+            "summary": { "failed": failed, "succeeded": self.succeeded, "skipped": skipped, "total": total },
         });
         if failed == 0 {
             return Json(json!({ "success": true, "rules_count": total, "attributes": attributes })).into_response();
@@ -276,7 +293,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn duplicate(&mut self, rules: Vec<StoredRule>) -> Result<(), Failure> {
+    fn duplicate(&mut self, rules: Vec<StoredRule>, with_exceptions: bool) -> Result<(), Failure> {
         for rule in rules {
             let mut copy = rule.document.clone();
             for field in ["id", "rule_id", "rule_source", "related_integrations_inherited"] {
@@ -286,6 +303,9 @@ impl Run<'_> {
             copy.insert("enabled".to_owned(), false.into());
             copy.insert("immutable".to_owned(), false.into());
             copy.insert("version".to_owned(), 1.into());
+            if !with_exceptions {
+                copy.insert("exceptions_list".to_owned(), json!([]));
+            }
             let done = match self.dry_run {
                 true => Ok(rule.clone()),
                 false => self.app.control.create_rule(copy, self.by, crate::now()),
@@ -297,23 +317,22 @@ impl Run<'_> {
 
     fn edit(&mut self, rules: Vec<StoredRule>, edits: &[Edit]) -> Result<(), Failure> {
         for rule in rules {
-            let mut document = rule.document.clone();
-            let edited = edits.iter().try_for_each(|edit| edit.apply(&rule, &mut document));
-            if let Err(reason) = edited {
-                self.done.fail(reason, 400, &named(&rule));
-                continue;
-            }
-            if document == rule.document {
-                self.done
-                    .skipped
-                    .push(json!({ "id": rule.id, "name": rule.rule.name, "skip_reason": "RULE_NOT_MODIFIED" }));
-                continue;
-            }
-            let done = match self.dry_run {
-                true => Ok(rule.clone()),
-                false => self.app.control.patch_rule(&RuleKey::Id(&rule.id), document, self.by, crate::now()),
+            let mut refusal = None;
+            let mut edit = |known: &StoredRule| {
+                edited(known, edits).unwrap_or_else(|refused| {
+                    refusal = Some(refused);
+                    None
+                })
             };
-            self.note(&rule, done, |done| &mut done.updated)?;
+            let done = match self.dry_run {
+                true => Ok(edit(&rule).map(|_| rule.clone())),
+                false => self.app.control.edit_rule(&RuleKey::Id(&rule.id), self.by, crate::now(), edit),
+            };
+            match (refusal, done.transpose()) {
+                (Some(Refusal { message, code }), _) => self.done.fail_with(message, code, &named(&rule)),
+                (None, Some(done)) => self.note(&rule, done, |done| &mut done.updated)?,
+                (None, None) => self.done.skip(&rule, "RULE_NOT_MODIFIED"),
+            }
         }
         Ok(())
     }
@@ -363,7 +382,7 @@ impl Run<'_> {
                     true => ("Cannot bulk fill gaps for a disabled rule", "RULE_FILL_GAPS_DISABLED_RULE"),
                     false => ("Cannot schedule manual rule run for a disabled rule", "MANUAL_RULE_RUN_DISABLED_RULE"),
                 };
-                self.done.fail_with(message, code, &named(&rule));
+                self.done.fail_with(message, Some(code), &named(&rule));
                 continue;
             }
             let key = RuleKey::Id(&rule.id);
@@ -379,9 +398,7 @@ impl Run<'_> {
                 }
                 true => match self.app.scheduler.gaps(&key, from, to) {
                     Ok(gaps) if gaps.is_empty() => {
-                        let reason = "NO_GAPS_TO_FILL";
-                        let skipped = json!({ "id": rule.id, "name": rule.rule.name, "skip_reason": reason });
-                        self.done.skipped.push(skipped);
+                        self.done.skip(&rule, "NO_GAPS_TO_FILL");
                         continue;
                     }
                     Ok(gaps) => Work::Windows(gaps),
@@ -414,7 +431,7 @@ enum How {
 #[derive(Clone, Debug, PartialEq)]
 enum Edit {
     Tags(How, Vec<String>),
-    IndexPatterns(How, Vec<String>),
+    IndexPatterns { how: How, patterns: Vec<String>, overwrite_data_views: bool },
     InvestigationFields(How, Vec<String>),
     Timeline { id: Value, title: Value },
     Schedule { interval: Interval, lookback: Interval },
@@ -437,6 +454,11 @@ fn edit(value: &Value) -> Result<Edit, Failure> {
         let text = content.get(name).and_then(Value::as_str).unwrap_or_default();
         Interval::parse(text).map_err(|error| invalid(format!("edit.value.{name}: {error}")))
     };
+    let index_patterns = |how| {
+        let overwrite = value.get("overwrite_data_views").map_or(Some(false), Value::as_bool);
+        let overwrite = overwrite.ok_or_else(|| invalid("edit.overwrite_data_views: Expected boolean"))?;
+        Ok(Edit::IndexPatterns { how, patterns: list(content)?, overwrite_data_views: overwrite })
+    };
     let actions = |how| {
         let actions = content.get("actions").and_then(Value::as_array);
         let actions = actions.ok_or_else(|| invalid("edit.value.actions: Required"))?.clone();
@@ -446,9 +468,9 @@ fn edit(value: &Value) -> Result<Edit, Failure> {
         "add_tags" => Ok(Edit::Tags(How::Add, list(content)?)),
         "delete_tags" => Ok(Edit::Tags(How::Delete, list(content)?)),
         "set_tags" => Ok(Edit::Tags(How::Set, list(content)?)),
-        "add_index_patterns" => Ok(Edit::IndexPatterns(How::Add, list(content)?)),
-        "delete_index_patterns" => Ok(Edit::IndexPatterns(How::Delete, list(content)?)),
-        "set_index_patterns" => Ok(Edit::IndexPatterns(How::Set, list(content)?)),
+        "add_index_patterns" => index_patterns(How::Add),
+        "delete_index_patterns" => index_patterns(How::Delete),
+        "set_index_patterns" => index_patterns(How::Set),
         "add_investigation_fields" => Ok(Edit::InvestigationFields(How::Add, fields()?)),
         "delete_investigation_fields" => Ok(Edit::InvestigationFields(How::Delete, fields()?)),
         "set_investigation_fields" => Ok(Edit::InvestigationFields(How::Set, fields()?)),
@@ -481,68 +503,98 @@ fn changed<T: PartialEq + Clone>(known: Vec<T>, how: How, values: &[T]) -> Vec<T
     list
 }
 
+/// Why a rule cannot be edited, with Kibana's code if it has one.
+struct Refusal {
+    message: String,
+    code: Option<&'static str>,
+}
+
+/// What edits make of a rule; `None` if that is what it was.
+fn edited(rule: &StoredRule, edits: &[Edit]) -> Result<Option<Map<String, Value>>, Refusal> {
+    let mut document = rule.document.clone();
+    edits.iter().try_for_each(|edit| edit.apply(rule, &mut document))?;
+    Ok(Some(document).filter(|document| *document != rule.document))
+}
+
+/// Sets a field, or removes it.
+fn put(document: &mut Map<String, Value>, field: &str, value: Option<Value>) {
+    match value {
+        Some(value) => _ = document.insert(field.to_owned(), value),
+        None => _ = document.shift_remove(field),
+    }
+}
+
 impl Edit {
     /// Changes a rule's document.
-    fn apply(&self, rule: &StoredRule, document: &mut Map<String, Value>) -> Result<(), String> {
+    fn apply(&self, rule: &StoredRule, document: &mut Map<String, Value>) -> Result<(), Refusal> {
         let known = |document: &Map<String, Value>, name: &str| document.get(name).and_then(texts).unwrap_or_default();
         match self {
             Self::Tags(how, tags) => {
                 let tags = changed(known(document, "tags"), *how, tags);
-                document.insert("tags".to_owned(), tags.into());
+                put(document, "tags", Some(tags.into()));
             }
-            Self::IndexPatterns(how, patterns) => {
-                match rule.rule.rule_type() {
-                    RuleType::MachineLearning => {
-                        return Err(
-                            "Machine learning rule can't be edited. Machine learning rules don't have index patterns."
-                                .to_owned(),
-                        );
-                    }
-                    RuleType::Esql => {
-                        return Err("ES|QL rule can't be edited. ES|QL rules don't have index patterns.".to_owned());
-                    }
-                    _ => {}
+            Self::IndexPatterns { how, patterns, overwrite_data_views } => {
+                refuse_without_index(rule, *how)?;
+                if document.contains_key("data_view_id") && !overwrite_data_views {
+                    return Ok(());
                 }
-                let patterns = changed(known(document, "index"), *how, patterns);
+                if *overwrite_data_views {
+                    put(document, "data_view_id", None);
+                }
+                let old = known(document, "index");
+                let patterns = changed(old.clone(), *how, patterns);
+                if patterns == old {
+                    return Ok(());
+                }
                 if patterns.is_empty() {
-                    return Err("Mutated params invalid: Index patterns can't be empty".to_owned());
+                    let message = "Mutated params invalid: Index patterns can't be empty".to_owned();
+                    return Err(Refusal { message, code: None });
                 }
-                document.insert("index".to_owned(), patterns.into());
+                put(document, "index", Some(patterns.into()));
             }
             Self::InvestigationFields(how, names) => {
                 let fields = document.get("investigation_fields").and_then(|fields| fields.get("field_names"));
                 let fields = changed(fields.and_then(texts).unwrap_or_default(), *how, names);
-                let value = if fields.is_empty() { Value::Null } else { json!({ "field_names": fields }) };
-                if value.is_null() && !document.contains_key("investigation_fields") {
-                    return Ok(());
-                }
-                document.insert("investigation_fields".to_owned(), value);
+                let value = (!fields.is_empty()).then(|| json!({ "field_names": fields }));
+                put(document, "investigation_fields", value);
             }
             Self::Timeline { id, title } => {
-                let set = |value: &Value| if value.as_str() == Some("") { Value::Null } else { value.clone() };
-                for (name, value) in [("timeline_id", set(id)), ("timeline_title", set(title))] {
-                    if !value.is_null() || document.contains_key(name) {
-                        document.insert(name.to_owned(), value);
-                    }
-                }
+                let set = |value: &Value| Some(value.clone()).filter(|value| value != "");
+                put(document, "timeline_id", set(id));
+                put(document, "timeline_title", set(title));
             }
             Self::Schedule { interval, lookback } => {
                 let reach = interval.seconds().saturating_add(lookback.seconds());
-                document.insert("interval".to_owned(), interval.to_string().into());
-                document.insert("from".to_owned(), format!("now-{reach}s").into());
-                document.insert("to".to_owned(), "now".into());
+                put(document, "interval", Some(interval.to_string().into()));
+                put(document, "from", Some(format!("now-{reach}s").into()));
                 let mut meta = document.get("meta").and_then(Value::as_object).cloned().unwrap_or_default();
                 meta.insert("from".to_owned(), lookback.to_string().into());
-                document.insert("meta".to_owned(), Value::Object(meta));
+                put(document, "meta", Some(meta.into()));
             }
             Self::Actions { how, actions, throttle } => {
                 let known = document.get("actions").and_then(Value::as_array).cloned().unwrap_or_default();
-                document.insert("actions".to_owned(), changed(known, *how, actions).into());
+                put(document, "actions", Some(changed(known, *how, actions).into()));
                 if let Some(throttle) = throttle {
-                    document.insert("throttle".to_owned(), throttle.clone());
+                    put(document, "throttle", Some(throttle.clone()).filter(|throttle| !throttle.is_null()));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Refuses an edit of the index patterns of a rule whose type has none.
+fn refuse_without_index(rule: &StoredRule, how: How) -> Result<(), Refusal> {
+    let (kind, code) = match rule.rule.rule_type() {
+        RuleType::MachineLearning => ("Machine learning", "MACHINE_LEARNING_INDEX_PATTERN"),
+        RuleType::Esql => ("ES|QL", "ESQL_INDEX_PATTERN"),
+        _ => return Ok(()),
+    };
+    let done = match how {
+        How::Add => "added",
+        How::Delete => "deleted",
+        How::Set => "overwritten",
+    };
+    let message = format!("Index patterns can't be {done}. {kind} rule doesn't have index patterns property");
+    Err(Refusal { message, code: Some(code) })
 }

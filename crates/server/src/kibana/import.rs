@@ -185,7 +185,13 @@ fn store(
     by: &str,
 ) -> Result<Option<Value>, Failure> {
     let now = crate::now();
-    let made = match app.control.create_rule(document.clone(), by, now) {
+    let bundled = app.bundled.iter().find(|bundled| bundled.rule.rule_id == rule_id);
+    let made = match bundled {
+        // It is that rule, as people changed it elsewhere.
+        Some(bundled) => app.control.create_installed_rule(document.clone(), &bundled.rule, by, now),
+        None => app.control.create_rule(document.clone(), by, now),
+    };
+    let made = match made {
         Err(ControlError::Conflict { .. }) if overwrite => {
             app.control.update_rule(&RuleKey::RuleId(rule_id), document.clone(), by, now)
         }

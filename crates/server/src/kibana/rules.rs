@@ -147,13 +147,18 @@ fn shown(control: &Control, stored: StoredRule) -> Result<Value, Failure> {
     Ok(with_summary(stored.document, last.first()))
 }
 
+/// A status as Kibana has it, and its place among the others.
+fn status(execution: &Execution) -> (&'static str, i64) {
+    match execution.status {
+        ExecutionStatus::Succeeded => ("succeeded", 0),
+        ExecutionStatus::Warning => ("partial failure", 20),
+        ExecutionStatus::Failed => ("failed", 30),
+    }
+}
+
 fn with_summary(mut document: Map<String, Value>, last: Option<&Execution>) -> Value {
     if let Some(last) = last {
-        let (status, order) = match last.status {
-            ExecutionStatus::Succeeded => ("succeeded", 0),
-            ExecutionStatus::Warning => ("partial failure", 20),
-            ExecutionStatus::Failed => ("failed", 30),
-        };
+        let (status, order) = status(last);
         let millis = |nanos: i64| nanos.div_euclid(1_000_000);
         let summary = json!({ "last_execution": {
             "date": iso_text(millis(last.started)),
@@ -232,21 +237,59 @@ pub(super) fn filtered(control: &Control, filter: &str) -> Result<Vec<StoredRule
     Ok(rules)
 }
 
-/// How a list of rules is ordered.
-fn order(field: &str) -> Result<fn(&StoredRule, &StoredRule) -> Ordering, Failure> {
-    let name = |a: &StoredRule, b: &StoredRule| a.rule.name.to_lowercase().cmp(&b.rule.name.to_lowercase());
-    Ok(match field {
-        "name" => name,
-        "enabled" => |a, b| a.enabled.cmp(&b.enabled),
-        "created_at" | "createdAt" => |a, b| a.created_at.cmp(&b.created_at),
-        "updated_at" | "updatedAt" => |a, b| a.updated_at.cmp(&b.updated_at),
-        "risk_score" | "riskScore" => |a, b| a.rule.risk_score.cmp(&b.rule.risk_score),
-        "severity" => |a, b| a.rule.severity.cmp(&b.rule.severity),
-        other => {
-            let known = "name, enabled, created_at, updated_at, risk_score, severity";
-            return Err(Failure::IllegalArgument(format!("[request query]: sort_field: [{other}] is none of {known}")));
+/// What a list of rules is ordered by.
+enum Order {
+    /// Something of the rules themselves.
+    Rule(fn(&StoredRule, &StoredRule) -> Ordering),
+    /// Something of their last executions, where they have it.
+    Execution(fn(&Execution) -> Option<i64>),
+}
+
+impl Order {
+    fn by(field: &str) -> Result<Self, Failure> {
+        if let Some(field) = field.strip_prefix("execution_summary.last_execution.") {
+            let value: Option<fn(&Execution) -> Option<i64>> = match field {
+                "date" => Some(|last| Some(last.started)),
+                "status" => Some(|last| Some(status(last).1)),
+                "metrics.total_search_duration_ms" => Some(|last| Some(last.finished - last.started)),
+                // Nobody counts these here.
+                "metrics.total_indexing_duration_ms" | "metrics.execution_gap_duration_s" => Some(|_| None),
+                _ => None,
+            };
+            return value.map(Self::Execution).ok_or_else(|| Self::unknown(field));
         }
-    })
+        Ok(Self::Rule(match field {
+            "name" => |a, b| a.rule.name.to_lowercase().cmp(&b.rule.name.to_lowercase()),
+            "enabled" => |a, b| a.enabled.cmp(&b.enabled),
+            "created_at" | "createdAt" => |a, b| a.created_at.cmp(&b.created_at),
+            "updated_at" | "updatedAt" => |a, b| a.updated_at.cmp(&b.updated_at),
+            "risk_score" | "riskScore" => |a, b| a.rule.risk_score.cmp(&b.rule.risk_score),
+            "severity" => |a, b| a.rule.severity.cmp(&b.rule.severity),
+            other => return Err(Self::unknown(other)),
+        }))
+    }
+
+    fn unknown(field: &str) -> Failure {
+        let known = "name, enabled, created_at, updated_at, risk_score, severity, \
+            execution_summary.last_execution.{date, status, metrics.execution_gap_duration_s, \
+            metrics.total_indexing_duration_ms, metrics.total_search_duration_ms}";
+        Failure::IllegalArgument(format!("[request query]: sort_field: [{field}] is none of {known}"))
+    }
+
+    /// Rules that have nothing to be ordered by are the last ones, whatever the direction.
+    fn sort(&self, rules: &mut [StoredRule], last: &HashMap<String, Execution>, descending: bool) {
+        let directed = |order: Ordering| if descending { order.reverse() } else { order };
+        match self {
+            Self::Rule(compare) => rules.sort_by(|a, b| directed(compare(a, b))),
+            Self::Execution(value) => {
+                let value = |rule: &StoredRule| last.get(&rule.id).and_then(value);
+                rules.sort_by(|a, b| match (value(a), value(b)) {
+                    (Some(a), Some(b)) => directed(a.cmp(&b)),
+                    (a, b) => b.is_some().cmp(&a.is_some()),
+                });
+            }
+        }
+    }
 }
 
 /// Finds rules.
@@ -277,13 +320,12 @@ async fn find_rules(State(app): State<App>, caller: Caller, params: Params) -> R
             (_, Some("desc")) => true,
             (_, Some(other)) => return Err(bad(format!("sort_order: [{other}] is neither asc nor desc"))),
         };
-        let compare = order(field.unwrap_or("enabled"))?;
-        // Kibana lists enabled rules first where nothing is said.
-        let descending = descending || field.is_none();
-        rules.sort_by(|a, b| if descending { compare(b, a) } else { compare(a, b) });
-        let total = rules.len();
+        let order = Order::by(field.unwrap_or("enabled"))?;
         let last: HashMap<String, Execution> =
             app.control.latest_executions()?.into_iter().map(|execution| (execution.rule.clone(), execution)).collect();
+        // Kibana lists enabled rules first where nothing is said.
+        order.sort(&mut rules, &last, descending || field.is_none());
+        let total = rules.len();
         let start = (page - 1).saturating_mul(per_page);
         let data: Vec<Value> = rules
             .into_iter()

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -12,7 +13,7 @@ use eqlipse_control::{Execution, Role, RuleKey, StoredRule};
 use eqlipse_events::{OrderBy, Progress, Window};
 use eqlipse_hunt::{HuntOptions, RuleBook};
 use eqlipse_rules::{Rule, RuleLoad};
-use eqlipse_schedule::ScheduleError;
+use eqlipse_schedule::{EvaluateError, Preview, PreviewedWindow};
 use eqlipse_store::TimeRange;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -33,6 +34,8 @@ use crate::state::{App, Caller};
 
 /// The most windows of a preview.
 const MAX_WINDOWS: u64 = 1_000;
+/// How long a preview may take; then no further window is begun.
+const PREVIEW_TIME: Duration = Duration::from_secs(60);
 /// The most days of a backtest.
 const MAX_DAYS: u32 = 3_650;
 /// The most alerts that a backtest looks at.
@@ -108,26 +111,39 @@ async fn preview(State(app): State<App>, caller: Caller, body: Payload) -> Resul
         let rule = draft(document, &id, caller.name())?;
         let interval = i64::try_from(rule.rule.interval.seconds()).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
         let ends = (0..count as i64).rev().map(|back| end.saturating_sub(interval.saturating_mul(back)));
-        let started = crate::now();
-        let found = app.scheduler.preview(&rule, &ends.collect::<Vec<_>>());
-        let duration = (crate::now() - started) / 1_000_000;
-        let (mut errors, mut warnings, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
-        match found {
+        let ends: Vec<i64> = ends.collect();
+        let started = Instant::now();
+        let previewed = app.scheduler.preview(&rule, &ends, started + PREVIEW_TIME);
+        let (found, logs) = match previewed {
             Ok(found) => {
-                if found.capped > 0 {
-                    warnings.push(format!("max_signals was reached: {} more were found", found.capped));
-                }
-                alerts = found.alerts.iter().flat_map(Alert::documents).collect();
+                let logs = ends.iter().zip(&found.windows).map(|(end, window)| log_of(*end, window)).collect();
+                (found, logs)
             }
-            Err(ScheduleError::Rule(reason)) => errors.push(reason),
-            Err(error) => return Err(Failure::Internal(error.to_string())),
-        }
-        let started = iso_text(started.div_euclid(1_000_000));
-        let log = json!({ "errors": errors, "warnings": warnings, "startedAt": started, "duration": duration });
+            // Whoever writes a rule sees what is wrong with it where Kibana shows it.
+            Err(error) => {
+                (Preview::default(), vec![log(ends[0], started.elapsed(), vec![error.to_string()], Vec::new())])
+            }
+        };
+        let alerts: Vec<Value> = found.alerts.iter().flat_map(Alert::documents).collect();
         // Kibana keeps the alerts in an index of previews; here they are in the answer.
-        Ok(Json(json!({ "previewId": id, "logs": [log], "isAborted": false, "alerts": alerts })))
+        Ok(Json(json!({ "previewId": id, "logs": logs, "isAborted": found.is_aborted, "alerts": alerts })))
     })
     .await
+}
+
+fn log_of(end: i64, window: &PreviewedWindow) -> Value {
+    let errors = window.error.iter().map(EvaluateError::to_string).collect();
+    let warnings = match window.capped {
+        0 => Vec::new(),
+        capped => vec![format!("max_signals was reached: {capped} more were found")],
+    };
+    log(end, window.took, errors, warnings)
+}
+
+/// What is said of a window, which begins to be looked at when it is over.
+fn log(end: i64, took: Duration, errors: Vec<String>, warnings: Vec<String>) -> Value {
+    let started = iso_text(end.div_euclid(1_000_000));
+    json!({ "errors": errors, "warnings": warnings, "startedAt": started, "duration": took.as_millis() as u64 })
 }
 
 /// A rule and how far back it is tried.

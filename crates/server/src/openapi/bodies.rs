@@ -218,10 +218,16 @@ bodies! {
             ] },
             "run": past("A stretch of the past that rules are run over, for `run`"),
             "fill_gaps": past("A stretch of the past whose missed windows are evaluated, for `fill_gaps`"),
-            "ids": { "type": ["array", "null"], "items": { "type": "string" }, "maxItems": 100 },
+            "ids": { "type": ["array", "null"], "items": { "type": "string" }, "minItems": 1, "maxItems": 100 },
             "query": { "type": ["string", "null"], "description": "A filter in KQL" },
             "edit": { "description": "What is changed, for `edit`", "type": "array", "items": {
-                "type": "object", "required": ["type", "value"], "properties": { "type": { "type": "string" } },
+                "type": "object", "required": ["type", "value"], "properties": {
+                    "type": { "type": "string" },
+                    "overwrite_data_views": { "type": "boolean", "description": "Rules with a data view are edited too" },
+                },
+            } },
+            "duplicate": { "description": "For `duplicate`", "type": ["object", "null"], "properties": {
+                "include_exceptions": { "type": "boolean", "default": true },
             } },
         },
     }));

@@ -243,7 +243,9 @@ pub(crate) struct FindRulesParams {
     #[param(maximum = 10000)]
     per_page: Option<u64>,
     /// Together with `sort_order`.
-    #[param(pattern = "^(name|enabled|created_at|createdAt|updated_at|updatedAt|risk_score|riskScore|severity)$")]
+    #[param(
+        pattern = "^(name|enabled|created_at|createdAt|updated_at|updatedAt|risk_score|riskScore|severity|execution_summary\\.last_execution\\.(date|status|metrics\\.(execution_gap_duration_s|total_indexing_duration_ms|total_search_duration_ms)))$"
+    )]
     sort_field: Option<String>,
     /// Together with `sort_field`.
     #[param(pattern = "^(asc|desc)$")]
