@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::cases;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, rules_with_room};
 use super::measure::measure;
 
 const DEFAULT_EVENTS: u64 = 500_000;
@@ -71,7 +71,8 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
 
     let folder = inputs.made.join("serve");
     _ = std::fs::remove_dir_all(&folder);
-    let service = Service::start(&inputs, &folder)?;
+    let rules = rules_with_room(&inputs.rules[2], &inputs.made.join("rules-with-room"))?;
+    let service = Service::start(&inputs, &rules, &folder)?;
     println!("{} events in bulks of {BULK} from {CLIENTS} clients, all rules\n\n| | |\n|---|---|", options.events);
     println!("| hunt-all, events/s | {hunted:.0} |");
     let rate = full_load(&service, &bodies, options.seconds)?;
@@ -263,12 +264,12 @@ struct Service {
 }
 
 impl Service {
-    fn start(inputs: &Inputs, folder: &Path) -> Result<Self, Box<dyn Error>> {
+    fn start(inputs: &Inputs, rules: &Path, folder: &Path) -> Result<Self, Box<dyn Error>> {
         let mut child = Command::new(&inputs.eqlipse)
             .args(["serve", "--listen", "127.0.0.1:0", "--tick", "1s", "--data"])
             .arg(folder)
             .arg("--rules")
-            .arg(&inputs.rules[2])
+            .arg(rules)
             .env("EQLIPSE_RULES_BUNDLED", "false")
             .env("EQLIPSE_STORE_RETENTION_SIZE", RETENTION)
             .env("EQLIPSE_AUTH_ADMIN_PASSWORD", PASSWORD)
