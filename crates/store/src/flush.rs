@@ -380,6 +380,8 @@ impl Write for Hashing {
 
 /// Puts small segments of one data stream and day together.
 pub(crate) fn compact(inner: &Inner) -> Result<(), StoreError> {
+    // Nobody looks at a segment while it is marked to be looked at.
+    let flushing = lock(&inner.flushing);
     let snapshot = inner.snapshot();
     let mut small: BTreeMap<&Path, Vec<&SegmentPart>> = BTreeMap::new();
     for part in &snapshot.parts {
@@ -391,6 +393,7 @@ pub(crate) fn compact(inner: &Inner) -> Result<(), StoreError> {
             small.entry(Path::new(&segment.entry.path).parent().unwrap_or(Path::new(""))).or_default().push(segment);
         }
     }
+    drop(flushing);
     for segments in small.into_values().filter(|segments| segments.len() >= COMPACTED_SEGMENTS) {
         let mut rows = 0;
         let fits = |segment: &&&SegmentPart| {
