@@ -169,7 +169,7 @@ fn rules_are_ordered_by_their_last_executions() {
             "{RULES}/_find?filter=alert.attributes.enabled%3Afalse&sort_order={order}&sort_field=execution_summary.last_execution.{field}"
         );
         let found = service.get(&path);
-        let rules: Vec<Value> = found.json()["data"].as_array().map(Vec::clone).unwrap_or_default();
+        let rules: Vec<Value> = found.json()["data"].as_array().cloned().unwrap_or_default();
         (found.status, rules.iter().map(|rule| rule["rule_id"].as_str().unwrap()[5..].to_owned()).collect::<String>())
     };
     for (field, ascending, descending) in [

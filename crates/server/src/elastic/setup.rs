@@ -50,11 +50,14 @@ const MAX_NAME_BYTES: usize = 255;
 /// Changes of aliases in a request: each is written for itself.
 const MAX_ALIAS_ACTIONS: usize = 1_000;
 
+/// Makes the answer out of what was found for the names that were asked for.
+type Answer = fn(found: &[Found], asked: Option<&str>) -> Result<Vec<u8>, Failure>;
+
 /// A kind of thing that is put, found and removed by name.
 struct Kept {
     kind: Kind,
     /// What is there of the things that were found, as JSON; `asked` is what was asked for, nothing for all.
-    answer: fn(found: &[Found], asked: Option<&str>) -> Result<Vec<u8>, Failure>,
+    answer: Answer,
     missing: fn(name: &str) -> Failure,
 }
 
