@@ -467,8 +467,17 @@ impl Scheduler {
 
     /// The end of the next window of a rule that is due.
     fn next_end(&self, state: &State, rule: &ActiveRule, complete: i64) -> Option<i64> {
-        let last = state.rules.get(rule.id()).and_then(|known| known.last);
-        next_end(last, rule.interval, self.period(rule), complete)
+        let known = state.rules.get(rule.id());
+        let end = next_end(known.and_then(|known| known.last), rule.interval, self.period(rule), complete)?;
+        // A rule whose alerts of the interval are used up would look at its whole window again with each tick, for nothing.
+        let is_in_vain =
+            known.is_some_and(|known| known.left_some && known.room(self.most_alerts(rule), rule, end) == 0);
+        (!is_in_vain || end.rem_euclid(rule.interval) == 0).then_some(end)
+    }
+
+    /// How many new alerts an interval of a rule may have.
+    fn most_alerts(&self, rule: &ActiveRule) -> u64 {
+        u64::from(rule.rule.max_signals.min(self.options.max_alerts))
     }
 
     /// Goes on from `now` where the clock was ahead: windows that ended in the future, and events that arrived in it, would
@@ -819,7 +828,7 @@ impl Scheduler {
         // Only once they are written is it certain that nobody needs to look at them again.
         old.iter().for_each(|finding| made.note(rule, finding, execution.to));
         execution.known_alerts = old.len() as u64;
-        let limit = u64::from(rule.rule.max_signals.min(self.options.max_alerts));
+        let limit = self.most_alerts(rule);
         let most = known.room(limit, rule, execution.scheduled);
         let asked_for = (!execution.kind.is_scheduled()).then_some(execution.scheduled);
         let mut builder = Builder::new(active, &execution.uuid, execution.started, asked_for);

@@ -660,6 +660,30 @@ fn the_limit_of_alerts_is_of_an_interval_and_at_most_that_of_all_rules() {
 }
 
 #[test]
+fn ticks_leave_out_a_rule_whose_alerts_are_used_up() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("two", ANY, json!({ "max_signals": 2 }))]);
+    let options = ScheduleOptions { tick: Some(Duration::from_secs(20)), rule_events: 4, ..ScheduleOptions::default() };
+    let service = Service::open(folder.path(), &Arc::default(), options);
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    // The second tick would have more events than may be correlated.
+    for tick in 0..2i64 {
+        let time = START + (1 + 20 * tick) * SECOND;
+        service.at(time).send((0..3).map(|id| event((3 * tick + id) as usize, time, "a", 1)).collect());
+        service.at(time + 20 * SECOND).scheduler.run_due().unwrap();
+    }
+    let found = || -> Vec<(u64, u64, ExecutionStatus)> {
+        let ledger = service.ledger("two");
+        let runs = ledger.iter().filter(|run| run.capped > 0 || run.status == ExecutionStatus::Failed);
+        runs.map(|run| (run.new_alerts, run.capped, run.status)).collect()
+    };
+    assert_eq!(found(), [(2, 1, ExecutionStatus::Warning)]);
+    service.at(START + 300 * SECOND).scheduler.run_due().unwrap();
+    assert_eq!(found(), [(2, 1, ExecutionStatus::Warning), (0, 0, ExecutionStatus::Failed)]);
+    service.close();
+}
+
+#[test]
 fn a_manual_run_ends_now_and_its_alerts_say_that_it_is_one() {
     let folder = tempfile::tempdir().unwrap();
     setup(folder.path(), &[rule("m", MISSING, json!({})), rule("e", ANY, json!({}))]);
