@@ -439,8 +439,8 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     let sound = |segment: &&SegmentPart| segment.check().and_then(|()| segment.rows());
     let all = segments.iter().map(|segment| sound(segment).inspect_err(|error| leave_apart(segment, error)));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
-    let lists = |rows: &Rows| rows.lists.iter().map(|list| list.rules().clone()).collect::<Vec<ListedRules>>();
-    if all.iter().any(|rows| lists(rows) != lists(&all[0])) {
+    let has_these = |rows: &Arc<Rows>| rows.lists.iter().map(|list| list.rules()).eq(&of_all[0]);
+    if !all.iter().all(has_these) {
         return Ok(());
     }
     let starts: Vec<u64> = all
@@ -477,9 +477,8 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         let mut known = snapshot.parts.iter().filter_map(|part| part.as_segment());
         known.any(|known| std::ptr::eq(known, *segment)) && !segment.is_damaged()
     };
-    let has_same_lists =
-        |(segment, rows): (&&SegmentPart, &Arc<Rows>)| segment.rows().is_ok_and(|now| lists(&now) == lists(rows));
-    let is_same = segments.iter().all(is_there) && segments.iter().zip(&all).all(has_same_lists);
+    let has_same_lists = |segment: &&SegmentPart| rules(segment).is_ok_and(|now| now == of_all[0]);
+    let is_same = segments.iter().all(|segment| is_there(segment) && has_same_lists(segment));
     let replaced = if is_same { inner.catalogue.replace(&gone, std::slice::from_ref(&entry), None) } else { Ok(()) };
     if !is_same || replaced.is_err() {
         remove_files(&segments_folder(inner).join(&entry.path));

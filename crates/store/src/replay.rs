@@ -25,8 +25,8 @@ impl Replay {
         Self { worker, generation, chunk: ChunkBuilder::default(), arrivals: Vec::new(), rows: 0 }
     }
 
-    /// Adds the events of a frame; those before it have lower sequence numbers. `has_index` is told of the
-    /// data stream of each, `has_id` of each id that a sender gave. Returns how many there were, and a chunk if there are enough for one.
+    /// Adds the events of a frame; those before it have lower sequence numbers. `has_index` is told of the data stream of
+    /// each, `has_id` of each id that a sender gave. Returns how many there were, and a chunk if there are enough for one.
     pub(crate) fn add(
         &mut self,
         frame: &Frame,

@@ -508,7 +508,7 @@ impl Store {
 }
 
 /// What an event takes for a moment beside its texts.
-const EVENT_BYTES: usize = 512;
+const PASSING_BYTES: usize = 512;
 
 /// Room for the bytes of a request, which is given back when it is dropped.
 struct Room<'a> {
@@ -593,7 +593,7 @@ impl Inner {
         }
         let bytes: usize = documents.iter().map(|new| new.document.len()).sum();
         let beside =
-            documents.iter().map(|new| new.index.len() + new.id.as_ref().map_or(0, |id| id.len()) + EVENT_BYTES);
+            documents.iter().map(|new| new.index.len() + new.id.as_ref().map_or(0, |id| id.len()) + PASSING_BYTES);
         let _room = self.room(bytes + beside.sum::<usize>())?;
         let (generation, rules) = self.rules();
         let ticket = self.tickets.open(documents.len() as u64, now);
