@@ -13,13 +13,14 @@ use crate::gate::Gate;
 use crate::users::HASHES_AT_ONCE;
 
 /// The steps from one layout to the next. What was released once stays as it is; a change is a new step.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("layout/1.sql"),
     include_str!("layout/2.sql"),
     include_str!("layout/3.sql"),
     include_str!("layout/4.sql"),
     include_str!("layout/5.sql"),
     include_str!("layout/6.sql"),
+    include_str!("layout/7.sql"),
 ];
 
 /// How long a connection waits for another process that has the file locked.

@@ -1,6 +1,7 @@
 //! Who may do what.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -113,6 +114,8 @@ pub struct Identity {
     pub roles: BTreeSet<Role>,
     /// The id of the API key that was shown.
     pub api_key: Option<String>,
+    /// Patterns of the indices that they may write to, if they may write; `None` stands for all.
+    pub writes: Option<Arc<[String]>>,
 }
 
 impl Identity {
@@ -172,6 +175,8 @@ pub struct ApiKey {
     pub owner: String,
     /// What it allows.
     pub roles: BTreeSet<Role>,
+    /// Patterns of the indices that may be written to with it; `None` stands for all.
+    pub writes: Option<Arc<[String]>>,
     /// When it was made, in nanoseconds since the Unix epoch.
     pub created_at: i64,
     /// When it ends to be of use.
@@ -424,10 +429,16 @@ impl Control {
         let hash = PasswordHash::new(&hash).map_err(|error| ControlError::Damaged(format!("user {name}: {error}")))?;
         let argon2 = argon2()?;
         let is_right = self.0.hashing.pass(|| argon2.verify_password(password.as_bytes(), &hash).is_ok());
-        Ok((is_right && enabled).then(|| Identity { name: name.to_owned(), roles: read_roles(&roles), api_key: None }))
+        Ok((is_right && enabled).then(|| Identity {
+            name: name.to_owned(),
+            roles: read_roles(&roles),
+            api_key: None,
+            writes: None,
+        }))
     }
 
-    /// Makes an API key of the user `by`, who must have the roles: whoever calls sees to that.
+    /// Makes an API key of the user `by`, who must have the roles: whoever calls sees to that. It may write to indices with
+    /// a name that one of the patterns of `writes` matches, to all without it.
     ///
     /// # Errors
     /// If the name or the roles will not do, or it would have expired already.
@@ -435,6 +446,7 @@ impl Control {
         &self,
         name: &str,
         roles: &BTreeSet<Role>,
+        writes: Option<&[String]>,
         expires: Option<i64>,
         by: &str,
         now: i64,
@@ -449,9 +461,10 @@ impl Control {
         let (id, api_key) = (random_text(20)?, random_text(32)?);
         let hash = hash_key(&id, &api_key);
         self.write(|transaction| {
-            let sql = "INSERT INTO api_keys (id, name, hash, owner, roles, created_at, expires)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-            transaction.execute(sql, params![id, name, hash, by, write_roles(roles), now, expires])?;
+            let sql = "INSERT INTO api_keys (id, name, hash, owner, roles, writes, created_at, expires)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            let writes = writes.map(|patterns| serde_json::json!(patterns).to_string());
+            transaction.execute(sql, params![id, name, hash, by, write_roles(roles), writes, now, expires])?;
             add(transaction, &AuditEntry::new(now, by, "api_key_create", &id, name))
         })?;
         let encoded = BASE64_STANDARD.encode(format!("{id}:{api_key}"));
@@ -476,7 +489,8 @@ impl Control {
         let Some((known, hash)) = found else { return Ok(None) };
         let is_right = is_equal(&hash, &hash_key(id, key));
         let is_valid = !known.invalidated && known.expires.is_none_or(|expires| now < expires);
-        let identity = Identity { name: known.owner, roles: known.roles, api_key: Some(known.id) };
+        let ApiKey { id, owner: name, roles, writes, .. } = known;
+        let identity = Identity { name, roles, api_key: Some(id), writes };
         Ok(Some(identity).filter(|_| is_right && is_valid))
     }
 
@@ -535,12 +549,15 @@ fn user(row: &Row<'_>) -> rusqlite::Result<User> {
 }
 
 fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
-    let roles: String = row.get("roles")?;
+    let (roles, writes): (String, Option<String>) = (row.get("roles")?, row.get("writes")?);
+    // What cannot be read allows nothing.
+    let patterns = |writes: String| serde_json::from_str::<Vec<String>>(&writes).unwrap_or_default().into();
     Ok(ApiKey {
         id: row.get("id")?,
         name: row.get("name")?,
         owner: row.get("owner")?,
         roles: read_roles(&roles),
+        writes: writes.map(patterns),
         created_at: row.get("created_at")?,
         expires: row.get("expires")?,
         invalidated: row.get("invalidated")?,
@@ -584,13 +601,17 @@ mod tests {
             Err(ControlError::Invalid(_))
         ));
         let identity = control.verify_password("ann", "correct horse").unwrap().unwrap();
-        assert_eq!(identity, Identity { name: "ann".into(), roles: both.clone(), api_key: None });
+        assert_eq!(identity, Identity { name: "ann".into(), roles: both.clone(), api_key: None, writes: None });
         for (name, password) in [("ann", "wrong horse"), ("bob", "correct horse"), ("ann", &"x".repeat(2_000))] {
             assert_eq!(control.verify_password(name, password).unwrap(), None);
         }
         control.set_password("ann", "another horse", "ann", 2).unwrap();
         assert_eq!(control.verify_password("ann", "correct horse").unwrap(), None);
-        let key = control.create_api_key("shipper", &both, None, "ann", 3).unwrap();
+        let key = control.create_api_key("shipper", &both, None, None, "ann", 3).unwrap();
+        let some = ["logs-*".to_owned()];
+        let narrow = control.create_api_key("narrow", &both, Some(&some), None, "ann", 3).unwrap();
+        let writes = |key: &NewApiKey| control.verify_api_key(&key.encoded, 3).unwrap().unwrap().writes;
+        assert_eq!((writes(&key), writes(&narrow).as_deref()), (None, Some(&some[..])));
         drop(control);
 
         let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
@@ -625,7 +646,7 @@ mod tests {
         update.about.metadata = Map::from_iter([("team".to_owned(), "blue".into())]);
         assert!(!put(&update).unwrap());
         assert_eq!(control.users().unwrap()[0].about, update.about);
-        let key = control.create_api_key("a", &roles([Role::Admin]), None, "ann", 2).unwrap();
+        let key = control.create_api_key("a", &roles([Role::Admin]), None, None, "ann", 2).unwrap();
         assert!(control.verify_password("ann", "correct horse").unwrap().is_some());
         assert!(matches!(control.enable_user("ann", false, "ann", 3), Err(ControlError::Invalid(_))), "the last admin");
         control.create_user("root", "correct horse", &roles([Role::Admin]), "ann", 3).unwrap();
@@ -675,8 +696,8 @@ mod tests {
         let (_folder, control) = open();
         control.create_user("root", "correct horse", &roles([Role::Admin]), "eqlipse", 0).unwrap();
         control.create_user("ann", "correct horse", &roles([Role::Author, Role::Ingest]), "root", 0).unwrap();
-        let both = control.create_api_key("a", &roles([Role::Author, Role::Ingest]), None, "ann", 1).unwrap();
-        let one = control.create_api_key("b", &roles([Role::Author]), None, "ann", 1).unwrap();
+        let both = control.create_api_key("a", &roles([Role::Author, Role::Ingest]), None, None, "ann", 1).unwrap();
+        let one = control.create_api_key("b", &roles([Role::Author]), None, None, "ann", 1).unwrap();
         control.set_roles("ann", &roles([Role::Ingest, Role::Reader]), "root", 2).unwrap();
         let left = control.verify_api_key(&both.encoded, 3).unwrap().unwrap();
         assert_eq!(left.roles, roles([Role::Ingest]));
@@ -696,7 +717,8 @@ mod tests {
         assert_eq!(allowed(Role::Analyst), [true, false, false, true, false]);
         assert_eq!(allowed(Role::Reader), [true, false, false, false, false]);
         assert_eq!(allowed(Role::Ingest), [false, true, false, false, false]);
-        let identity = Identity { name: "x".into(), roles: roles([Role::Ingest, Role::Analyst]), api_key: None };
+        let identity =
+            Identity { name: "x".into(), roles: roles([Role::Ingest, Role::Analyst]), api_key: None, writes: None };
         assert!(identity.allows(Permission::WriteEvents) && identity.allows(Permission::WriteAlerts));
         assert!(!identity.allows(Permission::WriteRules));
         assert!(Role::ALL.iter().all(|role| Role::parse(role.as_str()) == Some(*role)));
@@ -706,12 +728,12 @@ mod tests {
     fn api_keys_end() {
         let (_folder, control) = open();
         let ingest = roles([Role::Ingest]);
-        let key = control.create_api_key("a", &ingest, Some(10), "ann", 1).unwrap();
+        let key = control.create_api_key("a", &ingest, None, Some(10), "ann", 1).unwrap();
         let identity = control.verify_api_key(&key.encoded, 9).unwrap().unwrap();
         assert_eq!((identity.roles, identity.api_key.as_deref()), (ingest.clone(), Some(key.id.as_str())));
         assert_eq!((key.id.len(), key.api_key.len()), (20, 32));
         assert_eq!(control.verify_api_key(&key.encoded, 10).unwrap(), None);
-        let other = control.create_api_key("b", &ingest, None, "ann", 2).unwrap();
+        let other = control.create_api_key("b", &ingest, None, None, "ann", 2).unwrap();
         let mixed = BASE64_STANDARD.encode(format!("{}:{}", other.id, key.api_key));
         for odd in ["", "!", "YQ==", &mixed] {
             assert_eq!(control.verify_api_key(odd, 3).unwrap(), None);
@@ -727,9 +749,9 @@ mod tests {
             [("b", true), ("a", false)]
         );
         for refused in [
-            control.create_api_key("", &ingest, None, "ann", 1),
-            control.create_api_key("a", &roles([]), None, "ann", 1),
-            control.create_api_key("a", &ingest, Some(1), "ann", 1),
+            control.create_api_key("", &ingest, None, None, "ann", 1),
+            control.create_api_key("a", &roles([]), None, None, "ann", 1),
+            control.create_api_key("a", &ingest, None, Some(1), "ann", 1),
         ] {
             assert!(matches!(refused, Err(ControlError::Invalid(_))));
         }

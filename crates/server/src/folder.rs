@@ -466,7 +466,7 @@ impl Watch {
             cancel: Some(&self.app.stopping),
             ..ReadOptions::default()
         };
-        let target = Target { index: None, fallback: self.config.index.clone(), ids };
+        let target = Target { index: None, fallback: self.config.index.clone(), ids, caller: None };
         let mut portions = Portions::new(&self.app, target, None, &self.app.stopping);
         portions.number = number;
         let read = eqlipse_events::convert_hits(inputs, &options, &Progress::default(), &mut |hit| portions.add(hit));

@@ -23,7 +23,7 @@ use crate::http::{Events, Failure, Payload};
 use crate::metrics::DocumentResult;
 use crate::openapi::{EQLIPSE, schemas};
 use crate::portions::{Counts, Ids, Portions, Target};
-use crate::state::{App, StopOnDrop};
+use crate::state::{App, Caller, StopOnDrop};
 
 /// The data stream of events whose request names none.
 const DEFAULT_INDEX: &str = "logs-upload-default";
@@ -57,20 +57,27 @@ struct Parameters {
 )]
 async fn ingest(
     State(app): State<App>,
+    caller: Caller,
     Query(parameters): Query<Parameters>,
     Events(payload): Events,
 ) -> Result<Response, Failure> {
     let start = Instant::now();
     let cancel = StopOnDrop(Arc::default());
     let cancelled = cancel.0.clone();
-    let answer = app.upload(move |app| take_file(app, &parameters, payload, &cancelled)).await;
+    let answer = app.upload(move |app| take_file(app, caller, &parameters, payload, &cancelled)).await;
     drop(cancel);
     let mut answer = answer?;
     answer["took"] = (start.elapsed().as_millis() as u64).into();
     Ok(Json(answer).into_response())
 }
 
-fn take_file(app: &App, parameters: &Parameters, payload: Payload, cancelled: &AtomicBool) -> Result<Value, Failure> {
+fn take_file(
+    app: &App,
+    caller: Caller,
+    parameters: &Parameters,
+    payload: Payload,
+    cancelled: &AtomicBool,
+) -> Result<Value, Failure> {
     if payload.is_empty() {
         return Err(Failure::Parsing("request body is required".to_owned()));
     }
@@ -85,7 +92,8 @@ fn take_file(app: &App, parameters: &Parameters, payload: Payload, cancelled: &A
         ..ReadOptions::default()
     };
     let until = Instant::now() + app.config.limits.request_time.0;
-    let target = Target { index: parameters.index.clone(), fallback: DEFAULT_INDEX.to_owned(), ids: Ids::New };
+    let (index, fallback) = (parameters.index.clone(), DEFAULT_INDEX.to_owned());
+    let target = Target { index, fallback, ids: Ids::New, caller: Some(caller) };
     let mut portions = Portions::new(app, target, Some(until), cancelled);
     let read = eqlipse_events::convert_hits(&discovery, &options, &Progress::default(), &mut |hit| portions.add(hit));
     // What was read before something went wrong is taken too.

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::elastic::{Action, Operation, Outcome, take, turned_away};
 use crate::http::Failure;
-use crate::state::App;
+use crate::state::{App, Caller};
 
 /// A portion for the store, in bytes of documents.
 const PORTION_BYTES: usize = 4 << 20;
@@ -27,6 +27,8 @@ pub(crate) struct Target {
     pub(crate) fallback: String,
     /// The ids of those that have none.
     pub(crate) ids: Ids,
+    /// Who sends them, if somebody does.
+    pub(crate) caller: Option<Caller>,
 }
 
 /// The ids of events.
@@ -207,7 +209,7 @@ impl<'a> Portions<'a> {
         let may_wait = || self.until.is_none_or(|until| Instant::now() < until);
         let mut counts = Counts::default();
         loop {
-            let taken = take(self.app, &actions).and_then(|outcomes| {
+            let taken = take(self.app, self.target.caller.as_ref(), &actions).and_then(|outcomes| {
                 let mut outcomes = outcomes.into_iter();
                 actions.retain(|_| outcomes.next().is_some_and(|outcome| counts.is_open(&outcome)));
                 if actions.is_empty() { Ok(()) } else { Err(under_way()) }

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::elastic::Stash;
-use crate::http::{Budget, Failure, Logins};
+use crate::http::{Budget, Failure, Logins, is_match};
 use crate::metrics::Metrics;
 use crate::search::KeptSearches;
 
@@ -206,6 +206,12 @@ impl Caller {
             Role::Reader => Permission::Read,
             Role::Ingest => Permission::WriteEvents,
         })
+    }
+
+    /// Whether the caller may write to an index, if they may write at all.
+    pub(crate) fn may_write_to(&self, index: &str) -> bool {
+        let is_meant = |patterns: &Arc<[String]>| patterns.iter().any(|pattern| is_match(pattern, index));
+        self.0.writes.as_ref().is_none_or(is_meant)
     }
 
     /// Asks for a role.

@@ -290,9 +290,24 @@ fn api_keys_are_made_used_and_taken_back() {
     let who = by_key("GET", "/_security/_authenticate").send(service.address).json();
     assert_eq!((&who["roles"], &who["authentication_type"]), (&json!(["ingest"]), &json!("api_key")));
     assert_eq!(by_key("POST", "/_bulk").body(creates([event("a")])).send(service.address).status, 200);
+    // Elsewhere it may not write, whichever way.
+    let elsewhere = "{\"create\":{\"_index\":\"metrics-x\"}}\n{}\n".to_owned() + &creates([event("b")]);
+    let mixed = by_key("POST", "/_bulk").body(elsewhere).send(service.address).json();
+    assert_eq!(
+        (&mixed["items"][0]["create"]["status"], &mixed["items"][1]["create"]["status"]),
+        (&json!(403), &json!(201))
+    );
+    assert_eq!(mixed["items"][0]["create"]["error"]["type"], "security_exception");
+    assert_eq!(by_key("POST", "/metrics-x/_doc").body("{}").send(service.address).status, 403);
+    assert_eq!(by_key("PUT", "/metrics-x/_create/1").body("{}").send(service.address).status, 403);
+    let upload = |index: &str| {
+        by_key("POST", &format!("/ingest?index={index}")).body("{\"a\":1}\n").send(service.address).json()
+    };
+    assert_eq!((upload("logs-y")["stored"].clone(), upload("metrics-x")["refused"].clone()), (json!(1), json!(1)));
     assert_eq!(by_key("POST", "/_security/api_key").body("{\"name\":\"x\"}").send(service.address).status, 400);
     let listed = service.get(&format!("/_security/api_key?id={}", made["id"].as_str().unwrap())).json();
     assert_eq!(listed["api_keys"][0]["name"], "beats");
+    assert_eq!(listed["api_keys"][0]["role_descriptors"]["ingest"]["indices"][0]["names"], json!(["logs-*"]));
     assert!(!listed.to_string().contains(made["api_key"].as_str().unwrap()));
     let gone = Request::new("DELETE", "/_security/api_key").body(json!({ "ids": [made["id"]] }).to_string());
     assert_eq!(gone.send(service.address).json()["invalidated_api_keys"], json!([made["id"]]));

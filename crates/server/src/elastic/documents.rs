@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use eqlipse_control::Identity;
 use eqlipse_store::{NewDocument, Refused, Stored};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use crate::http::{Events, Failure, Filtered, PathFilter, Payload, take_patiently
 use crate::metrics::DocumentResult;
 use crate::openapi::bodies::{BulkBody, Event};
 use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
-use crate::state::App;
+use crate::state::{App, Caller};
 
 /// The routes of this part.
 pub(crate) fn routes() -> OpenApiRouter<App> {
@@ -78,23 +79,16 @@ const APPEND_ONLY: &str =
     responses((status = 200, description = "What became of the events", body = schemas::BulkReply)),
 )]
 async fn bulk(
-    state: State<App>,
-    index: Option<Path<String>>,
-    query: Query<Parameters>,
-    events: Events,
-) -> Result<Response, Failure> {
-    bulk_response(state, index.map(|Path(index)| index), query, events).await
-}
-
-async fn bulk_response(
     State(app): State<App>,
-    index: Option<String>,
+    caller: Caller,
+    index: Option<Path<String>>,
     Query(parameters): Query<Parameters>,
     Events(payload): Events,
 ) -> Result<Response, Failure> {
     let request = BulkRequest {
         payload,
-        index,
+        index: index.map(|Path(index)| index),
+        caller,
         forced_refresh: parameters.forced_refresh()?,
         filter: parameters.filter_path.as_deref().and_then(PathFilter::parse),
         start: Instant::now(),
@@ -108,6 +102,7 @@ async fn bulk_response(
 
 struct BulkRequest {
     payload: Payload,
+    caller: Caller,
     index: Option<String>,
     forced_refresh: bool,
     filter: Option<PathFilter>,
@@ -120,7 +115,7 @@ impl BulkRequest {
         let body = self.payload.bytes().clone();
         let actions = bulk::parse(&body, self.index.as_deref())?;
         let charged = self.payload.charge(bulk::memory_of(&actions));
-        let outcomes = charged.and_then(|()| take(app, &actions));
+        let outcomes = charged.and_then(|()| take(app, Some(&self.caller), &actions));
         let outcomes = outcomes.inspect_err(|failure| turned_away(app, failure, actions.len(), is_last))?;
         let filter = self.filter.as_ref();
         let items: Vec<Item<'_>> = actions
@@ -156,6 +151,16 @@ pub(crate) struct ItemError {
 impl ItemError {
     fn illegal(reason: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, kind: "illegal_argument_exception", reason: reason.into() }
+    }
+
+    /// Whoever sent it may not write there.
+    fn forbidden(index: &str, Caller(Identity { name, api_key, .. }): &Caller) -> Self {
+        let key = api_key.as_deref().unwrap_or_default();
+        let reason = format!(
+            "action [indices:data/write/bulk[s]] is unauthorized for API key id [{key}] of user [{name}] on indices [{index}], this \
+             action is granted by the index privileges [create_doc,create,index,write,all]"
+        );
+        Self { status: StatusCode::FORBIDDEN, kind: "security_exception", reason }
     }
 
     /// Somebody else is at it: it is to be sent again.
@@ -195,16 +200,18 @@ impl From<Refused> for ItemError {
 
 pub(crate) type Outcome = Result<Stored, ItemError>;
 
-/// Takes what can be taken, and keeps what is refused as dead letters. Outcomes are in the order of the actions.
+/// Takes what can be taken, and keeps what is refused as dead letters. Outcomes are in the order of the actions. Who sends
+/// them may be bound to some indices; nobody does where eqlipse reads them itself.
 ///
 /// # Errors
 /// If nothing was taken, for a while; the client sends the request again. [`turned_away`] counts what is given up.
-pub(crate) fn take(app: &App, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Failure> {
+pub(crate) fn take(app: &App, caller: Option<&Caller>, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Failure> {
     let now = crate::now();
     let mut documents = Vec::with_capacity(actions.len());
     let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(actions.len());
     for action in actions {
-        match new_document(action) {
+        let refusing = caller.filter(|caller| !caller.may_write_to(&action.index));
+        match refusing.map_or_else(|| new_document(action), |caller| Err(ItemError::forbidden(&action.index, caller))) {
             Ok(document) => {
                 documents.push(document);
                 outcomes.push(None);
@@ -433,11 +440,12 @@ impl<'a> Item<'a> {
 )]
 async fn add(
     state: State<App>,
+    caller: Caller,
     Path(index): Path<String>,
     query: Query<Parameters>,
     events: Events,
 ) -> Result<Response, Failure> {
-    one(state, index, None, query, events).await
+    one(state, caller, index, None, query, events).await
 }
 
 /// Takes an event under an id.
@@ -451,11 +459,12 @@ async fn add(
 )]
 async fn add_with_id(
     state: State<App>,
+    caller: Caller,
     Path((index, id)): Path<(String, String)>,
     query: Query<Parameters>,
     events: Events,
 ) -> Result<Response, Failure> {
-    one(state, index, Some(id), query, events).await
+    one(state, caller, index, Some(id), query, events).await
 }
 
 /// Takes an event under an id that must be new.
@@ -467,17 +476,19 @@ async fn add_with_id(
 )]
 async fn create_with_id(
     state: State<App>,
+    caller: Caller,
     Path((index, id)): Path<(String, String)>,
     Query(mut parameters): Query<Parameters>,
     events: Events,
 ) -> Result<Response, Failure> {
     parameters.op_type = Some("create".to_owned());
-    one(state, index, Some(id), Query(parameters), events).await
+    one(state, caller, index, Some(id), Query(parameters), events).await
 }
 
 /// Takes a single document.
 async fn one(
     State(app): State<App>,
+    caller: Caller,
     index: String,
     id: Option<String>,
     Query(parameters): Query<Parameters>,
@@ -495,11 +506,12 @@ async fn one(
     if payload.is_empty() {
         return Err(Failure::Parsing("request body is required".to_owned()));
     }
-    take_patiently(&app, OneDocument { payload, index, id, operation, forced_refresh }, OneDocument::take).await
+    take_patiently(&app, OneDocument { payload, caller, index, id, operation, forced_refresh }, OneDocument::take).await
 }
 
 struct OneDocument {
     payload: Payload,
+    caller: Caller,
     index: String,
     id: Option<String>,
     operation: Operation,
@@ -515,7 +527,7 @@ impl OneDocument {
             document: self.payload.bytes(),
             unsupported: None,
         };
-        let outcomes = take(app, std::slice::from_ref(&action));
+        let outcomes = take(app, Some(&self.caller), std::slice::from_ref(&action));
         let mut outcomes = outcomes.inspect_err(|failure| turned_away(app, failure, 1, is_last))?;
         let outcome = outcomes.pop().unwrap_or_else(|| Err(ItemError::illegal("no document")));
         let stored = outcome.map_err(|error| Failure::elastic(error.status, error.kind, error.reason))?;

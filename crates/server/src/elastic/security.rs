@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::{Query, State};
-use eqlipse_control::{ApiKey, Role};
+use eqlipse_control::{ApiKey, Permission, Role};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -78,8 +78,8 @@ struct NewKey {
 /// Makes an API key.
 ///
 /// It may do what its owner may, as far as its descriptors ask for it; all of it without any. A descriptor is one of
-/// eqlipse's roles by name (`{"ingest": {}}`), or has Elasticsearch's privileges. Indices are not told apart: a key that is
-/// to read some of them only, or some documents or fields, is refused; one that is to write to some may write to all.
+/// eqlipse's roles by name (`{"ingest": {}}`), or has Elasticsearch's privileges. A key writes to the indices that it names.
+/// For reading, indices are not told apart: a key that is to read some of them only, or some documents or fields, is refused.
 #[utoipa::path(
     method(post, put), path = "/_security/api_key", tag = ELASTICSEARCH,
     request_body = NewKey,
@@ -91,11 +91,11 @@ async fn create(State(app): State<App>, caller: Caller, payload: Payload) -> Res
         return Err(Failure::IllegalArgument(reason.to_owned()));
     }
     let new: NewKey = payload.json()?;
-    let roles = roles_of(&new.role_descriptors, &caller)?;
+    let Scope { roles, writes } = scope_of(&new.role_descriptors, &caller)?;
     let now = crate::now();
     let expires = new.expiration.as_deref().map(|text| expiration(text, now)).transpose()?;
     app.blocking(move |app| {
-        let made = app.control.create_api_key(&new.name, &roles, expires, caller.name(), now)?;
+        let made = app.control.create_api_key(&new.name, &roles, writes.as_deref(), expires, caller.name(), now)?;
         let mut answer = json!({ "id": made.id, "name": new.name, "api_key": made.api_key, "encoded": made.encoded });
         if let Some(expires) = expires {
             answer["expiration"] = (expires / 1_000_000).into();
@@ -113,20 +113,35 @@ fn expiration(text: &str, now: i64) -> Result<i64, Failure> {
     Ok(now.saturating_add(i64::try_from(time.0.as_nanos()).unwrap_or(i64::MAX)))
 }
 
+/// What a key may do.
+#[derive(Debug, Default, PartialEq)]
+struct Scope {
+    roles: BTreeSet<Role>,
+    /// Patterns of the indices to write to; `None` stands for all.
+    writes: Option<Vec<String>>,
+}
+
 /// What a key may do: what its owner may, as far as its descriptors ask for it; all of it if there are none.
 ///
 /// A descriptor may be one of eqlipse's roles by name (`{"ingest": {}}`), or have Elasticsearch's privileges, of which
 /// each stands for the least role that includes it.
-fn roles_of(descriptors: &Map<String, Value>, owner: &Caller) -> Result<BTreeSet<Role>, Failure> {
+fn scope_of(descriptors: &Map<String, Value>, owner: &Caller) -> Result<Scope, Failure> {
     if descriptors.is_empty() {
-        return Ok(owner.0.roles.clone());
+        return Ok(Scope { roles: owner.0.roles.clone(), writes: None });
     }
-    let mut asked = BTreeSet::new();
+    let (mut asked, mut writes) = (BTreeSet::new(), Some(Vec::new()));
     for (name, descriptor) in descriptors {
-        match Role::parse(name) {
-            Some(role) if descriptor.as_object().is_none_or(Map::is_empty) => _ = asked.insert(role),
-            _ => asked.extend(roles_of_descriptor(descriptor)?),
+        let of_one = match Role::parse(name) {
+            Some(role) if descriptor.as_object().is_none_or(Map::is_empty) => {
+                Scope { roles: BTreeSet::from([role]), writes: None }
+            }
+            _ => scope_of_descriptor(descriptor)?,
+        };
+        // What may not write has no say in where.
+        if of_one.roles.iter().any(|role| role.allows(Permission::WriteEvents)) {
+            writes = writes.zip(of_one.writes).map(|(known, more)| [known, more].concat());
         }
+        asked.extend(of_one.roles);
     }
     let roles: BTreeSet<Role> = asked.into_iter().filter(|role| owner.has(*role)).collect();
     if roles.is_empty() {
@@ -137,20 +152,21 @@ fn roles_of(descriptors: &Map<String, Value>, owner: &Caller) -> Result<BTreeSet
         );
         return Err(Failure::IllegalArgument(reason));
     }
-    Ok(roles)
+    Ok(Scope { roles, writes })
 }
 
 /// A key that may read part of the events only cannot be had: it is refused rather than made wider than it was meant.
-fn roles_of_descriptor(descriptor: &Value) -> Result<BTreeSet<Role>, Failure> {
+fn scope_of_descriptor(descriptor: &Value) -> Result<Scope, Failure> {
     let names = |value: &Value| -> Vec<String> {
         // A single name may stand for a list.
         let names = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         names.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    let mut roles = BTreeSet::new();
+    let mut scope = Scope { roles: BTreeSet::new(), writes: Some(Vec::new()) };
     for name in names(&descriptor["cluster"]) {
         if matches!(&*name, "all" | "manage_security") {
-            roles.insert(Role::Admin);
+            scope.roles.insert(Role::Admin);
+            scope.writes = None;
         }
     }
     let entries = ["index", "indices"].into_iter().filter_map(|list| descriptor[list].as_array()).flatten();
@@ -177,9 +193,17 @@ fn roles_of_descriptor(descriptor: &Value) -> Result<BTreeSet<Role>, Failure> {
             );
             return Err(Failure::IllegalArgument(reason));
         }
-        roles.extend(of_entry);
+        if of_entry.contains(&Role::Ingest) {
+            if let Some(regex) = patterns.iter().find(|pattern| pattern.starts_with('/')) {
+                let reason = format!("[{regex}]: regular expressions are not supported in names of indices: use [*]");
+                return Err(Failure::IllegalArgument(reason));
+            }
+            let is_all = patterns.iter().any(|pattern| pattern == "*");
+            scope.writes = scope.writes.filter(|_| !is_all).map(|known| [known, patterns].concat());
+        }
+        scope.roles.extend(of_entry);
     }
-    Ok(roles)
+    Ok(scope)
 }
 
 /// Which keys are meant.
@@ -231,7 +255,14 @@ async fn list(State(app): State<App>, caller: Caller, Query(which): Query<Which>
 }
 
 fn describe(key: &ApiKey) -> Value {
-    let descriptors: Map<String, Value> = key.roles.iter().map(|role| (role.as_str().to_owned(), json!({}))).collect();
+    let descriptor = |role: &Role| match &key.writes {
+        Some(names) if role.allows(Permission::WriteEvents) => {
+            json!({ "indices": [{ "names": names, "privileges": ["create_doc"] }] })
+        }
+        _ => json!({}),
+    };
+    let descriptors: Map<String, Value> =
+        key.roles.iter().map(|role| (role.as_str().to_owned(), descriptor(role))).collect();
     let mut answer = json!({
         "id": key.id,
         "name": key.name,
@@ -291,11 +322,34 @@ mod tests {
     use super::*;
 
     fn caller(roles: &[Role]) -> Caller {
-        Caller(Identity { name: "eve".to_owned(), roles: roles.iter().copied().collect(), api_key: None })
+        Caller(Identity { name: "eve".to_owned(), roles: roles.iter().copied().collect(), api_key: None, writes: None })
+    }
+
+    fn scope(descriptors: Value, owner: &[Role]) -> Result<Scope, Failure> {
+        scope_of(descriptors.as_object().unwrap(), &caller(owner))
     }
 
     fn roles(descriptors: Value, owner: &[Role]) -> Result<BTreeSet<Role>, Failure> {
-        roles_of(descriptors.as_object().unwrap(), &caller(owner))
+        scope(descriptors, owner).map(|scope| scope.roles)
+    }
+
+    #[test]
+    fn a_key_writes_where_its_descriptors_say() {
+        let writes = |descriptors: Value| scope(descriptors, &[Role::Admin]).unwrap().writes;
+        let entry = |names: Value| json!({ "index": [{ "names": names, "privileges": ["create_doc"] }] });
+        let some = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(
+            writes(json!({ "a": entry(json!(["logs-a-*"])), "b": entry(json!("x")) })),
+            some(&["logs-a-*", "x"])
+        );
+        assert_eq!(writes(json!({ "a": entry(json!(["logs-a-*"])), "b": entry(json!(["x", "*"])) })), None);
+        assert_eq!(writes(json!({ "a": entry(json!(["logs-a-*"])), "ingest": {} })), None);
+        assert_eq!(writes(json!({ "a": entry(json!(["logs-a-*"])), "reader": {} })), some(&["logs-a-*"]));
+        assert_eq!((writes(json!({})), writes(json!({ "ingest": {} }))), (None, None));
+        let mut all = entry(json!(["logs-a-*"]));
+        all["cluster"] = json!(["all"]);
+        assert_eq!(writes(json!({ "a": all })), None);
+        assert!(scope(json!({ "a": entry(json!(["/logs-.*/"])) }), &[Role::Admin]).is_err());
     }
 
     #[test]

@@ -265,7 +265,7 @@ mod tests {
     fn a_check_that_began_before_a_change_is_not_remembered() {
         let logins = logins(3, Duration::from_secs(60));
         let fingerprint = logins.fingerprint("basic", b"ann:old password");
-        let ann = Identity { name: "ann".to_owned(), roles: BTreeSet::new(), api_key: None };
+        let ann = Identity { name: "ann".to_owned(), roles: BTreeSet::new(), api_key: None, writes: None };
         // The password is changed while it is hashed.
         let before = logins.changes();
         logins.forget();
@@ -281,7 +281,7 @@ mod tests {
     fn what_was_right_may_be_checked_again_until_it_is_wrong() {
         let logins = logins(1, Duration::from_secs(60));
         let fingerprint = logins.fingerprint("basic", b"ann:old password");
-        let ann = Identity { name: "ann".to_owned(), roles: BTreeSet::new(), api_key: None };
+        let ann = Identity { name: "ann".to_owned(), roles: BTreeSet::new(), api_key: None, writes: None };
         assert!(!logins.was_right(fingerprint));
         logins.remember(fingerprint, &ann, logins.changes());
         logins.forget();
