@@ -37,20 +37,34 @@ pub(crate) struct Dictionary {
     last_text: Range<u32>,
     /// Nearly every value was new, so that further ones are stored without a look.
     unique: bool,
+    /// In so many batches to come, fewer values are looked at before that is known.
+    learned_batches: u8,
 }
 
 /// So many values of a column are looked at before it counts as nearly unique.
 const LEARNED_VALUES: usize = 1024;
+/// And so many in a few batches after one of many values, nearly all of which were new.
+const LEARNED_AGAIN: usize = 64;
+const LEARNED_BATCHES: u8 = 16;
+const MANY_VALUES: usize = 512;
 
 /// As long as no text.
 const NO_TEXT: Range<u32> = 0..u32::MAX;
 
 impl Dictionary {
     fn new(ty: FieldType) -> Self {
-        Self { codes: HashTable::new(), ty, last: None, last_text: NO_TEXT, unique: false }
+        let codes = HashTable::new();
+        Self { codes, ty, last: None, last_text: NO_TEXT, unique: false, learned_batches: 0 }
     }
 
-    fn clear(&mut self) {
+    /// Forgets the values of the column, but not that nearly all were new.
+    fn clear(&mut self, column: &Column) {
+        let (distinct, values) = (column.entries.len(), column.codes.len());
+        // What was not looked at in the batch seems to be new.
+        self.learned_batches = match self.learned_batches {
+            0 if values >= MANY_VALUES && is_nearly_unique(distinct, values) => LEARNED_BATCHES,
+            batches => batches.saturating_sub(1),
+        };
         self.codes.clear();
         (self.last, self.unique) = (None, false);
     }
@@ -77,8 +91,13 @@ impl Dictionary {
     /// Takes note of one more distinct value.
     fn grew(&mut self, column: &Column) {
         let distinct = column.entries.len();
-        self.unique = distinct == LEARNED_VALUES && column.codes.len() < distinct + distinct / 8;
+        let learned = if self.learned_batches > 0 { LEARNED_AGAIN } else { LEARNED_VALUES };
+        self.unique = distinct == learned && is_nearly_unique(distinct, column.codes.len());
     }
+}
+
+fn is_nearly_unique(distinct: usize, values: usize) -> bool {
+    values < distinct + distinct / 8
 }
 
 impl BatchBuilder {
@@ -101,7 +120,7 @@ impl BatchBuilder {
         self.batch.columns.resize_with(schema.fields().len(), Column::default);
         self.dictionaries.resize_with(schema.fields().len(), || Dictionary::new(FieldType::Dynamic));
         for (dictionary, field) in self.dictionaries.iter_mut().zip(schema.fields()) {
-            dictionary.ty = field.ty;
+            (dictionary.ty, dictionary.learned_batches) = (field.ty, 0);
         }
         self.batch.schema = schema;
         self
@@ -242,12 +261,12 @@ impl BatchBuilder {
             if column.entries.is_empty() {
                 continue;
             }
+            dictionary.clear(column);
             column.rows.clear();
             column.codes.clear();
             column.entries.clear();
             column.text.clear();
             column.addresses.clear();
-            dictionary.clear();
         }
         self.batch.rows.clear();
         self.batch.sources.clear();
@@ -455,7 +474,17 @@ mod tests {
         assert_eq!(fill(&mut builder, 0..LEARNED_VALUES), (LEARNED_VALUES + 100, false));
         let mut filler = builder.fill(field);
         assert_ne!(filler.code(ValueRef::Str("0")), filler.code(ValueRef::Str("0")));
-        assert!(builder.over(schema).is_distinct(field));
+        // What was so in a batch is learnt sooner in those behind it, and not for ever, and not of other columns.
+        for _ in 1..LEARNED_BATCHES {
+            builder.clear();
+            assert_eq!(fill(&mut builder, 0..LEARNED_AGAIN), (LEARNED_AGAIN + 100, false));
+        }
+        builder.clear();
+        assert_eq!(fill(&mut builder, 0..LEARNED_AGAIN), (LEARNED_AGAIN, true));
+        builder.clear();
+        assert_eq!(fill(&mut builder, 0..LEARNED_VALUES), (LEARNED_VALUES + 100, false));
+        let mut builder = builder.over(schema);
+        assert_eq!(fill(&mut builder, 0..LEARNED_AGAIN), (LEARNED_AGAIN, true));
     }
 
     #[test]

@@ -44,6 +44,14 @@ impl Column {
         self.entries.len()
     }
 
+    /// Bytes of memory that its values take.
+    pub fn memory(&self) -> usize {
+        (self.rows.capacity() + self.codes.capacity()) * size_of::<u32>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.text.capacity()
+            + self.addresses.capacity() * size_of::<IpAddr>()
+    }
+
     /// Whether no row has a value.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

@@ -107,6 +107,11 @@ impl Schema {
         SchemaBuilder::default()
     }
 
+    /// Starts with the fields of this schema, which keep their ids.
+    pub fn extend(&self) -> SchemaBuilder {
+        SchemaBuilder { fields: self.fields.clone(), by_name: self.by_name.clone() }
+    }
+
     /// All columns, by [`FieldId`].
     pub fn fields(&self) -> &[Field] {
         &self.fields

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use eqlipse_batch::{Arrival, BatchBuilder, EventBatch, OrderKey, RowMeta, Schema};
 use thiserror::Error;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::ReadError;
-use crate::json::{Action, Decoded, Decoder, Operation, Refusal, end_of_bare};
+use crate::decoded::{DecodedRows, RowNotes, has_types};
+use crate::json::{Action, Decoded, Decoder, Operation, Refusal, end_of_bare, identity};
 use crate::reserved::Reserved;
 
 /// Why a document is no event.
@@ -61,11 +61,17 @@ pub struct Admitted {
     pub needs_cleaning: bool,
 }
 
+/// The memory of a batch whose documents had more bytes is not kept for the next.
+const MAX_KEPT: usize = 16 << 20;
+
 /// Decodes documents into a batch.
 pub struct Intake {
     decoder: Decoder,
     builder: BatchBuilder,
     action: Action,
+    notes: RowNotes,
+    /// Whether the schema gives fields the types that segments give them.
+    has_types: bool,
 }
 
 impl Intake {
@@ -79,6 +85,8 @@ impl Intake {
             decoder: Decoder::new(schema.clone(), reserved),
             builder: BatchBuilder::new(schema.clone()),
             action: Action { operation: Operation::Document, index: None, id: None },
+            notes: RowNotes::default(),
+            has_types: has_types(schema),
         })
     }
 
@@ -99,10 +107,11 @@ impl Intake {
         };
         let identity = match event.identity {
             Identity::Known(identity) => identity,
-            Identity::Of(text) => facts.identity.map(|_| identity(text, event.id)),
+            Identity::Of(text) => facts.has_identity.then(|| identity(text, event.id.unwrap_or_default())),
         };
         let order = OrderKey { time: facts.time, tiebreaker: facts.sequence, arrival: event.arrival };
         let meta = RowMeta { order, identity };
+        self.notes.add(self.builder.len() as u32, event, &self.decoder);
         self.builder.end_row(meta);
         Ok(Admitted { meta, needs_cleaning: facts.repaired || has_line_break(event.document) })
     }
@@ -122,9 +131,19 @@ impl Intake {
         self.builder.batch()
     }
 
+    /// The batch's columns, for the segments that its events come to stand in. `None` if it is too large for that, or
+    /// its schema has a field whose type is not the one that segments give it.
+    pub fn decoded(&self) -> Option<DecodedRows> {
+        self.has_types.then(|| DecodedRows::of(self.builder.batch(), &self.notes)).flatten()
+    }
+
     /// Begins a new batch.
     pub fn clear(&mut self) {
-        self.builder.clear();
+        match self.notes.bytes > MAX_KEPT {
+            true => self.builder = BatchBuilder::new(self.builder.schema().clone()),
+            false => self.builder.clear(),
+        }
+        self.notes.clear();
     }
 }
 
@@ -140,14 +159,6 @@ fn set(place: &mut Option<String>, text: Option<&str>) {
 
 fn has_line_break(text: &str) -> bool {
     memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some()
-}
-
-/// As the decoder makes it.
-fn identity(text: &str, id: Option<&str>) -> u128 {
-    let mut hasher = Xxh3::new();
-    hasher.update(text.as_bytes());
-    hasher.update(id.unwrap_or_default().as_bytes());
-    hasher.digest128()
 }
 
 /// The document as sound JSON without line breaks.
@@ -205,8 +216,7 @@ impl Stamp {
         loop {
             if may_stop && has_timestamp && event.is_some() {
                 may_stop = false;
-                let says = |what: &[u8]| memchr::memmem::find(&bytes[root.at..], what).is_some();
-                if dotted.is_none() && !says(b"ingested\"") && !says(b"\"event\"") {
+                if dotted.is_none() && !Self::names_event(&bytes[root.at..]) {
                     break;
                 }
             }
@@ -227,6 +237,13 @@ impl Stamp {
             }
         };
         Some(Self { place, text, first, has_timestamp })
+    }
+
+    /// Whether some text is `event` or begins with `event.`, as a key would.
+    fn names_event(bytes: &[u8]) -> bool {
+        const START: &[u8] = b"\"event";
+        let mut places = memchr::memmem::find_iter(bytes, START);
+        places.any(|place| matches!(bytes.get(place + START.len()), Some(b'"' | b'.')))
     }
 
     /// Within the object `event`.
@@ -465,7 +482,7 @@ mod tests {
         let document = r#"{"@timestamp":"1970-01-01T00:00:01Z","event":{"id":"1"},"process":{"name":"a"}}"#;
         let admitted = intake.add(&event(document, None)).unwrap();
         assert_eq!(admitted.meta.order.time, Some(1_000_000_000));
-        assert_eq!(admitted.meta.identity, Some(identity("original", None)));
+        assert_eq!(admitted.meta.identity, Some(identity("original", "")));
         assert!(!admitted.needs_cleaning);
         // Without an id of its own, two texts that look alike may be two events.
         assert_eq!(intake.add(&event("{\"a\":\n1}", None)).unwrap().meta.identity, None);

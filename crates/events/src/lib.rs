@@ -8,12 +8,14 @@
 mod again;
 mod container;
 mod convert;
+mod decoded;
 pub mod document;
 pub mod evtx;
 mod format;
 mod inputs;
 mod intake;
 pub mod json;
+mod pages;
 mod parquet;
 mod pipeline;
 mod reserved;
@@ -24,8 +26,10 @@ pub use container::{
     FREE_EXPANSION, MAX_LAYERS, MAX_MEMBERS, MAX_NESTED_ZIP, MAX_RATIO, MAX_XZ_MEMORY, MAX_ZSTD_WINDOW_LOG,
 };
 pub use convert::{ConvertError, convert, convert_hits};
+pub use decoded::{DecodedPart, DecodedRows};
 pub use inputs::{DiscoverOptions, Discovery, Fetch, InputProblem, Memory, STDIN, Source, discover};
 pub use intake::{Admitted, Identity, IncomingEvent, Intake, IntakeError, clean_document, stamp_arrival};
+pub use pages::{DocumentPage, PAGE_LEVEL, put_document, take_document};
 pub use parquet::{
     Effort, MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
     Segment, SegmentColumns, SegmentError, SegmentEvent, SegmentWriter, concat_segments, convert_to_parquet,

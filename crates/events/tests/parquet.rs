@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use common::{FIELDS, Row, options, read_rows, schema, skipped};
-use eqlipse_batch::{EventBatch, RowMeta, Schema};
+use eqlipse_batch::{Arrival, EventBatch, OrderKey, RowMeta, Schema};
 use eqlipse_ecs::FieldType;
 use eqlipse_events::{
-    AgainError, DiscoverOptions, Discovery, DocumentReader, Effort, InputProblem, OrderBy, Progress, ReadOptions,
-    ReadReport, SegmentColumns, SegmentEvent, SegmentWriter, Window, convert_to_parquet, discover, read, reserve,
+    AgainError, DecodedPart, DiscoverOptions, Discovery, DocumentPage, DocumentReader, Effort, Identity, IncomingEvent,
+    InputProblem, Intake, OrderBy, Progress, ReadOptions, ReadReport, SegmentColumns, SegmentEvent, SegmentWriter,
+    Window, convert_to_parquet, discover, put_document, read, reserve,
 };
 use eqlipse_testkit::generate;
 use proptest::prelude::*;
@@ -109,6 +110,9 @@ fn check_segments(events: &[Facts], schema: &Arc<Schema>) {
     };
     let (mut writer, mut columns) = (SegmentWriter::default(), SegmentColumns::default());
     check_concat(&event, sources.len(), schema, &expected, folder.path());
+    for learnt in [1, sources.len() / 2, sources.len()] {
+        check_decoded(&event, learnt, schema, &expected, folder.path());
+    }
     for learnt in [0..sources.len() / 3, sources.len() / 2..sources.len(), 0..sources.len()] {
         let rows = learnt.clone();
         let written = writer.write(&mut columns, rows.map(event), Effort::Little, || Ok(Vec::new())).unwrap();
@@ -118,6 +122,70 @@ fn check_segments(events: &[Facts], schema: &Arc<Schema>) {
             assert_same(&rows, &expected);
         }
     }
+}
+
+/// Checks that a segment of every other event, written of what was decoded before, gives them back. The fields that were
+/// decoded are those of so many events.
+fn check_decoded<'a>(
+    event: &dyn Fn(usize) -> SegmentEvent<'a>,
+    learnt: usize,
+    schema: &Arc<Schema>,
+    expected: &[Facts],
+    folder: &Path,
+) {
+    let (mut writer, mut columns) = (SegmentWriter::default(), SegmentColumns::default());
+    writer.write(&mut columns, (0..learnt).map(event), Effort::Little, || Ok(Vec::new())).unwrap();
+    let mut known = self::schema(&FIELDS).extend();
+    columns.fields().for_each(|field| _ = known.add(field));
+    let mut intake = Intake::new(&known.build()).unwrap();
+    let (mut batches, mut rows) = (Vec::new(), Vec::new());
+    for batch in (0..expected.len()).collect::<Vec<_>>().chunks(expected.len().div_ceil(3)) {
+        let mut places = Vec::new();
+        for row in batch.iter().copied() {
+            let index = if row % 2 == 0 { event(row).index } else { "logs-other-default" };
+            let identity = Identity::Known(None);
+            let incoming =
+                IncomingEvent { document: event(row).document, index, id: None, identity, arrival: Arrival::default() };
+            match intake.add(&incoming) {
+                Ok(_) if row % 2 == 0 => {
+                    places.push((0, rows.len() as u32));
+                    rows.push(row);
+                }
+                Ok(_) => places.push((1, 0)),
+                // What looks like a hit is none as a document.
+                Err(_) => {}
+            }
+        }
+        // Some documents are packed already.
+        let packed = rows.iter().rev().take(if batches.len() == 1 {
+            places.iter().filter(|place| place.0 == 0).count()
+        } else {
+            0
+        });
+        let mut content = Vec::new();
+        let packed: Vec<usize> = packed.copied().collect();
+        packed.iter().rev().for_each(|row| put_document(event(*row).document, &mut content));
+        let unpacked = content.len() as u32;
+        let bytes = zstd::bulk::compress(&content, 1).unwrap().into();
+        let page = DocumentPage { rows: packed.len() as u32, unpacked, packed: bytes };
+        batches.push((intake.decoded(), places, vec![page]));
+        intake.clear();
+    }
+    let events: Vec<SegmentEvent<'_>> = rows.iter().map(|row| event(*row)).collect();
+    let parts = batches.iter().map(|(rows, places, pages)| DecodedPart {
+        decoded: rows.as_ref(),
+        places,
+        segment: 0,
+        index: "logs-x-default",
+        pages,
+    });
+    let parts: Vec<_> = parts.collect();
+    let written = writer.write_decoded(&mut columns, &events, &parts, Effort::Little, || Ok(Vec::new())).unwrap();
+    let (read, report) = facts(&file(folder, "decoded.parquet", written), schema, &options(1, ROWS));
+    let mut expected: Vec<Facts> = rows.iter().map(|row| expected[*row].clone()).collect();
+    expected.iter_mut().zip(0..).for_each(|(facts, row)| facts.meta.order.arrival.position = row);
+    assert_same(&read, &expected);
+    assert!(rows.is_empty() || report.inputs[0].first_skipped.is_empty());
 }
 
 /// Checks that two files with the same columns give the same as one, and that others are not put together.
@@ -136,7 +204,6 @@ fn check_concat<'a>(
     // The first one may lack columns that all others have.
     let all = write(0..count);
     let parts = [write(0..count / 2), write(count / 2..count)];
-    let concat = |paths: &[&Path]| eqlipse_events::concat_segments(paths, || Ok(Vec::new())).unwrap();
     // What most values of a field are may be another thing in all events than in half of them.
     let twice = concat(&[&all, &all]).unwrap();
     assert_eq!(facts(&file(folder, "twice.parquet", twice), schema, &options(1, ROWS)).0.len(), 2 * expected.len());
@@ -144,11 +211,6 @@ fn check_concat<'a>(
     let (rows, report) = facts(&file(folder, "joined.parquet", joined), schema, &options(1, ROWS));
     assert_eq!(report.inputs[0].first_skipped, []);
     assert_same(&rows, expected);
-    let other = SegmentEvent { document: "{\"no\":{\"other\":{\"has\":1}}}", ..event(0) };
-    let columns = &mut SegmentColumns::default();
-    let other = writer.write(columns, [other].into_iter(), Effort::Usual, || Ok(Vec::new())).unwrap();
-    let other = file(folder, "other.parquet", other);
-    assert!(concat(&[&all, &other]).is_none());
 }
 
 /// The document in a hit, or the text itself.
@@ -215,6 +277,120 @@ fn a_field_of_another_type_is_read_from_the_documents() {
     schema.add_typed("event.created", FieldType::Dynamic);
     reserve(&mut schema);
     check(ODD, &schema.build());
+}
+
+/// A segment of these documents.
+fn segment(folder: &Path, name: &str, documents: &[&str]) -> PathBuf {
+    let events = documents.iter().map(|document| SegmentEvent {
+        index: "logs-x-default",
+        id: "1",
+        document,
+        meta: RowMeta { order: OrderKey { time: None, tiebreaker: None, arrival: Arrival::default() }, identity: None },
+    });
+    let columns = &mut SegmentColumns::default();
+    let written = SegmentWriter::default().write(columns, events, Effort::Usual, || Ok(Vec::new())).unwrap();
+    file(folder, name, written)
+}
+
+fn concat(paths: &[&Path]) -> Option<Vec<u8>> {
+    eqlipse_events::concat_segments(paths, || Ok(Vec::new())).unwrap()
+}
+
+#[test]
+fn segments_with_different_columns_are_put_together() {
+    let folder = tempfile::tempdir().unwrap();
+    // Values that no column can hold stand beside the columns.
+    let documents: [&[&str]; 3] = [
+        &[r#"{"a":{"one":1},"list":["x","y"],"odd":1}"#, r#"{"a":{"one":2},"odd":2,"huge":18446744073709551615}"#],
+        &[r#"{"b":true,"process":{"pid":7}}"#],
+        &[
+            r#"{"a":{"one":3},"c":2.5,"odd":3,"list":["z","z"]}"#,
+            r#"{"c":1.5,"odd":"three","list":["x"]}"#,
+            r#"{"odd":4}"#,
+        ],
+    ];
+    let files: Vec<PathBuf> = documents
+        .iter()
+        .zip(0..)
+        .map(|(documents, number)| segment(folder.path(), &format!("{number}.parquet"), documents))
+        .collect();
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let joined = concat(&paths).unwrap();
+    let fields = ["a.one", "list", "odd", "huge", "b", "process.pid", "c", "never"];
+    let read = |path: &Path| facts(path, &schema(&fields), &options(1, ROWS));
+    let mut expected: Vec<Facts> = paths.iter().flat_map(|path| read(path).0).collect();
+    expected.iter_mut().zip(0..).for_each(|(facts, row)| facts.meta.order.arrival.position = row);
+    // Each has its index as well.
+    assert_eq!(expected.iter().map(|facts| facts.values.concat().len()).sum::<usize>(), 18 + expected.len());
+    let joined = file(folder.path(), "joined.parquet", joined);
+    let (rows, report) = read(&joined);
+    assert_eq!(report.inputs[0].first_skipped, []);
+    assert_same(&rows, &expected);
+    // And once more, with what was put together before.
+    let again = file(folder.path(), "again.parquet", concat(&[&joined, &files[1]]).unwrap());
+    assert_eq!(read(&again).0.len(), 7);
+    let told = String::from_utf8_lossy(&fs::read(&joined).unwrap()).into_owned();
+    assert!(told.contains(r#"{"huge":["unsigned"],"odd":["text"]}"#) && told.contains(r#""b":"dynamic""#));
+}
+
+#[test]
+fn segments_that_are_better_written_anew_are_not_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = |name: &str, document: &str| segment(folder.path(), name, &[document]);
+    let (long, text, list) = (one("1", r#"{"a":1}"#), one("2", r#"{"a":"x"}"#), one("3", r#"{"a":[1,2]}"#));
+    assert!(concat(&[&long, &long]).is_some());
+    assert!(concat(&[&long, &text]).is_none() && concat(&[&long, &list]).is_none());
+    // Many small row groups.
+    assert!(concat(&[&*long; 16]).is_some() && concat(&[&*long; 17]).is_none());
+    // More fields than there are columns.
+    let many = |letter: &str| {
+        let fields: Vec<String> = (0..1_500).map(|number| format!("\"{letter}{number}\":1")).collect();
+        one(letter, &format!("{{{}}}", fields.join(",")))
+    };
+    assert!(concat(&[&many("m"), &many("n")]).is_none());
+    let broken = file(folder.path(), "broken", "PAR1");
+    assert!(eqlipse_events::concat_segments(&[&long, &broken], || Ok(Vec::new())).is_err());
+}
+
+#[test]
+fn a_field_that_cannot_be_counted_has_its_values() {
+    let folder = tempfile::tempdir().unwrap();
+    // Sound enough for an event whose first field nobody asks for, and not for who counts fields.
+    let broken = r#"{"msg_x":"cut\ud83d","url":{"full":"first"}}"#;
+    let documents: Vec<String> = (0..100).map(|number| format!("{{\"url\":{{\"full\":\"{number}\"}}}}")).collect();
+    let documents: Vec<&str> = std::iter::once(broken).chain(documents.iter().map(String::as_str)).collect();
+    let mut intake = Intake::new(&schema(&["process.name", "url.full"])).unwrap();
+    let meta = |row| RowMeta {
+        order: OrderKey { time: None, tiebreaker: None, arrival: Arrival { source: 0, position: row } },
+        identity: None,
+    };
+    let event = |(document, row)| SegmentEvent { index: "logs-x-default", id: "1", document, meta: meta(row) };
+    let events: Vec<SegmentEvent<'_>> = documents.iter().copied().zip(0..).map(event).collect();
+    for SegmentEvent { index, document, meta, .. } in &events {
+        let (identity, arrival) = (Identity::Known(None), meta.order.arrival);
+        intake.add(&IncomingEvent { document, index, id: None, identity, arrival }).unwrap();
+    }
+    let (mut writer, mut columns) = (SegmentWriter::default(), SegmentColumns::default());
+    let known = event((r#"{"process":{"name":"a"}}"#, 0));
+    writer.write(&mut columns, [known].into_iter(), Effort::Little, || Ok(Vec::new())).unwrap();
+    let places: Vec<(u32, u32)> = (0..events.len() as u32).map(|row| (0, row)).collect();
+    let decoded = intake.decoded();
+    let part =
+        DecodedPart { decoded: decoded.as_ref(), places: &places, segment: 0, index: "logs-x-default", pages: &[] };
+    let written = writer.write_decoded(&mut columns, &events, &[part], Effort::Little, || Ok(Vec::new())).unwrap();
+    let written = file(folder.path(), "segment.parquet", written);
+    let (rows, _) = facts(&written, &schema(&["url.full"]), &options(1, ROWS));
+    let values: Vec<String> = rows.iter().map(|facts| facts.values[0].concat()).collect();
+    let expected = documents.iter().map(|document| document.split('"').nth_back(1).unwrap());
+    assert_eq!(values, expected.map(|value| format!("Str(\"{value}\")")).collect::<Vec<_>>());
+}
+
+#[test]
+fn few_odd_events_are_decoded_again() {
+    let (plain, odd) = (many_lines(300), ODD.lines().filter(|line| !line.contains("\"_") && line.contains(":")));
+    let mut lines: Vec<&str> = plain.lines().collect();
+    odd.zip(0..).for_each(|(line, place)| lines.insert(place * 61 % 299, line));
+    check(&(lines.join("\n") + "\n"), &every_field());
 }
 
 proptest! {

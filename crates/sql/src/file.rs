@@ -93,13 +93,15 @@ impl FileShape {
         let fields = fields.collect();
         let others: BTreeMap<String, Vec<String>> =
             value(OTHERS_KEY).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        // A time may stand beside its column, too.
+        let tells_times = value(OTHERS_KEY).is_some() && !others.contains_key(TIMESTAMP);
         let others = others.iter().filter_map(|(field, kinds)| {
             let kind = kinds.iter().filter_map(|kind| Kind::of_other(kind)).reduce(Kind::wider)?;
             let has_several = kinds.iter().any(|kind| kind == "several");
             Some((interned(names, field), (kind, has_several)))
         });
         let rows = u64::try_from(file.num_rows()).unwrap_or_default();
-        Ok(Self { fields, others: others.collect(), rows, times: times(metadata) })
+        Ok(Self { fields, others: others.collect(), rows, times: tells_times.then(|| times(metadata)).flatten() })
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use eqlipse_batch::RowMeta;
 use eqlipse_engine::{ListCounts, MatchList};
-use eqlipse_events::SegmentEvent;
+use eqlipse_events::{DecodedRows, DocumentPage, SegmentEvent};
 
+use crate::frame::StreamPages;
 use crate::segment::arrival;
 
 /// Events that came in together, or after each other.
@@ -19,10 +20,33 @@ pub(crate) struct Chunk {
     /// Indices, ids and documents.
     texts: String,
     pub(crate) events: Vec<ChunkEvent>,
+    /// What was made of so many events, one after the other.
+    pub(crate) decoded: Vec<(u32, Option<Arc<Decoded>>)>,
+    /// Bytes of those.
+    decoded_bytes: usize,
     /// What matched, with rows as handles.
     lists: RwLock<Vec<Listed>>,
     /// The documents as NDJSON hits, made when a query asks.
     hits: OnceLock<Arc<[u8]>>,
+}
+
+/// What was made of events on their way in, and goes into their segments.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) rows: DecodedRows,
+    /// The documents of data streams that have enough for pages of their own.
+    pub(crate) pages: Vec<StreamPages>,
+}
+
+impl Decoded {
+    /// The pages of a data stream's documents; none where they are to be packed anew.
+    pub(crate) fn pages_of(&self, index: &str) -> &[DocumentPage] {
+        self.pages.iter().find(|stream| &*stream.index == index).map_or(&[], |stream| &stream.pages)
+    }
+
+    fn memory(&self) -> usize {
+        self.rows.memory() + self.pages.iter().map(StreamPages::memory).sum::<usize>()
+    }
 }
 
 /// What the rules of one generation matched.
@@ -87,13 +111,32 @@ impl ChunkBuilder {
         self.texts.len()
     }
 
-    pub(crate) fn finish(mut self, first: u64, arrivals: Vec<(u32, i64)>, lists: Vec<Listed>) -> Chunk {
+    pub(crate) fn finish(
+        self,
+        first: u64,
+        arrivals: Vec<(u32, i64)>,
+        lists: Vec<Listed>,
+        decoded: Option<Decoded>,
+    ) -> Chunk {
+        debug_assert!(decoded.as_ref().is_none_or(|decoded| decoded.rows.len() == self.events.len()));
+        let decoded = vec![(self.events.len() as u32, decoded.map(Arc::new))];
+        self.finish_with(first, arrivals, lists, decoded)
+    }
+
+    fn finish_with(
+        mut self,
+        first: u64,
+        arrivals: Vec<(u32, i64)>,
+        lists: Vec<Listed>,
+        decoded: Vec<(u32, Option<Arc<Decoded>>)>,
+    ) -> Chunk {
         // Giving little back costs more than it brings.
         if self.texts.capacity() > self.texts.len() / 4 * 5 {
             self.texts.shrink_to_fit();
         }
         let (lists, hits) = (RwLock::new(lists), OnceLock::new());
-        Chunk { first, arrivals, texts: self.texts, events: self.events, lists, hits }
+        let decoded_bytes = decoded.iter().filter_map(|(_, decoded)| Some(decoded.as_ref()?.memory())).sum();
+        Chunk { first, arrivals, texts: self.texts, events: self.events, decoded, decoded_bytes, lists, hits }
     }
 }
 
@@ -123,7 +166,7 @@ impl Chunk {
         let hits = self.hits.get().map_or(0, |hits| hits.len());
         let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
         let lists = lists.iter().map(|listed| listed.list.memory()).sum::<usize>();
-        self.texts.capacity() + self.events.capacity() * size_of::<ChunkEvent>() + lists + hits
+        self.texts.capacity() + self.events.capacity() * size_of::<ChunkEvent>() + self.decoded_bytes + lists + hits
     }
 
     /// What was matched so far.
@@ -173,7 +216,8 @@ impl Chunk {
             }
         }
         let lists = split_lists(chunks, 1, |chunk, row| (0, starts[chunk] + row)).pop().unwrap_or_default();
-        joined.finish(chunks.first().map_or(0, |chunk| chunk.first), arrivals, lists)
+        let decoded = chunks.iter().flat_map(|chunk| chunk.decoded.iter().cloned()).collect();
+        joined.finish_with(chunks.first().map_or(0, |chunk| chunk.first), arrivals, lists, decoded)
     }
 }
 

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use eqlipse_batch::EventBatch;
 use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, Matcher};
-use eqlipse_events::{Discovery, Effort, Identity, Progress, ReadOptions, SegmentEvent, Source, concat_segments};
+use eqlipse_events::{
+    DecodedPart, Discovery, Effort, Identity, Progress, ReadOptions, SegmentColumns, SegmentEvent, SegmentWriter,
+    Source, concat_segments,
+};
 use jiff::Timestamp;
 use walkdir::WalkDir;
 use xxhash_rust::xxh3::Xxh3;
@@ -39,8 +42,10 @@ const SMALL_BYTES: usize = 1 << 20;
 const MAX_SEGMENT_ROWS: usize = 1_000_000;
 /// Segments of a data stream and day are put together while they have no more events than this in all.
 const COMPACTED_ROWS: u32 = 200_000;
-/// And when there are so many of them.
+/// When there are so many of them.
 const COMPACTED_SEGMENTS: usize = 8;
+/// Where their events are not yet enough for a segment that stays, more of them are awaited: events are copied once then.
+const AWAITED_SEGMENTS: usize = 16;
 
 /// Beyond so many tenths of its memory, the cache of what matched is emptied down to so many.
 const FULL: usize = 9;
@@ -165,6 +170,7 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
         return Err(error);
     }
     written.iter().for_each(|entry| inner.streams.know(&entry.index));
+    inner.schema.learn(lock(&inner.parquet).columns.values().flat_map(SegmentColumns::fields));
     let segments = written.into_iter().zip(rows).map(|(entry, rows)| Arc::new(new_segment(inner, entry, rows, true)));
     let segments: Vec<Arc<Part>> = segments.collect();
     inner.change(|parts| {
@@ -202,7 +208,7 @@ struct SegmentRows<'c> {
 }
 
 /// Parts the events of chunks by data stream. Returns the parts too by chunk and row: which one, and as which row.
-fn part_by_stream<'c>(chunks: &[&'c Chunk]) -> (Vec<SegmentRows<'c>>, Vec<Vec<(u32, u64)>>) {
+fn part_by_stream<'c>(chunks: &[&'c Chunk]) -> (Vec<SegmentRows<'c>>, Vec<Vec<(u32, u32)>>) {
     let mut parts: Vec<SegmentRows<'c>> = Vec::new();
     let mut part_of: HashMap<&str, u32> = HashMap::new();
     let places = chunks.iter().enumerate().map(|(number, chunk)| {
@@ -215,7 +221,7 @@ fn part_by_stream<'c>(chunks: &[&'c Chunk]) -> (Vec<SegmentRows<'c>>, Vec<Vec<(u
             }
             let places = &mut parts[*part as usize].places;
             places.push((number, row));
-            (*part, places.len() as u64 - 1)
+            (*part, places.len() as u32 - 1)
         };
         (0..chunk.events.len() as u32).map(place).collect()
     });
@@ -232,12 +238,19 @@ fn write_chunks(
     rows: &mut Vec<Rows>,
 ) -> Result<(), StoreError> {
     let (parts, place_of) = part_by_stream(chunks);
-    let lists = split_lists(chunks, parts.len(), |chunk, row| place_of[chunk][row as usize]);
-    let streams = Mutex::new(parts.iter().zip(lists).enumerate());
+    let lists = split_lists(chunks, parts.len(), |chunk, row| {
+        let (part, place) = place_of[chunk][row as usize];
+        (part, u64::from(place))
+    });
+    let decoded = decoded_parts(chunks, &place_of, &parts);
+    let streams = Mutex::new(parts.iter().zip(&decoded).zip(lists).enumerate());
     let next = || lock(&streams).next();
     let work = || {
-        let write = |(number, (part, lists))| (number, write_stream(inner, chunks, part, lists));
-        std::iter::from_fn(next).map(write).collect::<Vec<_>>()
+        let mut written = Vec::new();
+        while let Some((number, ((part, decoded), lists))) = next() {
+            written.push((number, write_stream(inner, chunks, part, decoded, lists)));
+        }
+        written
     };
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_WRITERS).min(parts.len());
     let mut done = thread::scope(|scope| {
@@ -264,23 +277,57 @@ fn write_chunks(
     failed.map_or(Ok(()), Err)
 }
 
+/// By segment: what was made of its events.
+fn decoded_parts<'c>(
+    chunks: &[&'c Chunk],
+    place_of: &'c [Vec<(u32, u32)>],
+    segments: &[SegmentRows<'c>],
+) -> Vec<Vec<DecodedPart<'c>>> {
+    let mut parts: Vec<Vec<DecodedPart<'c>>> = vec![Vec::new(); segments.len()];
+    // By segment: the number of the run that it has had events of.
+    let mut last = vec![usize::MAX; segments.len()];
+    let mut number = 0;
+    for (chunk, mut places) in chunks.iter().zip(place_of.iter().map(Vec::as_slice)) {
+        for (rows, decoded) in &chunk.decoded {
+            let (own, behind) = places.split_at(*rows as usize);
+            for (segment, _) in own {
+                let at = *segment as usize;
+                if std::mem::replace(&mut last[at], number) != number {
+                    let (index, decoded) = (segments[at].index, decoded.as_deref());
+                    let pages = decoded.map_or(&[][..], |decoded| decoded.pages_of(index));
+                    let decoded = decoded.map(|decoded| &decoded.rows);
+                    parts[at].push(DecodedPart { decoded, places: own, segment: *segment, index, pages });
+                }
+            }
+            (places, number) = (behind, number + 1);
+        }
+    }
+    parts
+}
+
 fn write_stream(
     inner: &Inner,
     chunks: &[&Chunk],
     SegmentRows { index, places }: &SegmentRows<'_>,
+    decoded: &[DecodedPart<'_>],
     lists: Vec<Listed>,
 ) -> Result<(SegmentEntry, Rows), StoreError> {
     let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
+    let events: Vec<SegmentEvent<'_>> = events.collect();
     let mut times = Span::default();
-    events.clone().for_each(|event| times.add(event.meta.order.time));
+    events.iter().for_each(|event| times.add(event.meta.order.time));
     let rows = Rows {
-        sequences: events.clone().map(|event| event.meta.order.arrival.position).collect(),
+        sequences: events.iter().map(|event| event.meta.order.arrival.position).collect(),
         ingested: places.iter().map(|(chunk, row)| chunks[*chunk].ingested(*row)).collect(),
         own_ids: places.iter().filter_map(|(chunk, row)| chunks[*chunk].events[*row as usize].own_id).collect(),
         lists: lists.into_iter().map(|listed| listed.list).collect(),
     };
-    let write = |path: &Path| write_parquet(inner, index, path, events, Effort::Little);
-    Ok((write_one(inner, index, &rows, times, write)?, rows))
+    let write = |path: &Path| {
+        write_parquet(inner, index, path, |writer, columns, open| {
+            writer.write_decoded(columns, &events, decoded, Effort::Little, open)
+        })
+    };
+    Ok((write_one(inner, index, &rows, times, Effort::Little, write)?, rows))
 }
 
 /// Writes one segment, its Parquet file with `write`, which says how long that is and what its checksum is.
@@ -289,6 +336,7 @@ fn write_one(
     index: &str,
     rows: &Rows,
     times: Span,
+    effort: Effort,
     write: impl FnOnce(&Path) -> io::Result<(u64, u128)>,
 ) -> Result<SegmentEntry, StoreError> {
     let mut ingested = Span::default();
@@ -306,7 +354,7 @@ fn write_one(
         remove_files(&path);
         StoreError::io(&path)(error)
     })?;
-    let packed = rows.encode().map_err(StoreError::io(&path))?;
+    let packed = rows.encode(effort).map_err(StoreError::io(&path))?;
     if let Err(error) = write_lasting(&rows_path(&path), &packed) {
         remove_files(&path);
         return Err(error);
@@ -319,13 +367,12 @@ fn write_one(
 /// Data streams whose columns are remembered.
 const MAX_STREAMS: usize = 1_000;
 
-/// Writes the Parquet file, and says how long it is and what its checksum is.
-fn write_parquet<'a>(
+/// Writes the Parquet file with `write`, and says how long it is and what its checksum is.
+fn write_parquet(
     inner: &Inner,
     index: &str,
     path: &Path,
-    events: impl Iterator<Item = SegmentEvent<'a>> + Clone,
-    effort: Effort,
+    write: impl FnOnce(&mut SegmentWriter, &mut SegmentColumns, &dyn Fn() -> io::Result<Hashing>) -> io::Result<Hashing>,
 ) -> io::Result<(u64, u128)> {
     let (mut columns, mut writer) = {
         let ParquetWriting { columns, writers } = &mut *lock(&inner.parquet);
@@ -334,7 +381,7 @@ fn write_parquet<'a>(
         }
         (columns.remove(index).unwrap_or_default(), writers.pop().unwrap_or_default())
     };
-    let written = writer.write(&mut columns, events, effort, || Hashing::create(path));
+    let written = write(&mut writer, &mut columns, &|| Hashing::create(path));
     let mut parquet = lock(&inner.parquet);
     parquet.columns.insert(index.to_owned(), columns);
     parquet.writers.push(writer);
@@ -394,7 +441,12 @@ pub(crate) fn compact(inner: &Inner) -> Result<(), StoreError> {
         }
     }
     drop(flushing);
-    for segments in small.into_values().filter(|segments| segments.len() >= COMPACTED_SEGMENTS) {
+    let mut done = Ok(());
+    let is_due = |segments: &Vec<&SegmentPart>| {
+        let rows = || segments.iter().map(|segment| segment.entry.rows).sum::<u32>();
+        segments.len() >= AWAITED_SEGMENTS || segments.len() >= COMPACTED_SEGMENTS && rows() >= COMPACTED_ROWS / 2
+    };
+    for segments in small.into_values().filter(is_due) {
         let mut rows = 0;
         let fits = |segment: &&&SegmentPart| {
             rows += segment.entry.rows;
@@ -402,10 +454,11 @@ pub(crate) fn compact(inner: &Inner) -> Result<(), StoreError> {
         };
         let segments: Vec<&SegmentPart> = segments.iter().take_while(fits).copied().collect();
         if segments.len() > 1 && !inner.is_closing() {
-            compact_segments(inner, &segments)?;
+            // What fails in one folder keeps no other as it is.
+            done = done.and(compact_segments(inner, &segments));
         }
     }
-    Ok(())
+    done
 }
 
 /// A document that was read back.
@@ -436,7 +489,11 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         return Ok(());
     }
     // What is damaged stays as it is: a new file of it would have a checksum that fits.
-    let sound = |segment: &&SegmentPart| segment.check().and_then(|()| segment.rows());
+    let sound = |segment: &SegmentPart| {
+        let _held = segment.hold()?;
+        segment.check_parquet()?;
+        segment.rows()
+    };
     let all = segments.iter().map(|segment| sound(segment).inspect_err(|error| leave_apart(segment, error)));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
     let has_these = |rows: &Arc<Rows>| rows.lists.iter().map(|list| list.rules()).eq(&of_all[0]);
@@ -469,7 +526,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         Some(out) => out.finish(),
         None => write_again(inner, index, path, segments, &all),
     };
-    let entry = write_one(inner, index, &rows, times, write)?;
+    let entry = write_one(inner, index, &rows, times, Effort::Usual, write)?;
     let gone: Vec<&str> = segments.iter().map(|segment| segment.entry.path.as_str()).collect();
     let _flushing = lock(&inner.flushing);
     let snapshot = inner.snapshot();
@@ -484,7 +541,9 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         remove_files(&segments_folder(inner).join(&entry.path));
         return replaced;
     }
-    let part = Arc::new(new_segment(inner, entry, rows, false));
+    // Rules that looked at all of them will look at all of this one.
+    let is_known = segments.iter().all(|segment| segment.has_rows());
+    let part = Arc::new(new_segment(inner, entry, rows, is_known));
     inner.change(|parts| {
         let is_gone =
             |part: &Arc<Part>| part.as_segment().is_some_and(|segment| gone.contains(&segment.entry.path.as_str()));
@@ -503,7 +562,7 @@ fn leave_apart(segment: &SegmentPart, error: &StoreError) {
     segment.set_damaged(segment.is_suspect());
 }
 
-/// Writes the events of segments with different columns to one file.
+/// Writes the events of segments in which a field has columns of different types to one file.
 fn write_again(
     inner: &Inner,
     index: &str,
@@ -526,7 +585,7 @@ fn write_again(
         document: event.hit.source.get(),
         meta: event.meta,
     });
-    write_parquet(inner, index, path, views, Effort::Usual)
+    write_parquet(inner, index, path, |writer, columns, open| writer.write(columns, views, Effort::Usual, open))
 }
 
 /// All events of a segment: their documents, and what its columns say of their place in time.
@@ -703,14 +762,21 @@ fn match_chunk(chunk: &Chunk, added: &Arc<StoreRules>, generation: u64) -> Resul
     if !lacks(lists.iter().map(|listed| &listed.list), added) {
         return Ok(());
     }
-    let mut worker = crate::matching::Worker::new(added)?;
+    let (mut worker, mut rows) = (crate::matching::Worker::new(added)?, Vec::new());
     for (event, row) in chunk.events.iter().zip(0..) {
         let Some(SegmentEvent { index, id, document, meta }) = chunk.event(row) else { continue };
         let own = event.own_id.map(|_| id);
-        // It was taken once, with these very bytes.
-        _ = worker.add(document, index, own, Identity::Known(meta.identity), meta.order.arrival.position);
+        // It was taken once, with these very bytes; other rules may make the reader take it for something else.
+        if worker.add(document, index, own, Identity::Known(meta.identity), meta.order.arrival.position).is_ok() {
+            rows.push(u64::from(row));
+        }
     }
-    chunk.add_list(Listed::new(generation, worker.matches()?));
+    let mut list = worker.matches()?;
+    list.replace_events(|mut event| {
+        event.handle = rows.get(event.handle as usize).copied().unwrap_or(event.handle);
+        event
+    });
+    chunk.add_list(Listed::new(generation, list));
     Ok(())
 }
 

@@ -136,7 +136,8 @@ impl NewIds {
             let bits = bytes.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
             [18, 12, 6, 0].map(|shift| char::from(LETTERS[(bits >> shift & 63) as usize]))
         };
-        let id = self.random[rest..].chunks_exact(3).flat_map(letters).collect();
+        let mut id = String::with_capacity(ID_BYTES / 3 * 4);
+        self.random[rest..].chunks_exact(3).for_each(|bytes| id.extend(letters(bytes)));
         self.random.truncate(rest);
         id
     }

@@ -20,6 +20,7 @@ mod damage;
 mod error;
 mod files;
 mod flush;
+mod frame;
 mod ids;
 mod log;
 mod matching;

@@ -3,115 +3,23 @@
 //! One thread writes. It takes all frames that wait, writes them and makes one `fsync` for all of them: the more senders
 //! there are, the fewer syncs each of them costs. When the disk fails, the file is cut back to where it was sound and
 //! every sender of that group is told; the next group tries again.
-//!
-//! A frame is `magic (4) | length of the rest (4) | crc32 of the rest (4) | first sequence number (8) | arrival (8) |
-//! events (4) | records, zstd`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Cursor, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use zstd::bulk::Compressor;
-use zstd::zstd_safe::compress_bound;
-
 use crate::StoreError;
-use crate::record::{Record, take_array};
+use crate::frame::{Frame, next_frame};
 use crate::sync::lock;
 
-const MAGIC: &[u8; 4] = b"eqL1";
-/// Magic, length, checksum.
-const PREFIX: usize = 12;
-/// Behind the prefix: first sequence number, arrival, number of events.
-const HEADER: usize = 20;
-/// Zstd's fast levels are below zero: a frame is read at most once more.
-const COMPRESSION_LEVEL: i32 = -5;
 /// A new file begins when one is longer than this.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// The most bytes of frames that share one sync.
 const MAX_GROUP_BYTES: usize = 32 << 20;
-/// The longest frame that is read, and the most that its records become.
-const MAX_FRAME_BYTES: usize = 1 << 30;
-
-/// Events that came in together.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    /// The sequence number of the first event.
-    pub(crate) first: u64,
-    /// When they arrived.
-    pub(crate) ingested: i64,
-    pub(crate) count: u32,
-    /// Their records, one after the other.
-    pub(crate) records: Vec<u8>,
-}
-
-impl Frame {
-    /// The records, if the frame is sound.
-    pub(crate) fn records(&self) -> Option<Vec<Record<'_>>> {
-        let mut bytes = &self.records[..];
-        let records: Vec<Record<'_>> = (0..self.count).map(|_| Record::take(&mut bytes)).collect::<Option<_>>()?;
-        bytes.is_empty().then_some(records)
-    }
-
-    /// The frame at the beginning of these bytes, and its length; `None` if none is there whole and sound.
-    fn decode(bytes: &[u8]) -> Option<(Self, usize)> {
-        let rest = &mut &bytes[..];
-        if take_array(rest)? != *MAGIC {
-            return None;
-        }
-        let length = u32::from_le_bytes(take_array(rest)?) as usize;
-        let checksum = u32::from_le_bytes(take_array(rest)?);
-        let body = rest.get(..length)?;
-        if crc32fast::hash(body) != checksum {
-            return None;
-        }
-        let body = &mut &body[..];
-        let first = u64::from_le_bytes(take_array(body)?);
-        let ingested = i64::from_le_bytes(take_array(body)?);
-        let count = u32::from_le_bytes(take_array(body)?);
-        let records = zstd::stream::decode_all(*body).ok().filter(|records| records.len() <= MAX_FRAME_BYTES)?;
-        Some((Self { first, ingested, count, records }, PREFIX + length))
-    }
-}
-
-/// Packs records, keeping its memory from one frame to the next.
-pub(crate) struct Packer(Compressor<'static>);
-
-impl Packer {
-    pub(crate) fn new() -> io::Result<Self> {
-        Compressor::new(COMPRESSION_LEVEL).map(Self)
-    }
-}
-
-/// A frame as it is written. Its members are those of [`Frame`].
-pub(crate) fn encode_frame(
-    packer: &mut Packer,
-    first: u64,
-    ingested: i64,
-    count: u32,
-    records: &[u8],
-) -> io::Result<Vec<u8>> {
-    let start = PREFIX + HEADER;
-    let mut bytes = Vec::with_capacity(start + compress_bound(records.len()));
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend([0; 8]);
-    bytes.extend(first.to_le_bytes());
-    bytes.extend(ingested.to_le_bytes());
-    bytes.extend(count.to_le_bytes());
-    let mut packed = Cursor::new(bytes);
-    packed.set_position(start as u64);
-    packer.0.compress_to_buffer(records, &mut packed)?;
-    let mut bytes = packed.into_inner();
-    let length = (bytes.len() - PREFIX) as u32;
-    bytes[4..8].copy_from_slice(&length.to_le_bytes());
-    let checksum = crc32fast::hash(&bytes[PREFIX..]);
-    bytes[8..PREFIX].copy_from_slice(&checksum.to_le_bytes());
-    Ok(bytes)
-}
-
 /// What was found in a log at the start.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
@@ -231,7 +139,7 @@ fn scan(bytes: &[u8], frames: &mut BTreeMap<u64, Frame>) -> Scan {
     let (mut at, mut scan) = (0, Scan::default());
     while at < bytes.len() {
         let Some((frame, length)) = Frame::decode(&bytes[at..]) else {
-            at += next_magic(&bytes[at..]);
+            at += next_frame(&bytes[at..]);
             continue;
         };
         scan.is_damaged |= at != scan.sound;
@@ -289,12 +197,6 @@ fn recover(path: &Path, quarantine: &Path, recovered: &mut Recovered) -> Result<
         file.set_len(sound as u64).and_then(|()| file.sync_all()).map_err(StoreError::io(path))?;
     }
     Ok(last)
-}
-
-/// How far it is to where a frame may begin, beyond the first byte.
-fn next_magic(bytes: &[u8]) -> usize {
-    let rest = bytes.get(1..).unwrap_or_default();
-    rest.windows(MAGIC.len()).position(|window| window == MAGIC).map_or(bytes.len(), |place| place + 1)
 }
 
 /// The thread that writes.
@@ -377,22 +279,10 @@ fn create(folder: &Path, number: &mut u64) -> io::Result<OpenFile> {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
 
     fn encoded(first: u64) -> Vec<u8> {
-        let Frame { first, ingested, count, records } = frame(first);
-        encode_frame(&mut Packer::new().unwrap(), first, ingested, count, &records).unwrap()
-    }
-
-    fn frame(first: u64) -> Frame {
-        let mut records = Vec::new();
-        for id in ["a", "b"] {
-            let (index, document) = (Cow::Borrowed("logs-x"), Cow::Owned(format!("{{\"n\":{first}}}")));
-            Record { index, id: id.into(), is_own_id: true, identity: None, document }.write(&mut records);
-        }
-        Frame { first, ingested: 5, count: 2, records }
+        crate::frame::tests::encoded(first, &["a", "b"])
     }
 
     fn firsts(recovered: &Recovered) -> Vec<u64> {

@@ -1,14 +1,16 @@
 //! From documents to match lists.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
-use eqlipse_batch::Arrival;
+use eqlipse_batch::{Arrival, Schema};
 use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, MatchPlan, Matcher};
-use eqlipse_events::{Admitted, Identity, IncomingEvent, Intake, IntakeError};
+use eqlipse_events::{Admitted, DecodedRows, Identity, IncomingEvent, Intake, IntakeError};
 
 use crate::StoreError;
+use crate::frame::FrameBuilder;
 use crate::ids::NewIds;
-use crate::log::{Packer, encode_frame};
+use crate::sync::lock;
 
 /// Rules that were compiled together.
 #[derive(Clone)]
@@ -29,9 +31,67 @@ impl StoreRules {
     }
 }
 
+/// Events are decoded with fields beyond those of the rules only while there are no more.
+const MAX_FIELDS: usize = 4_096;
+/// And only so many at once, or more.
+const MIN_EVENTS: usize = 16;
+
+/// What incoming events are decoded with: the fields that rules ask for, and those that segments have besides, so that no
+/// document is gone through a second time when its segment is written.
+#[derive(Default)]
+pub(crate) struct IntakeSchema(Mutex<KnownFields>);
+
+#[derive(Default)]
+struct KnownFields {
+    fields: BTreeSet<String>,
+    /// The schema for these rules.
+    made: Option<(Arc<StoreRules>, Arc<Schema>)>,
+}
+
+impl IntakeSchema {
+    /// The schema for these rules and so many events: the rules' own while no fields are known, and for few events, whose
+    /// columns would take more memory than is worth it.
+    pub(crate) fn of(&self, rules: &Arc<StoreRules>, events: usize) -> Arc<Schema> {
+        let KnownFields { fields, made } = &mut *lock(&self.0);
+        let own = rules.plan.rules().schema();
+        if fields.is_empty() || fields.len() > MAX_FIELDS || events < MIN_EVENTS {
+            return own.clone();
+        }
+        match made {
+            Some((known, schema)) if Arc::ptr_eq(known, rules) => schema.clone(),
+            _ => {
+                let mut extended = own.extend();
+                // A search response is told by its hits, where nobody asks for them.
+                let is_told = |field: &&String| *field != "hits" && !field.starts_with("hits.");
+                fields.iter().filter(is_told).for_each(|field| _ = extended.add(field));
+                let schema = extended.build();
+                *made = Some((rules.clone(), schema.clone()));
+                schema
+            }
+        }
+    }
+
+    /// Takes note of the fields that segments have now.
+    pub(crate) fn learn<'f>(&self, all: impl Iterator<Item = &'f str>) {
+        let mut fields: BTreeSet<&str> = BTreeSet::new();
+        for field in all {
+            fields.insert(field);
+            if fields.len() > MAX_FIELDS {
+                break;
+            }
+        }
+        let mut known = lock(&self.0);
+        if !known.fields.iter().eq(&fields) {
+            *known = KnownFields { fields: fields.iter().map(|field| (*field).to_owned()).collect(), made: None };
+        }
+    }
+}
+
 /// Decodes and matches, keeping its memory from one request to the next.
 pub(crate) struct Worker {
     rules: Arc<StoreRules>,
+    /// That of the rules, with the fields that segments have besides.
+    schema: Arc<Schema>,
     intake: Intake,
     matcher: Matcher,
     coverage: Coverage,
@@ -43,39 +103,24 @@ pub(crate) struct Worker {
 pub(crate) struct Scratch {
     /// The document with its time of arrival.
     pub(crate) stamped: String,
-    /// The [records](crate::record) of the request so far.
-    pub(crate) records: Vec<u8>,
-    packer: Option<Packer>,
+    pub(crate) frame: FrameBuilder,
     pub(crate) ids: NewIds,
-}
-
-/// Memory that a request may leave behind for the next.
-const MAX_SCRATCH: usize = 8 << 20;
-
-impl Scratch {
-    /// The frame with the records.
-    pub(crate) fn frame(&mut self, first: u64, ingested: i64, count: u32) -> std::io::Result<Vec<u8>> {
-        let packer = match &mut self.packer {
-            Some(packer) => packer,
-            none => none.insert(Packer::new()?),
-        };
-        let frame = encode_frame(packer, first, ingested, count, &self.records);
-        if self.records.capacity() > MAX_SCRATCH {
-            self.records = Vec::new();
-        }
-        if self.stamped.capacity() > MAX_SCRATCH {
-            self.stamped = String::new();
-        }
-        frame
-    }
 }
 
 impl Worker {
     pub(crate) fn new(rules: &Arc<StoreRules>) -> Result<Self, StoreError> {
         let set = rules.plan.rules();
-        let intake = Intake::new(set.schema()).map_err(|error| StoreError::Rules(error.to_string()))?;
+        let (intake, schema) = (new_intake(set.schema())?, set.schema().clone());
         let (matcher, coverage) = (Matcher::new(rules.plan.clone()), Coverage::new(set));
-        Ok(Self { rules: rules.clone(), intake, matcher, coverage, scratch: Scratch::default() })
+        Ok(Self { rules: rules.clone(), schema, intake, matcher, coverage, scratch: Scratch::default() })
+    }
+
+    /// Decodes more than the rules ask for from now on.
+    fn decode_with(&mut self, schema: &Arc<Schema>) -> Result<(), StoreError> {
+        if !Arc::ptr_eq(&self.schema, schema) {
+            (self.intake, self.schema) = (new_intake(schema)?, schema.clone());
+        }
+        Ok(())
     }
 
     /// Adds an event; its row is the number of those before it.
@@ -89,6 +134,12 @@ impl Worker {
     ) -> Result<Admitted, IntakeError> {
         let arrival = Arrival { source: 0, position: sequence };
         self.intake.add(&IncomingEvent { document, index, id, identity, arrival })
+    }
+
+    /// The columns of the events so far, for their segments; none while it is not known which those have.
+    pub(crate) fn decoded(&self) -> Option<DecodedRows> {
+        let is_known = !Arc::ptr_eq(&self.schema, self.rules.plan.rules().schema());
+        is_known.then(|| self.intake.decoded()).flatten()
     }
 
     /// What matches of the events since the last time, by row.
@@ -105,21 +156,35 @@ impl Worker {
     }
 }
 
+fn new_intake(schema: &Arc<Schema>) -> Result<Intake, StoreError> {
+    Intake::new(schema).map_err(|error| StoreError::Rules(error.to_string()))
+}
+
 /// Workers that wait for the next request.
 #[derive(Default)]
 pub(crate) struct Workers(Mutex<Vec<Worker>>);
 
 impl Workers {
-    /// A worker with these rules.
-    pub(crate) fn take(&self, rules: &Arc<StoreRules>) -> Result<Worker, StoreError> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those with older rules are of no use any more.
-        idle.retain(|worker| Arc::ptr_eq(&worker.rules, rules));
-        idle.pop().map_or_else(|| Worker::new(rules), Ok)
+    /// A worker with these rules, that decodes with this schema.
+    pub(crate) fn take(&self, rules: &Arc<StoreRules>, schema: &Arc<Schema>) -> Result<Worker, StoreError> {
+        let own = rules.plan.rules().schema();
+        let idle = {
+            let mut idle = lock(&self.0);
+            // Those with older rules or fields are of no use any more.
+            let is_of_use = |known: &Arc<Schema>| [schema, own].iter().any(|schema| Arc::ptr_eq(known, schema));
+            idle.retain(|worker| {
+                Arc::ptr_eq(&worker.rules, rules) && (is_of_use(&worker.schema) || Arc::ptr_eq(schema, own))
+            });
+            let same = idle.iter().position(|worker| Arc::ptr_eq(&worker.schema, schema));
+            same.map(|place| idle.swap_remove(place))
+        };
+        let mut worker = idle.map_or_else(|| Worker::new(rules), Ok)?;
+        worker.decode_with(schema)?;
+        Ok(worker)
     }
 
     /// Takes a worker back. One whose request was broken off is left to go.
     pub(crate) fn give_back(&self, worker: Worker) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        lock(&self.0).push(worker);
     }
 }

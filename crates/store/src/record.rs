@@ -16,11 +16,30 @@ pub(crate) struct Record<'a> {
 const OWN_ID: u8 = 1;
 const HAS_IDENTITY: u8 = 2;
 
+/// A record without index and document.
+pub(crate) struct Head<'a> {
+    /// The number of the index.
+    pub(crate) stream: u32,
+    pub(crate) record: Record<'a>,
+}
+
 impl Record<'_> {
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    fn write_flags(&self, out: &mut Vec<u8>) {
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         out.push(flag(self.is_own_id, OWN_ID) | flag(self.identity.is_some(), HAS_IDENTITY));
-        out.extend(self.identity.into_iter().flat_map(u128::to_le_bytes));
+        self.identity.into_iter().for_each(|identity| out.extend_from_slice(&identity.to_le_bytes()));
+    }
+
+    /// Writes it without index and document, with the number of the index.
+    pub(crate) fn write_head(&self, stream: u32, out: &mut Vec<u8>) {
+        self.write_flags(out);
+        out.extend_from_slice(&stream.to_le_bytes());
+        out.extend_from_slice(&(self.id.len() as u32).to_le_bytes());
+        out.extend_from_slice(self.id.as_bytes());
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        self.write_flags(out);
         for text in [&self.index, &self.id, &self.document] {
             out.extend((text.len() as u32).to_le_bytes());
             out.extend_from_slice(text.as_bytes());
@@ -31,19 +50,35 @@ impl Record<'_> {
 impl<'a> Record<'a> {
     /// The next record; `None` where the bytes hold none.
     pub(crate) fn take(bytes: &mut &'a [u8]) -> Option<Self> {
-        let [flags] = take_array(bytes)?;
-        let identity = match flags & HAS_IDENTITY {
-            0 => None,
-            _ => Some(u128::from_le_bytes(take_array(bytes)?)),
-        };
-        let mut text = || {
-            let length = u32::from_le_bytes(take_array(bytes)?) as usize;
-            let (taken, rest) = bytes.split_at_checked(length)?;
-            *bytes = rest;
-            std::str::from_utf8(taken).ok().map(Cow::Borrowed)
-        };
-        Some(Self { index: text()?, id: text()?, document: text()?, is_own_id: flags & OWN_ID != 0, identity })
+        let (is_own_id, identity) = take_flags(bytes)?;
+        let mut text = || take_text(bytes).map(Cow::Borrowed);
+        Some(Self { index: text()?, id: text()?, document: text()?, is_own_id, identity })
     }
+
+    /// What [`write_head`](Self::write_head) wrote.
+    pub(crate) fn take_head(bytes: &mut &'a [u8]) -> Option<Head<'a>> {
+        let (is_own_id, identity) = take_flags(bytes)?;
+        let stream = take_array(bytes).map(u32::from_le_bytes)?;
+        let id = Cow::Borrowed(take_text(bytes)?);
+        let (index, document) = (Cow::Borrowed(""), Cow::Borrowed(""));
+        Some(Head { stream, record: Self { index, id, document, is_own_id, identity } })
+    }
+}
+
+fn take_flags(bytes: &mut &[u8]) -> Option<(bool, Option<u128>)> {
+    let [flags] = take_array(bytes)?;
+    let identity = match flags & HAS_IDENTITY {
+        0 => None,
+        _ => Some(u128::from_le_bytes(take_array(bytes)?)),
+    };
+    Some((flags & OWN_ID != 0, identity))
+}
+
+fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+    let length = u32::from_le_bytes(take_array(bytes)?) as usize;
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    std::str::from_utf8(taken).ok()
 }
 
 pub(crate) fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {

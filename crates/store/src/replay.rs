@@ -3,9 +3,9 @@
 use eqlipse_events::Identity;
 
 use crate::StoreError;
-use crate::chunk::{Chunk, ChunkBuilder, Listed};
+use crate::chunk::{Chunk, ChunkBuilder, Decoded, Listed};
+use crate::frame::Frame;
 use crate::ids::id_hash;
-use crate::log::Frame;
 use crate::matching::Worker;
 
 /// Texts of a chunk.
@@ -58,8 +58,9 @@ impl Replay {
             return Ok(None);
         }
         let first = chunk.first_sequence().unwrap_or_default();
+        let decoded = self.worker.decoded().map(|rows| Decoded { rows, pages: Vec::new() });
         let lists = vec![Listed::new(self.generation, self.worker.matches()?)];
-        Ok(Some(chunk.finish(first, arrivals, lists)))
+        Ok(Some(chunk.finish(first, arrivals, lists, decoded)))
     }
 
     /// The rest, and the worker.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use eqlipse_engine::{KnownRules, ListCounts, MatchList};
-use eqlipse_events::{Segment, SegmentError};
+use eqlipse_events::{Effort, Segment, SegmentError};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::StoreError;
@@ -23,6 +23,10 @@ use crate::sync::lock;
 /// What a file of rows begins with.
 const MAGIC: &[u8; 8] = b"eqrows01";
 const COMPRESSION_LEVEL: i32 = 1;
+/// Zstd's fast levels are below zero.
+const FAST_LEVEL: i32 = -5;
+/// Longer files of rows are unpacked piece by piece.
+const MAX_TOLD: usize = 256 << 20;
 
 /// What the catalogue knows of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +66,8 @@ impl Rows {
             + self.lists.iter().map(|list| list.memory()).sum::<usize>()
     }
 
-    /// The file's bytes.
-    pub(crate) fn encode(&self) -> std::io::Result<Vec<u8>> {
+    /// The file's bytes, with so much work put into them.
+    pub(crate) fn encode(&self, effort: Effort) -> std::io::Result<Vec<u8>> {
         let mut plain = Vec::new();
         plain.extend((self.sequences.len() as u32).to_le_bytes());
         // Differences are small numbers, of which little is left once they are packed.
@@ -86,9 +90,13 @@ impl Rows {
             let length = (plain.len() - start - 8) as u64;
             plain[start..start + 8].copy_from_slice(&length.to_le_bytes());
         }
+        let level = match effort {
+            Effort::Little => FAST_LEVEL,
+            Effort::Usual => COMPRESSION_LEVEL,
+        };
         let mut bytes = MAGIC.to_vec();
         bytes.extend(xxh3_128(&plain).to_le_bytes());
-        bytes.extend(zstd::bulk::compress(&plain, COMPRESSION_LEVEL)?);
+        bytes.extend(zstd::bulk::compress(&plain, level)?);
         Ok(bytes)
     }
 
@@ -99,7 +107,7 @@ impl Rows {
             return None;
         }
         let checksum = u128::from_le_bytes(take_array(bytes)?);
-        let plain = zstd::stream::decode_all(*bytes).ok()?;
+        let plain = unpack(bytes)?;
         if xxh3_128(&plain) != checksum {
             return None;
         }
@@ -127,6 +135,17 @@ impl Rows {
             *rest = behind;
         }
         Some(Self { sequences, ingested, own_ids, lists })
+    }
+}
+
+/// What was packed; `None` if the bytes are damaged.
+fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    // It is told in front, and damaged bytes may tell anything.
+    let told =
+        zstd::zstd_safe::get_frame_content_size(packed).ok().flatten().and_then(|told| usize::try_from(told).ok());
+    match told {
+        Some(told) if told <= MAX_TOLD => zstd::bulk::decompress(packed, told).ok(),
+        _ => zstd::stream::decode_all(packed).ok(),
     }
 }
 
@@ -346,6 +365,11 @@ impl SegmentPart {
         Ok(read)
     }
 
+    /// Whether the file of rows is in memory.
+    pub(crate) fn has_rows(&self) -> bool {
+        lock(&self.rows).is_some()
+    }
+
     /// Reads the file of rows, for those who need it once.
     fn read_rows(&self) -> Result<Arc<Rows>, StoreError> {
         let read = self.rows_as_they_are().inspect_err(|error| {
@@ -435,7 +459,7 @@ impl SegmentPart {
 
     /// Writes the file of rows anew.
     pub(crate) fn replace_rows(&self, rows: &Rows, catalogue: &Catalogue) -> Result<(), StoreError> {
-        let bytes = rows.encode().map_err(StoreError::io(&self.local[1].path))?;
+        let bytes = rows.encode(Effort::Usual).map_err(StoreError::io(&self.local[1].path))?;
         self.write_rows(&bytes, catalogue)?;
         self.forget_rows();
         self.files.wake();
@@ -670,7 +694,7 @@ mod tests {
             own_ids: vec![u64::MAX],
             lists: vec![Arc::default(), Arc::default()],
         };
-        let (bytes, known) = (rows.encode().unwrap(), KnownRules::default());
+        let (bytes, known) = (rows.encode(Effort::Usual).unwrap(), KnownRules::default());
         let read = Rows::decode(&bytes, &known).unwrap();
         assert_eq!((&read.sequences, &read.ingested, &read.own_ids), (&rows.sequences, &rows.ingested, &rows.own_ids));
         assert_eq!(read.lists.len(), 2);

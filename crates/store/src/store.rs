@@ -13,13 +13,13 @@ use eqlipse_events::{Admitted, Identity, SegmentColumns, SegmentWriter, Window, 
 use jiff::Timestamp;
 
 use crate::catalogue::Catalogue;
-use crate::chunk::{Chunk, ChunkBuilder, Listed};
+use crate::chunk::{Chunk, ChunkBuilder, Decoded, Listed};
 use crate::damage;
 use crate::files::SegmentFiles;
 use crate::flush;
 use crate::ids::{RecentIds, Reserved, Taken, id_hash};
 use crate::log::{Log, Recovered};
-use crate::matching::{Scratch, StoreRules, Workers};
+use crate::matching::{IntakeSchema, Scratch, StoreRules, Workers};
 use crate::objects::{Objects, SegmentPlace};
 use crate::part::{Part, PartKind, TimeRange};
 use crate::readers::Readers;
@@ -192,6 +192,7 @@ pub(crate) struct Inner {
     pub(crate) cache: Arc<RowsCache>,
     pub(crate) files: Arc<SegmentFiles>,
     rules: RwLock<(u64, Arc<StoreRules>)>,
+    pub(crate) schema: IntakeSchema,
     workers: Workers,
     snapshot: RwLock<Arc<Snapshot>>,
     /// Held by who changes the snapshot.
@@ -269,6 +270,7 @@ impl Store {
             tickets: Tickets::default(),
             readers,
             rules: RwLock::new((0, rules)),
+            schema: IntakeSchema::default(),
             workers: Workers::default(),
             snapshot: RwLock::default(),
             changing: Mutex::default(),
@@ -510,6 +512,9 @@ impl Store {
 /// What an event takes for a moment beside its texts.
 const PASSING_BYTES: usize = 512;
 
+/// Memory for a document that a request may leave behind for the next.
+const MAX_STAMPED: usize = 1 << 20;
+
 /// Room for the bytes of a request, which is given back when it is dropped.
 struct Room<'a> {
     inner: &'a Inner,
@@ -579,8 +584,8 @@ impl Inner {
         let room = Room { inner: self, bytes };
         // A request is never too large for an idle store.
         let is_alone = under_way == bytes && self.recent_bytes() < self.options.flush_bytes;
-        // Decoded, matched and packed, an event takes about twice its text for a moment.
-        if !is_alone && self.recent_bytes().saturating_add(under_way.saturating_mul(2)) > self.options.max_memory {
+        // Decoded, matched and packed, an event takes about three times its text for a moment.
+        if !is_alone && self.recent_bytes().saturating_add(under_way.saturating_mul(3)) > self.options.max_memory {
             self.wake();
             return Err(IngestError::Overloaded { retry_after: Duration::from_secs(1) });
         }
@@ -598,9 +603,9 @@ impl Inner {
         let (generation, rules) = self.rules();
         let ticket = self.tickets.open(documents.len() as u64, now);
         let failed = |error: StoreError| IngestError::Log(error.to_string());
-        let mut worker = self.workers.take(&rules).map_err(failed)?;
+        let mut worker = self.workers.take(&rules, &self.schema.of(&rules, documents.len())).map_err(failed)?;
         let time = time_text(ticket.ingested);
-        worker.scratch.records.clear();
+        worker.scratch.frame.clear();
         let chunk = ChunkBuilder::with_room(documents.len(), bytes);
         let mut intake = Intake { inner: self, chunk, ids: Reserved::of(&self.ids), streams: HashSet::new() };
         let mut next = ticket.first;
@@ -612,6 +617,7 @@ impl Inner {
                 Ok(stored)
             })
             .collect();
+        let decoded = worker.decoded();
         let matched = worker.matches().map_err(failed)?;
         let Intake { chunk, ids, streams, .. } = intake;
         let count = (next - ticket.first) as u32;
@@ -619,13 +625,15 @@ impl Inner {
             self.workers.give_back(worker);
             return Ok(results);
         }
-        let written = worker.scratch.frame(ticket.first, ticket.ingested, count).map_err(|error| error.to_string());
+        let made = worker.scratch.frame.finish(ticket.first, ticket.ingested);
         self.workers.give_back(worker);
-        written.and_then(|bytes| self.log.append(bytes, next - 1)).map_err(IngestError::Log)?;
+        let (frame, pages) = made.map_err(|error| IngestError::Log(error.to_string()))?;
+        self.log.append(frame, next - 1).map_err(IngestError::Log)?;
         ids.keep();
         streams.iter().for_each(|name| self.streams.know(name));
         let lists = vec![Listed::new(generation, matched)];
-        self.publish(chunk.finish(ticket.first, vec![(0, ticket.ingested)], lists));
+        let decoded = decoded.map(|rows| Decoded { rows, pages });
+        self.publish(chunk.finish(ticket.first, vec![(0, ticket.ingested)], lists, decoded));
         Ok(results)
     }
 
@@ -690,7 +698,7 @@ impl Inner {
     fn replay(&self, recovered: Recovered, report: &mut RecoveryReport) -> Result<(), StoreError> {
         let flushed = self.catalogue.flushed_below()?;
         let (generation, rules) = self.rules();
-        let mut replay = Replay::new(self.workers.take(&rules)?, generation);
+        let mut replay = Replay::new(self.workers.take(&rules, rules.plan.rules().schema())?, generation);
         for frame in recovered.frames.into_values().filter(|frame| frame.first >= flushed) {
             let has_id = |id| _ = lock(&self.ids).insert(id);
             let (count, chunk) = replay.add(&frame, |index| self.streams.know(index), has_id)?;
@@ -757,6 +765,8 @@ impl Intake<'_> {
                 Err(Refused::NotAnEvent(error.to_string()))
             }
         };
+        stamped.clear();
+        stamped.shrink_to(MAX_STAMPED);
         worker.scratch.stamped = stamped;
         Ok(Stored { id: stored?, sequence })
     }
@@ -776,14 +786,13 @@ impl Intake<'_> {
             self.streams.insert((&*new.index).into());
         }
         self.chunk.add(&new.index, &id, &document, admitted.meta, hash);
-        Record {
+        scratch.frame.add(&Record {
             index: Cow::Borrowed(&new.index),
             id: Cow::Borrowed(&id),
             is_own_id: new.id.is_some(),
             identity: admitted.meta.identity,
             document,
-        }
-        .write(&mut scratch.records);
+        });
         id
     }
 }

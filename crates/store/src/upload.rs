@@ -190,7 +190,9 @@ mod tests {
 
         let before = segment.rows().unwrap();
         let (sequences, ingested) = (before.sequences.clone(), before.ingested.clone());
-        let bytes = Rows { sequences, ingested, own_ids: vec![7], lists: before.lists.clone() }.encode().unwrap();
+        let bytes = Rows { sequences, ingested, own_ids: vec![7], lists: before.lists.clone() }
+            .encode(eqlipse_events::Effort::Usual)
+            .unwrap();
         let (sender, done) = channel();
         std::thread::scope(|scope| {
             let written = inner.files.write(segment.file(true), &bytes, || {

@@ -7,7 +7,8 @@ use eqlipse_engine::{CompileOptions, MatchPlan, RuleSetBuilder};
 
 use crate::catalogue::{Catalogue, Read};
 use crate::files::SegmentFiles;
-use crate::log::{self, Frame, Log};
+use crate::frame::Frame;
+use crate::log::{self, Log};
 use crate::matching::{StoreRules, Worker};
 use crate::objects::{Objects, SegmentPlace};
 use crate::part::Part;

@@ -201,6 +201,48 @@ fn new_rules_see_what_is_there() {
 }
 
 #[test]
+fn segments_have_what_was_decoded_on_the_way_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = rules(&[EVENTS]);
+    let (store, _) = open(folder.path(), &old);
+    let mut expected = Vec::new();
+    // The first segments tell which fields there are, and further ones are written of what was decoded with those.
+    for round in 0..4 {
+        let mut events = Vec::new();
+        for number in round * 100..round * 100 + 100 {
+            let (name, index) =
+                (if number % 2 == 0 { "a" } else { "b" }, ["logs-a", "logs-b", "logs-c"][number as usize % 3]);
+            let plain = event(index, number, name);
+            let document = match number % 100 {
+                // Of another type; a field that nobody knows; what only looks like the rest of a hit.
+                30 => plain.document.replace("}}", "},\"pid\":\"x\"}"),
+                31 => plain.document.replace("}}", &format!("}},\"new{round}\":{{\"er\":[1,\"x\"]}}}}")),
+                32 => plain.document.replace("}}", "},\"_id\":\"7\"}"),
+                _ => plain.document.replace("}}", "},\"labels\":{\"a\":1}}"),
+            };
+            events.push(NewDocument { document: document.into(), ..plain });
+            expected.push(number);
+        }
+        assert!(store.ingest(&events, 100 * SECOND).unwrap().iter().all(Result::is_ok));
+        store.flush().unwrap();
+    }
+    let later = [
+        "any where labels.a == 1",
+        "any where new3.er == \"x\" or new3.er == 1",
+        "any where process.pid >= 0",
+        SEQUENCE,
+    ];
+    let (all, added) = (rules(&[&[EVENTS], &later[..]].concat()), rules(&later));
+    store.set_rules(all.clone(), &added, 0).unwrap();
+    let mut found = found(&store.snapshot(), &all);
+    found.iter_mut().for_each(|seconds| seconds.sort_unstable());
+    let labelled = expected.iter().copied().filter(|number| !(30..33).contains(&(number % 100)));
+    let even = expected.iter().copied().filter(|number| number % 2 == 0);
+    assert_eq!(found, [even.collect(), labelled.collect(), vec![331], expected.clone(), expected]);
+    assert!(store.check().problems.is_empty());
+}
+
+#[test]
 fn small_segments_are_put_together_and_old_ones_go() {
     let folder = tempfile::tempdir().unwrap();
     let rules = rules(&[EVENTS, SEQUENCE]);
@@ -452,9 +494,10 @@ fn spoil_pages(parquet: &str) -> Vec<u8> {
 fn one_that_cannot_be_joined_keeps_no_others_apart() {
     let (folder, rules) = (tempfile::tempdir().unwrap(), rules(&[EVENTS]));
     let now = || jiff::Timestamp::now().as_nanosecond() as i64;
-    // Segments with different columns are put together event by event.
+    // Segments in which a field has columns of different types are put together event by event.
     let put = |store: &Store, number: i64| {
-        let document = format!("{{\"@timestamp\":\"2026-01-01T00:00:00Z\",\"field{number}\":1}}").into();
+        let value = if number == 0 { "1" } else { "[\"x\",\"x\"]" };
+        let document = format!("{{\"@timestamp\":\"2026-01-01T00:00:00Z\",\"field\":{value}}}").into();
         let new = NewDocument { document, ..event("logs-a", 0, "a") };
         assert!(store.ingest(&[new], now()).unwrap()[0].is_ok());
     };

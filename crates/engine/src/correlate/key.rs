@@ -201,6 +201,12 @@ impl KeyTable {
         self.ends.is_empty()
     }
 
+    /// Makes room for so many keys more.
+    pub(super) fn reserve(&mut self, keys: usize) {
+        self.ends.reserve(keys);
+        self.ids.reserve(keys, |id| Id::spread(id.hash));
+    }
+
     pub(super) fn intern(&mut self, key: &[u8]) -> KeyId {
         let hash = hash(key);
         if let Some(known) = self.find_hashed(key, hash) {

@@ -13,7 +13,7 @@ use eqlipse_batch::{Arrival, OrderKey};
 use super::Collector;
 use super::kept::{Kept, MatchedEvent, OwnOrder, StageRow};
 use super::key::{KeyId, KeyTable};
-use super::spill::{put_bytes, put_event, put_u32, take, take_event};
+use super::spill::{MIN_EVENT_BYTES, put_bytes, put_event, put_u32, take, take_event};
 use crate::compile::{RuleIndex, RuleSet};
 
 /// What a list begins with once it is bytes.
@@ -309,6 +309,7 @@ impl MatchList {
 
     /// Appends the list as bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(self.memory());
         out.extend_from_slice(MAGIC);
         put_u32(self.rules.0.len() as u32, out);
         for rule in &*self.rules.0 {
@@ -350,12 +351,17 @@ impl MatchList {
             let selections = (0..count).map(|_| take_u32(bytes)).collect::<Option<_>>()?;
             rules.push(ListedRule { fingerprint, selections });
         }
-        for _ in 0..take_u32(bytes)? {
+        let events = take_u32(bytes)?;
+        // What damaged bytes promise, they may not have.
+        list.events.reserve_exact((events as usize).min(bytes.len() / MIN_EVENT_BYTES));
+        for _ in 0..events {
             let event = take_event(bytes)?;
             list.latest = list.latest.max(event.order.time);
             list.events.push(event.into());
         }
-        for number in 0..take_u32(bytes)? {
+        let keys = take_u32(bytes)?;
+        list.keys.reserve((keys as usize).min(bytes.len() / size_of::<u32>()));
+        for number in 0..keys {
             // A key that stands there twice would shift all that follow.
             if list.keys.intern(take_bytes(bytes)?).0 != number {
                 return None;

@@ -134,7 +134,7 @@ const HAS_TIEBREAKER: u8 = 2;
 const HAS_IDENTITY: u8 = 4;
 
 pub(super) fn put_u32(number: u32, out: &mut Vec<u8>) {
-    out.extend(number.to_le_bytes());
+    out.extend_from_slice(&number.to_le_bytes());
 }
 
 pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
@@ -147,12 +147,15 @@ pub(super) fn put_event(event: &MatchedEvent, out: &mut Vec<u8>) {
     let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
     let has_number = flag(time.is_some(), HAS_TIME) | flag(tiebreaker.is_some(), HAS_TIEBREAKER);
     out.push(has_number | flag(event.identity.is_some(), HAS_IDENTITY));
-    out.extend(time.into_iter().chain(tiebreaker).flat_map(i64::to_le_bytes));
-    out.extend(event.identity.into_iter().flat_map(u128::to_le_bytes));
+    time.into_iter().chain(tiebreaker).for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+    event.identity.into_iter().for_each(|identity| out.extend_from_slice(&identity.to_le_bytes()));
     put_u32(arrival.source, out);
-    out.extend(arrival.position.to_le_bytes());
-    out.extend(event.handle.to_le_bytes());
+    out.extend_from_slice(&arrival.position.to_le_bytes());
+    out.extend_from_slice(&event.handle.to_le_bytes());
 }
+
+/// Bytes of an event at least.
+pub(super) const MIN_EVENT_BYTES: usize = 21;
 
 pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, rest) = bytes.split_first_chunk()?;

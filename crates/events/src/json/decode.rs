@@ -43,9 +43,8 @@ pub(crate) enum Decoded {
 pub(crate) struct Facts {
     pub(crate) time: Option<i64>,
     pub(crate) sequence: Option<i64>,
-    pub(crate) identity: Option<u128>,
-    /// Hash of the text, if it was taken.
-    pub(crate) digest: Option<u128>,
+    /// Two texts with the same content are the same event, and not two events that look alike.
+    pub(crate) has_identity: bool,
     /// The text had to be [repaired](repair).
     pub(crate) repaired: bool,
 }
@@ -80,6 +79,8 @@ struct OpenRow {
     is_hit: bool,
     /// Something of it may be a value that no column was asked for.
     has_unasked: bool,
+    /// It was taken by the quick walk.
+    is_plain: bool,
 }
 
 impl OpenRow {
@@ -146,6 +147,17 @@ impl Decoder {
         self.row.has_unasked
     }
 
+    /// Whether the last text is a document and cannot be taken for anything else.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.row.is_plain
+    }
+
+    /// Hash of the last text, and with the id where it has one: what tells the event from others.
+    pub(crate) fn hashes(&self, text: &str) -> (u128, u128) {
+        let digest = xxh3_128(text.as_bytes());
+        (digest, self.row.id.as_deref().map_or(digest, |id| identity(text, id)))
+    }
+
     /// Decodes a document by itself, without a look at what else it may be. Says whether it is plain: the row is open if it
     /// is, and empty if not.
     pub(crate) fn decode_plain(&mut self, builder: &mut BatchBuilder, document: &str) -> bool {
@@ -181,7 +193,7 @@ impl Decoder {
                 builder.abort_row();
                 Err(Refusal::Alert)
             }
-            Ok(repaired) => Ok(Decoded::Event(self.finish(builder, text, action, repaired))),
+            Ok(repaired) => Ok(Decoded::Event(self.finish(builder, action, repaired))),
             Err(error) => {
                 builder.abort_row();
                 Err(refusal(&error))
@@ -197,6 +209,7 @@ impl Decoder {
         if !is_plain {
             builder.abort_row();
         }
+        self.row.is_plain = is_plain;
         is_plain
     }
 
@@ -223,7 +236,7 @@ impl Decoder {
         sound
     }
 
-    fn finish(&mut self, builder: &mut BatchBuilder, text: &str, action: Option<&Action>, repaired: bool) -> Facts {
+    fn finish(&mut self, builder: &mut BatchBuilder, action: Option<&Action>, repaired: bool) -> Facts {
         let row = &mut self.row;
         if let Some(action) = action {
             row.index = row.index.take().or_else(|| action.index.clone());
@@ -238,18 +251,17 @@ impl Decoder {
             }
             None => {}
         }
-        let digest = row.has_identity().then(|| xxh3_128(text.as_bytes()));
-        let identity = digest.map(|digest| match &row.id {
-            None => digest,
-            Some(id) => {
-                let mut hasher = Xxh3::new();
-                hasher.update(text.as_bytes());
-                hasher.update(id.as_bytes());
-                hasher.digest128()
-            }
-        });
-        Facts { time: row.time, sequence: row.sequence, identity, digest, repaired }
+        let has_identity = row.has_identity();
+        Facts { time: row.time, sequence: row.sequence, has_identity, repaired }
     }
+}
+
+/// What tells a text with an id from others.
+pub(crate) fn identity(text: &str, id: &str) -> u128 {
+    let mut hasher = Xxh3::new();
+    hasher.update(text.as_bytes());
+    hasher.update(id.as_bytes());
+    hasher.digest128()
 }
 
 /// serde_json's message with the place said as it is for a record.

@@ -83,10 +83,7 @@ impl<'t> Reader<'t, '_, '_> {
             reader.blanks();
             match node {
                 Some(node) => reader.value(node, key),
-                None => {
-                    reader.walk.pass_over();
-                    reader.skip()
-                }
+                None => reader.skip(),
             }
         })
     }
@@ -160,18 +157,21 @@ impl<'t> Reader<'t, '_, '_> {
         }
     }
 
-    /// Passes over a value.
+    /// Passes over a value. Nothing, null or empty, is no value that anybody could have asked for.
     fn skip(&mut self) -> Plain<()> {
+        match self.peek()? {
+            b'{' => return self.list(b'{', b'}', Self::skip_member),
+            b'[' => return self.list(b'[', b']', Self::skip),
+            b'n' => return self.word("null"),
+            _ => self.walk.pass_over(),
+        }
         match self.peek()? {
             b'"' => {
                 self.at += 1;
                 self.skip_text()
             }
-            b'{' => self.list(b'{', b'}', Self::skip_member),
-            b'[' => self.list(b'[', b']', Self::skip),
             b't' => self.word("true"),
             b'f' => self.word("false"),
-            b'n' => self.word("null"),
             _ => self.number().map(|_| ()),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use eqlipse_batch::RawValue;
+use eqlipse_batch::{RawValue, ValueRef};
 use eqlipse_ecs::FieldType;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -78,6 +78,16 @@ impl Census {
         self.fields.is_empty()
     }
 
+    /// Whether a field is known.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    /// The fields that are known.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
     /// Counts the fields of one document. Says whether there was one that had not come before.
     pub(super) fn add(&mut self, document: &str) -> bool {
         let known = (self.fields.len(), self.is_cut);
@@ -93,6 +103,21 @@ impl Census {
             }
         });
         known != (self.fields.len(), self.is_cut)
+    }
+
+    /// Counts the values of a field that has not come before, each with the row that it is of.
+    pub(super) fn count<'v>(&mut self, name: &str, values: impl Iterator<Item = (u32, ValueRef<'v>)>) {
+        if self.fields.len() >= MAX_COUNTED_FIELDS || name.len() > MAX_NAME_BYTES {
+            self.is_cut = true;
+            return;
+        }
+        let (mut field, before) = (Field::default(), self.documents);
+        for (row, value) in values {
+            let document = before + 1 + u64::from(row);
+            self.documents = self.documents.max(document);
+            field.add(raw(value), document);
+        }
+        self.fields.insert(name.to_owned(), field);
     }
 
     /// Takes note that a row may have several values of a field.
@@ -135,6 +160,19 @@ impl Census {
             ColumnSpec::new(name, Kind::of(ty).unwrap_or_else(|| field.kind()), count)
         });
         Layout { fields: columns.collect(), types, has_other_fields }
+    }
+}
+
+/// A value in the kind that it counts as.
+fn raw(value: ValueRef<'_>) -> RawValue<'_> {
+    match value {
+        ValueRef::Str(text) => RawValue::Str(text),
+        ValueRef::Int(number) => RawValue::Int(number),
+        ValueRef::UInt(number) => RawValue::UInt(number),
+        ValueRef::Double(number) => RawValue::Double(number),
+        ValueRef::Bool(truth) => RawValue::Bool(truth),
+        // Their fields have a type, which says what their column is.
+        ValueRef::Date(_) | ValueRef::Ip(_) => RawValue::Str(""),
     }
 }
 

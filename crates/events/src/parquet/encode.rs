@@ -4,7 +4,7 @@
 //! batch's own, so that a value costs the few bits of its code. What was encoded is then appended to a row group of the
 //! crate's, which keeps the footer.
 
-use std::io;
+use std::io::{self, Write};
 
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -19,7 +19,8 @@ use zstd::bulk::Compressor;
 
 use super::layout::{Count, Kind};
 use super::value::{Stored, ToStore};
-use super::write::failed;
+use super::write::{Effort, failed};
+use crate::pages::put_document;
 
 /// From so many equal numbers on, they are written as one.
 const MIN_REPEATED: usize = 16;
@@ -99,8 +100,19 @@ impl Pages {
         encoding: Encoding,
         packer: &mut Packer,
     ) -> io::Result<()> {
+        self.add_packed(packer.pack(content)?, content.len(), (rows, values), encoding)
+    }
+
+    /// As [`Self::add_data`], of a page that is packed already.
+    pub(super) fn add_packed(
+        &mut self,
+        buf: Bytes,
+        unpacked: usize,
+        (rows, values): (usize, usize),
+        encoding: Encoding,
+    ) -> io::Result<()> {
         let page = Page::DataPage {
-            buf: packer.pack(content)?,
+            buf,
             num_values: values as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
@@ -108,7 +120,7 @@ impl Pages {
             statistics: None,
         };
         self.note_encoding(encoding);
-        let (start, length) = self.add(page, content.len())?;
+        let (start, length) = self.add(page, unpacked)?;
         self.data = self.data.or(Some(start));
         self.rows += rows as u64;
         self.values += values as i64;
@@ -132,9 +144,9 @@ impl Pages {
     }
 
     /// Appends the chunk to a row group whose next column this is.
-    pub(super) fn append(
+    pub(super) fn append<W: Write + Send>(
         mut self,
-        group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+        group: &mut SerializedRowGroupWriter<'_, W>,
         column: ColumnDescPtr,
         statistics: Option<Statistics>,
         packer: &Packer,
@@ -282,7 +294,7 @@ impl PlainValues {
 
     pub(super) fn add_text(&mut self, text: &str) {
         self.bounds.add_text(text);
-        put_text(text, &mut self.bytes);
+        put_document(text, &mut self.bytes);
         self.count += 1;
     }
 
@@ -322,12 +334,6 @@ impl PlainValues {
         self.bytes.extend_from_slice(&identity.to_be_bytes());
         self.count += 1;
     }
-}
-
-/// Appends a text in the plain encoding.
-pub(super) fn put_text(text: &str, page: &mut Vec<u8>) {
-    page.extend_from_slice(&(text.len() as u32).to_le_bytes());
-    page.extend_from_slice(text.as_bytes());
 }
 
 /// The rows that have values, ascending, of so many rows.
@@ -386,17 +392,17 @@ pub(super) struct ColumnEncoder {
 }
 
 impl ColumnEncoder {
-    pub(super) fn new(level: i32) -> io::Result<Self> {
-        Ok(Self { packer: Packer::new(level)?, levels: Levels::default(), page: Vec::new() })
+    pub(super) fn new(effort: Effort) -> io::Result<Self> {
+        Ok(Self { packer: Packer::new(effort.level())?, levels: Levels::default(), page: Vec::new() })
     }
 
     /// A column of codes of a dictionary; of plain values where there is none.
-    pub(super) fn codes(
+    pub(super) fn codes<W: Write + Send>(
         &mut self,
         dictionary: PlainValues,
         codes: &[u32],
         rows: Rows<'_>,
-        group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+        group: &mut SerializedRowGroupWriter<'_, W>,
         column: ColumnDescPtr,
     ) -> io::Result<()> {
         if codes.is_empty() {
@@ -417,11 +423,11 @@ impl ColumnEncoder {
     }
 
     /// A column of values as they are.
-    pub(super) fn plain(
+    pub(super) fn plain<W: Write + Send>(
         &mut self,
         plain: PlainValues,
         rows: Rows<'_>,
-        group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+        group: &mut SerializedRowGroupWriter<'_, W>,
         column: ColumnDescPtr,
     ) -> io::Result<()> {
         self.page.clear();

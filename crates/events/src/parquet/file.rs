@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use eqlipse_ecs::FieldType;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use parquet::schema::types::ColumnDescriptor;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::layout::{Count, Kind, MAGIC, OWN_COLUMNS, TYPES_KEY, VERSION, VERSION_KEY};
@@ -215,15 +216,20 @@ fn columns(metadata: &ParquetMetaData) -> Result<HashMap<String, Column>, Parque
     let leaves = metadata.file_metadata().schema_descr().columns().iter().enumerate();
     let columns = leaves.map(|(leaf, found)| {
         let name = found.path().parts().first().cloned().unwrap_or_default();
-        let count = match (found.max_def_level(), found.max_rep_level()) {
-            (0, 0) => Count::Required,
-            (1, 0) => Count::Optional,
-            (2, 1) => Count::List,
-            _ => return Err(unknown(&name)),
-        };
-        let kind = Kind::of_column(found.physical_type(), found.logical_type_ref(), found.type_length());
-        let kind = kind.ok_or_else(|| unknown(&name))?;
+        let (kind, count) = kind_and_count(found).ok_or_else(|| unknown(&name))?;
         Ok((name.clone(), Column { name, leaf, kind, count }))
     });
     columns.collect()
+}
+
+/// What a column has; `None` if eqlipse writes none of its kind.
+pub(super) fn kind_and_count(column: &ColumnDescriptor) -> Option<(Kind, Count)> {
+    let count = match (column.max_def_level(), column.max_rep_level()) {
+        (0, 0) => Count::Required,
+        (1, 0) => Count::Optional,
+        (2, 1) => Count::List,
+        _ => return None,
+    };
+    let kind = Kind::of_column(column.physical_type(), column.logical_type_ref(), column.type_length())?;
+    Some((kind, count))
 }

@@ -11,10 +11,11 @@ use parquet::schema::types::ColumnDescPtr;
 use serde_json::{Map, Value};
 
 use super::column::NO_CODE;
-use super::encode::{Bounds, ColumnEncoder, Packer, Pages, PlainValues, Rows, put_text};
+use super::encode::{Bounds, ColumnEncoder, Packer, Pages, PlainValues, Rows};
 use super::layout::{ColumnSpec, Count, Kind};
 use super::value::{Stored, ToStore, to_json, to_store};
 use super::write::failed;
+use crate::pages::{DocumentPage, put_document};
 
 /// Bytes of documents in a page: few enough that one can be read without many others, and enough that they pack well.
 const SOURCE_PAGE_BYTES: usize = 128 << 10;
@@ -126,9 +127,20 @@ impl Documents {
         if self.rows > 0 && self.page.len() + document.len() > SOURCE_PAGE_BYTES {
             self.close_page(packer)?;
         }
-        put_text(document, &mut self.page);
+        put_document(document, &mut self.page);
         self.rows += 1;
         Ok(())
+    }
+
+    /// Adds pages that are packed already.
+    pub(super) fn add_pages(&mut self, pages: &[DocumentPage], packer: &mut Packer) -> io::Result<()> {
+        if self.rows > 0 {
+            self.close_page(packer)?;
+        }
+        pages.iter().try_for_each(|DocumentPage { rows, unpacked, packed }| {
+            let rows = *rows as usize;
+            self.pages.add_packed(packed.clone(), *unpacked as usize, (rows, rows), Encoding::PLAIN)
+        })
     }
 
     fn close_page(&mut self, packer: &mut Packer) -> io::Result<()> {
@@ -218,7 +230,9 @@ impl GroupColumns<'_, '_> {
 
     /// Writes the last column.
     pub(super) fn finish(mut self, mut documents: Documents) -> io::Result<()> {
-        documents.close_page(&mut self.encoder.packer)?;
+        if documents.rows > 0 {
+            documents.close_page(&mut self.encoder.packer)?;
+        }
         let column = self.next()?;
         documents.pages.append(&mut self.group, column, None, &self.encoder.packer)?;
         self.group.close().map(|_| ()).map_err(failed)

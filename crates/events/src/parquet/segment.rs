@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::census::Census;
 use super::write::{Effort, FileWriter, WriterMemory};
 use super::{GroupDocuments, ParquetError, ParquetFile};
+use crate::decoded::{DecodedColumn, DecodedPart};
 
 /// An event to be written.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +42,12 @@ impl SegmentEvent<'_> {
 /// So many of a data stream's first events are looked at for columns before any is written, and of the others one in so
 /// many.
 const SAMPLE: usize = 100;
+
+/// Where more than one in so many events must be decoded again, all are: for one alone, all columns are gone through.
+const MAX_ODD: usize = 16;
+
+/// Where events to look through are so many times those of the segment, it is better decoded again.
+const MAX_LOOKED: usize = 16;
 
 /// The columns of a data stream's segments, learnt from one to the next: the columns must be known before the first row is
 /// written, and with these an event is gone through but once.
@@ -74,7 +81,7 @@ impl SegmentWriter {
             let mut out = open()?;
             let mut file = FileWriter::new(census.layout(), effort, std::mem::take(&mut self.0), &mut out)?;
             if census.add_all(&mut file, events.clone())? {
-                let (columns, is_used) = file.columns();
+                let (columns, is_used) = file.finish_groups()?;
                 census.note_use(columns, is_used);
                 self.0 = file.finish()?;
                 return Ok(out);
@@ -82,9 +89,71 @@ impl SegmentWriter {
             self.0 = file.into_memory();
         }
     }
+
+    /// As [`Self::write`], of events that were decoded before: `parts` has their columns, in the order of the events.
+    ///
+    /// # Errors
+    /// See there.
+    pub fn write_decoded<W: Write>(
+        &mut self,
+        columns: &mut SegmentColumns,
+        events: &[SegmentEvent<'_>],
+        parts: &[DecodedPart<'_>],
+        effort: Effort,
+        mut open: impl FnMut() -> io::Result<W>,
+    ) -> io::Result<W> {
+        let census = &mut columns.0;
+        let (odd, looked) =
+            parts.iter().fold((0, 0), |(odd, looked), part| (odd + part.odd().count(), looked + part.places.len()));
+        let pays = !census.is_empty() && odd <= events.len() / MAX_ODD && looked / MAX_LOOKED <= events.len();
+        if !pays {
+            return self.write(columns, events.iter().copied(), effort, open);
+        }
+        parts.iter().for_each(|part| census.learn(part, events));
+        let mut out = open()?;
+        let mut file = FileWriter::new(census.layout(), effort, std::mem::take(&mut self.0), &mut out)?;
+        let mut rest = events;
+        for part in parts {
+            let own = rest.split_at_checked(part.count());
+            let (own, behind) = own.ok_or_else(|| io::Error::other("rows without events"))?;
+            file.make_room(own)?;
+            file.add_decoded(part, own)?;
+            rest = behind;
+        }
+        let (columns, is_used) = file.finish_groups()?;
+        census.note_use(columns, is_used);
+        self.0 = file.finish()?;
+        Ok(out)
+    }
+}
+
+impl SegmentColumns {
+    /// The fields that have columns.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.names()
+    }
 }
 
 impl Census {
+    /// Sees to it that all fields of decoded events are known.
+    fn learn(&mut self, part: &DecodedPart<'_>, events: &[SegmentEvent<'_>]) {
+        for row in part.odd().filter_map(|row| part.place(row)) {
+            self.add(events[row as usize].document);
+        }
+        for DecodedColumn { field, column, has_several, .. } in part.columns() {
+            let Some(name) = part.name(*field) else { continue };
+            let values = column.rows().iter().zip(column.codes());
+            let mut values = values.filter_map(|(row, code)| Some((part.place(*row)?, column.value(*code)))).peekable();
+            if !self.has(name) && values.peek().is_some() {
+                self.count(name, values);
+            }
+            let is_several = |[row, next]: &[u32; 2]| row == next && part.place(*row).is_some();
+            if *has_several && column.rows().array_windows().any(is_several) {
+                self.note_several(name);
+            }
+        }
+    }
+
     /// Says whether all events found their columns. If not, it is known now which they need.
     fn add_all<'a>(
         &mut self,

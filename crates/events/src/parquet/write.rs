@@ -1,7 +1,9 @@
 //! Events into the row groups of a file.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::Arc;
 
 use eqlipse_batch::{BatchBuilder, FieldId, RowMeta, Schema, ValueRef};
@@ -13,13 +15,16 @@ use parquet::schema::types::ColumnDescPtr;
 use serde_json::{Map, Value};
 
 use super::census::walk;
+use super::column::NO_CODE;
 use super::encode::{Bounds, ColumnEncoder, PlainValues};
 use super::group_write::{GroupColumns, PlainCells, Rest, add_other};
 use super::layout::{ColumnSpec, Count, INDEX, Layout, OTHERS_KEY, TYPES_KEY, VERSION, VERSION_KEY};
 use super::segment::SegmentEvent;
 use super::spool::Entry;
 use super::{MAX_GROUP_BYTES, MAX_GROUP_ROWS};
+use crate::decoded::{DecodedColumn, DecodedPart};
 use crate::json::{Decoder, Hit, logical_index};
+use crate::pages::PAGE_LEVEL;
 use crate::reserved::{Reserved, reserve};
 
 /// Fields of `_other` that the metadata tell of at most.
@@ -36,9 +41,9 @@ pub enum Effort {
 
 impl Effort {
     /// Zstd's level.
-    fn level(self) -> i32 {
+    pub(super) fn level(self) -> i32 {
         match self {
-            Self::Little => 1,
+            Self::Little => PAGE_LEVEL,
             Self::Usual => 3,
         }
     }
@@ -69,6 +74,10 @@ pub(super) struct FileWriter<'o> {
     /// The builder's column of index names.
     index: FieldId,
     rest: Rest,
+    /// By column of a schema that rows were decoded with: the builder's.
+    targets: (Option<Arc<Schema>>, Vec<Option<FieldId>>),
+    /// The builder's code of each of a decoded column's.
+    codes: Vec<u32>,
     /// By column of the layout: whether a row had a value.
     is_used: Vec<bool>,
     others: OtherKinds,
@@ -85,9 +94,9 @@ pub(super) struct OpenRow {
 
 /// What stands in `_other`, for readers that want a field's every value without looking at each row.
 #[derive(Default)]
-struct OtherKinds {
+pub(super) struct OtherKinds {
     /// By field, the kinds of its values, and "several" if some event has more than one there.
-    fields: BTreeMap<String, BTreeSet<&'static str>>,
+    fields: BTreeMap<String, BTreeSet<Cow<'static, str>>>,
     /// There are more fields than are noted.
     is_cut: bool,
 }
@@ -104,10 +113,24 @@ impl OtherKinds {
             }
             if let Some(kinds) = self.fields.get_mut(field) {
                 let values = values.as_array().map(Vec::as_slice).unwrap_or_default();
-                kinds.extend(values.iter().filter_map(json_kind));
-                kinds.extend((values.len() > 1).then_some("several"));
+                kinds.extend(values.iter().filter_map(json_kind).map(Cow::Borrowed));
+                kinds.extend((values.len() > 1).then_some(Cow::Borrowed("several")));
             }
         }
+    }
+
+    /// With what another file tells; `None` if that is too much.
+    pub(super) fn with(mut self, added: BTreeMap<String, BTreeSet<String>>) -> Option<Self> {
+        for (field, kinds) in added {
+            self.fields.entry(field).or_default().extend(kinds.into_iter().map(Cow::Owned));
+        }
+        (self.fields.len() <= MAX_OTHER_FIELDS).then_some(self)
+    }
+
+    /// As it stands in the file's metadata; `None` where it is not told.
+    pub(super) fn pair(&self) -> io::Result<Option<KeyValue>> {
+        let tell = || serde_json::to_string(&self.fields).map(|told| KeyValue::new(OTHERS_KEY.to_owned(), told));
+        Ok((!self.is_cut).then(tell).transpose()?)
     }
 }
 
@@ -149,8 +172,10 @@ impl<'o> FileWriter<'o> {
             effort,
             encoder: match memory.encoder {
                 Some((same, encoder)) if same == effort => encoder,
-                _ => ColumnEncoder::new(effort.level())?,
+                _ => ColumnEncoder::new(effort)?,
             },
+            targets: (None, Vec::new()),
+            codes: Vec::new(),
             is_used: vec![false; layout.fields.len()],
             layout,
             index: reserved.index,
@@ -179,7 +204,8 @@ impl<'o> FileWriter<'o> {
         let parse = |raw: Option<&str>| raw.and_then(|raw| serde_json::from_str::<String>(raw).ok());
         let (index, id) = (parse(hit.index), parse(hit.id));
         let names = entry.index_names.iter().map(String::as_str);
-        self.end_row(index.as_deref(), id.as_deref(), names, &entry.meta(), document)?;
+        self.end_row(index.as_deref(), id.as_deref(), names, &entry.meta(), document);
+        self.rest.documents.add(document, &mut self.encoder.packer)?;
         if self.is_full() { self.write_group() } else { Ok(()) }
     }
 
@@ -205,9 +231,93 @@ impl<'o> FileWriter<'o> {
 
     /// Accepts the row that was opened.
     pub(super) fn end_event(&mut self, event: &SegmentEvent<'_>, row: &OpenRow) -> io::Result<()> {
+        self.end_row_of(event, row);
+        self.rest.documents.add(event.document, &mut self.encoder.packer)
+    }
+
+    /// The same without the document.
+    fn end_row_of(&mut self, event: &SegmentEvent<'_>, row: &OpenRow) {
         let own = row.names.is_empty().then(|| logical_index(event.index));
         let names = row.names.iter().map(String::as_str).chain(own);
-        self.end_row(Some(event.index), Some(event.id), names, &event.meta, event.document)
+        self.end_row(Some(event.index), Some(event.id), names, &event.meta, event.document);
+    }
+
+    /// Adds events that were decoded before: those of the part, in this order.
+    pub(super) fn add_decoded(&mut self, part: &DecodedPart<'_>, events: &[SegmentEvent<'_>]) -> io::Result<()> {
+        let Some(first) = part.first() else { return Ok(()) };
+        let (mut done, mut start, name) = (0, 0, logical_index(part.index));
+        let odd = part.odd().filter_map(|row| Some((row, (part.place(row)? - first) as usize)));
+        for (row, event) in odd.chain([(part.places.len() as u32, events.len())]) {
+            self.fill(part, start..row, first + done as u32);
+            for SegmentEvent { index, id, document, meta } in &events[done..event] {
+                self.end_row(Some(index), Some(id), std::iter::once(name), meta, document);
+            }
+            if let Some(event) = events.get(event) {
+                let row = self.open_row(event);
+                self.end_row_of(event, &row);
+            }
+            (done, start) = (event + 1, row + 1);
+        }
+        let (documents, packer) = (&mut self.rest.documents, &mut self.encoder.packer);
+        match part.pages.iter().map(|page| page.rows as usize).sum::<usize>() == events.len() {
+            true => documents.add_pages(part.pages, packer),
+            false => events.iter().try_for_each(|event| documents.add(event.document, packer)),
+        }
+    }
+
+    /// Puts values of decoded events into the columns, whose next row is the segment's `first`.
+    fn fill(&mut self, part: &DecodedPart<'_>, rows: Range<u32>, first: u32) {
+        let Some(decoded) = part.decoded else { return };
+        self.find_targets(&decoded.schema);
+        for DecodedColumn { field, column, .. } in part.columns() {
+            // What has no column is noted with the documents.
+            let Some(target) = self.targets.1[field.index()] else { continue };
+            let range = match rows.len() == decoded.len() {
+                true => 0..column.rows().len(),
+                false => {
+                    column.rows().partition_point(|row| *row < rows.start)
+                        ..column.rows().partition_point(|row| *row < rows.end)
+                }
+            };
+            if range.is_empty() {
+                continue;
+            }
+            let (codes, mut filler) = (&mut self.codes, self.builder.fill(target));
+            let values = column.rows()[range.clone()].iter().zip(&column.codes()[range.clone()]);
+            let mine = values.filter_map(|(row, code)| Some((part.place(*row)? - first, *code)));
+            // For few values, no table of all codes.
+            if range.len() < column.cardinality() / 4 {
+                mine.for_each(|(row, code)| {
+                    let code = filler.code(column.value(code));
+                    filler.put(row, code);
+                });
+                continue;
+            }
+            codes.clear();
+            codes.resize(column.cardinality(), NO_CODE);
+            mine.for_each(|(row, code)| {
+                let known = &mut codes[code as usize];
+                if *known == NO_CODE {
+                    *known = filler.code(column.value(code));
+                }
+                filler.put(row, *known);
+            });
+        }
+    }
+
+    /// Sees to it that it is known which of the builder's columns those of a schema go to.
+    fn find_targets(&mut self, schema: &Arc<Schema>) {
+        if self.targets.0.as_ref().is_none_or(|known| !Arc::ptr_eq(known, schema)) {
+            let targets = schema.fields().iter().map(|field| self.builder.schema().lookup(&field.name));
+            self.targets = (Some(schema.clone()), targets.collect());
+        }
+    }
+
+    /// Closes the row group under way if it would be too large with these events.
+    pub(super) fn make_room(&mut self, events: &[SegmentEvent<'_>]) -> io::Result<()> {
+        let bytes: usize = events.iter().map(|event| event.document.len()).sum();
+        let is_full = self.rest.bytes + bytes > MAX_GROUP_BYTES || self.builder.len() + events.len() > MAX_GROUP_ROWS;
+        if is_full && !self.builder.is_empty() { self.write_group() } else { Ok(()) }
     }
 
     fn end_row<'n>(
@@ -217,7 +327,7 @@ impl<'o> FileWriter<'o> {
         names: impl Iterator<Item = &'n str>,
         meta: &RowMeta,
         document: &str,
-    ) -> io::Result<()> {
+    ) {
         let (row, rest) = (self.builder.len() as u32, &mut self.rest);
         self.builder.end_row(*meta);
         index.into_iter().for_each(|index| rest.indices.add(row, index));
@@ -225,11 +335,9 @@ impl<'o> FileWriter<'o> {
         rest.ids.add(row, id, PlainValues::add_text);
         rest.add_meta(row, meta);
         rest.bytes += document.len();
-        rest.documents.add(document, &mut self.encoder.packer)?;
         if self.layout.has_other_fields {
             self.add_other_fields(row, document);
         }
-        Ok(())
     }
 
     /// Whether the row group under way is as large as one may be.
@@ -314,19 +422,19 @@ impl<'o> FileWriter<'o> {
         Ok(())
     }
 
-    /// Its columns for fields, and which of them have a value.
-    pub(super) fn columns(&self) -> (&[ColumnSpec], &[bool]) {
-        (&self.layout.fields, &self.is_used)
+    /// Its columns for fields, and which of them have a value, once all of its row groups are written.
+    pub(super) fn finish_groups(&mut self) -> io::Result<(&[ColumnSpec], &[bool])> {
+        if !self.builder.is_empty() {
+            self.write_group()?;
+        }
+        Ok((&self.layout.fields, &self.is_used))
     }
 
     /// Writes what is left, and the footer.
     pub(super) fn finish(mut self) -> io::Result<WriterMemory> {
-        if !self.builder.is_empty() {
-            self.write_group()?;
-        }
-        if !self.others.is_cut {
-            let others = serde_json::to_string(&self.others.fields).map_err(io::Error::other)?;
-            self.file.append_key_value_metadata(KeyValue::new(OTHERS_KEY.to_owned(), others));
+        self.finish_groups()?;
+        if let Some(others) = self.others.pair()? {
+            self.file.append_key_value_metadata(others);
         }
         self.file.finish().map_err(failed)?;
         self.pass_on()?;

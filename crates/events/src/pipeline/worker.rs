@@ -198,10 +198,11 @@ impl<'a, W: FnMut(&EventBatch)> Worker<'a, W> {
             self.rows.tally(chunk).damaged.add(position, || place.name(chunk, range.start), reason);
         }
         let order = OrderKey { time: facts.time, tiebreaker: facts.sequence, arrival: arrival(chunk, position) };
+        let (digest, identity) = facts.has_identity.then(|| self.json.hashes(&document)).unzip();
         // What is hashed is the text, which a lossy reading is not.
-        let digest = facts.digest.filter(|_| !lossy);
+        let digest = digest.filter(|_| !lossy);
         let row = JsonRow { document: span(range), action: action.map(|(_, action)| span(action)), digest };
-        self.rows.json_row(chunk, row, RowMeta { order, identity: facts.identity });
+        self.rows.json_row(chunk, row, RowMeta { order, identity });
     }
 
     fn skipped(&mut self, chunk: &Chunk, at: usize, reason: impl ToString, place: Place) {
