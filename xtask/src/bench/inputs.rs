@@ -74,7 +74,19 @@ impl Inputs {
 
     /// The stream, so many times as long.
     pub fn stream(&self, times: u64) -> Result<PathBuf, Box<dyn Error>> {
-        write_stream(&self.made, self.events * times)
+        write_stream(&self.made, self.events * times, Stream::new(1, HOSTS))
+    }
+
+    /// A stream as long, of hosts that nobody attacks.
+    pub fn quiet_stream(&self) -> Result<PathBuf, Box<dyn Error>> {
+        let made = self.made.join("quiet");
+        fs::create_dir_all(&made)?;
+        write_stream(&made, self.events, Stream::new(1, HOSTS).with_attacks(u64::MAX))
+    }
+
+    /// Events of other hosts, with an attack.
+    pub fn attack(events: usize) -> impl Iterator<Item = String> {
+        Stream::new(2, HOSTS).with_attacks(events as u64 / 2).take(events)
     }
 
     /// The stream as a Parquet file, written anew each time: its layout may have changed.
@@ -120,7 +132,7 @@ pub fn size(path: &Path) -> Result<u64, Box<dyn Error>> {
 }
 
 /// The stream's events in a file, which is written once.
-fn write_stream(made: &Path, events: u64) -> Result<PathBuf, Box<dyn Error>> {
+fn write_stream(made: &Path, events: u64, stream: Stream) -> Result<PathBuf, Box<dyn Error>> {
     let path = made.join(format!("events-{events}.ndjson"));
     if path.exists() {
         return Ok(path);
@@ -128,7 +140,7 @@ fn write_stream(made: &Path, events: u64) -> Result<PathBuf, Box<dyn Error>> {
     eprintln!("writing {}", path.display());
     let partial = path.with_extension("partial");
     let mut out = BufWriter::new(File::create(&partial)?);
-    for line in Stream::new(1, HOSTS).take(events as usize) {
+    for line in stream.take(events as usize) {
         out.write_all(line.as_bytes())?;
         out.write_all(b"\n")?;
     }
@@ -180,22 +192,6 @@ fn some_rules(all: &Path, made: &Path, count: usize) -> Result<PathBuf, Box<dyn 
         rules.extend(text.contains("type = \"eql\"").then_some(text));
     }
     write_rules(made, rules.iter().step_by((rules.len() / count).max(1)).take(count))
-}
-
-/// The rules with as many alerts as Kibana lets a rule have: at the usual 100 for each interval, most of what was planted
-/// in events by the million would wait for a later one.
-pub fn rules_with_room(all: &Path, made: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let mut files = Vec::new();
-    rule_files(all, &mut files)?;
-    let with_room = |path: &PathBuf| -> std::io::Result<String> {
-        let text = fs::read_to_string(path)?;
-        let lines = text.lines().filter(|line| !line.starts_with("max_signals"));
-        Ok(lines
-            .map(|line| if line == "[rule]" { "[rule]\nmax_signals = 1000\n" } else { line }.to_owned() + "\n")
-            .collect())
-    };
-    let rules = files.iter().map(with_room).collect::<Result<Vec<_>, _>>()?;
-    write_rules(made, rules.iter())
 }
 
 /// The bundled rules many times over, each time with other texts in their queries and another id.

@@ -82,7 +82,7 @@ fn peak(process: u32) -> Option<u64> {
 }
 
 /// The time that a process has spent on processors; Linux tells, in hundredths of a second.
-fn processor_time(process: u32) -> Option<Duration> {
+pub fn processor_time(process: u32) -> Option<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // Behind the name, which may hold anything: the state, ten other numbers, then user's and system's time.
     let mut numbers = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
