@@ -1,5 +1,6 @@
 //! What the cases read, made once and kept beside the build.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -9,8 +10,10 @@ use std::process::{Command, Stdio};
 use eqlipse_fleet::Stream;
 use eqlipse_testkit::corpus;
 
-use super::cases::hunt;
+use super::cases::hunt as hunt_arguments;
 
+/// The field of an alert's rule.
+pub const RULE_ID: &str = "kibana.alert.rule.rule_id";
 /// Hosts of the generated stream.
 const HOSTS: usize = 400;
 /// Rules that are made of the bundled ones where there is no corpus.
@@ -99,6 +102,17 @@ impl Inputs {
         if convert.status()?.success() { Ok(table) } else { Err("eqlipse convert failed".into()) }
     }
 
+    /// The ids of the rules that find something.
+    pub fn rules_that_find(&self, rules: &Path, events: &Path) -> Result<HashSet<String>, Box<dyn Error>> {
+        let mut hunt = Command::new(&self.eqlipse);
+        let found = hunt.args(hunt_arguments(rules, events, self.jobs, "-")).stderr(Stdio::null()).output()?;
+        let id = |line: &str| {
+            let alert: serde_json::Value = serde_json::from_str(line)?;
+            Ok(alert[RULE_ID].as_str().ok_or("an alert without a rule")?.to_owned())
+        };
+        String::from_utf8(found.stdout)?.lines().map(id).collect()
+    }
+
     /// Where caches of rules go, so that the user's own are left alone.
     pub fn cache(&self) -> PathBuf {
         self.made.join("cache")
@@ -106,7 +120,7 @@ impl Inputs {
 
     /// Whether the planted attacks are found, all of them and nothing else.
     fn check(&self, events: u64) -> Result<(), Box<dyn Error>> {
-        let arguments = hunt(&self.rules[0], &self.stream(1)?, self.jobs, "-");
+        let arguments = hunt_arguments(&self.rules[0], &self.stream(1)?, self.jobs, "-");
         let found =
             Command::new(&self.eqlipse).args(arguments).env("EQLIPSE_NO_CACHE", "1").stderr(Stdio::null()).output()?;
         // A sequence's alert stands beside those of its events, which are its building blocks.
