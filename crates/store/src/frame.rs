@@ -14,7 +14,7 @@ use eqlipse_events::{DocumentPage, PAGE_LEVEL, put_document, take_document};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::compress_bound;
 
-use crate::record::{Record, take_array};
+use crate::record::{Record, put_bytes, put_u32, take_array, take_bytes, take_u32};
 
 /// What a frame begins with.
 const MAGIC: &[u8; 4] = b"eqL2";
@@ -63,8 +63,8 @@ impl Frame {
         if magic != *MAGIC && magic != *OLD_MAGIC {
             return None;
         }
-        let length = u32::from_le_bytes(take_array(rest)?) as usize;
-        let checksum = u32::from_le_bytes(take_array(rest)?);
+        let length = take_u32(rest)? as usize;
+        let checksum = take_u32(rest)?;
         let body = rest.get(..length)?;
         if crc32fast::hash(body) != checksum {
             return None;
@@ -72,7 +72,7 @@ impl Frame {
         let body = &mut &body[..];
         let first = u64::from_le_bytes(take_array(body)?);
         let ingested = i64::from_le_bytes(take_array(body)?);
-        let count = u32::from_le_bytes(take_array(body)?);
+        let count = take_u32(body)?;
         let unpack = |packed: &[u8]| {
             let unpacked = zstd::stream::decode_all(packed).ok();
             unpacked.filter(|unpacked| unpacked.len() <= MAX_FRAME_BYTES)
@@ -90,18 +90,6 @@ pub(crate) fn next_frame(bytes: &[u8]) -> usize {
     let rest = bytes.get(1..).unwrap_or_default();
     let mut windows = rest.array_windows();
     windows.position(|window| window == MAGIC || window == OLD_MAGIC).map_or(bytes.len(), |place| place + 1)
-}
-
-fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
-    take_array(bytes).map(u32::from_le_bytes)
-}
-
-/// Bytes with their length in front.
-fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = take_u32(bytes)? as usize;
-    let (taken, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(taken)
 }
 
 /// Events and their documents as records.
@@ -290,15 +278,6 @@ impl FrameBuilder {
         self.clear();
         Ok((bytes, kept))
     }
-}
-
-fn put_u32(number: u32, out: &mut Vec<u8>) {
-    out.extend_from_slice(&number.to_le_bytes());
-}
-
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    put_u32(bytes.len() as u32, out);
-    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

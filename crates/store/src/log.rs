@@ -20,6 +20,7 @@ use crate::sync::lock;
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// The most bytes of frames that share one sync.
 const MAX_GROUP_BYTES: usize = 32 << 20;
+
 /// What was found in a log at the start.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {

@@ -33,16 +33,14 @@ impl Record<'_> {
     /// Writes it without index and document, with the number of the index.
     pub(crate) fn write_head(&self, stream: u32, out: &mut Vec<u8>) {
         self.write_flags(out);
-        out.extend_from_slice(&stream.to_le_bytes());
-        out.extend_from_slice(&(self.id.len() as u32).to_le_bytes());
-        out.extend_from_slice(self.id.as_bytes());
+        put_u32(stream, out);
+        put_bytes(self.id.as_bytes(), out);
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         self.write_flags(out);
         for text in [&self.index, &self.id, &self.document] {
-            out.extend((text.len() as u32).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
+            put_bytes(text.as_bytes(), out);
         }
     }
 }
@@ -58,7 +56,7 @@ impl<'a> Record<'a> {
     /// What [`write_head`](Self::write_head) wrote.
     pub(crate) fn take_head(bytes: &mut &'a [u8]) -> Option<Head<'a>> {
         let (is_own_id, identity) = take_flags(bytes)?;
-        let stream = take_array(bytes).map(u32::from_le_bytes)?;
+        let stream = take_u32(bytes)?;
         let id = Cow::Borrowed(take_text(bytes)?);
         let (index, document) = (Cow::Borrowed(""), Cow::Borrowed(""));
         Some(Head { stream, record: Self { index, id, document, is_own_id, identity } })
@@ -75,10 +73,28 @@ fn take_flags(bytes: &mut &[u8]) -> Option<(bool, Option<u128>)> {
 }
 
 fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
-    let length = u32::from_le_bytes(take_array(bytes)?) as usize;
+    std::str::from_utf8(take_bytes(bytes)?).ok()
+}
+
+/// Bytes with their length in front.
+pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = take_u32(bytes)? as usize;
     let (taken, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
-    std::str::from_utf8(taken).ok()
+    Some(taken)
+}
+
+pub(crate) fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
+    take_array(bytes).map(u32::from_le_bytes)
+}
+
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_u32(bytes.len() as u32, out);
+    out.extend_from_slice(bytes);
+}
+
+pub(crate) fn put_u32(number: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&number.to_le_bytes());
 }
 
 pub(crate) fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
