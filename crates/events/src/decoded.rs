@@ -147,11 +147,6 @@ impl<'d> DecodedPart<'d> {
         columns.filter(move |column| column.streams & bit != 0)
     }
 
-    /// The name of a column's field.
-    pub(crate) fn name(&self, field: FieldId) -> Option<&'d str> {
-        self.decoded.map(|decoded| decoded.schema.field(field).name.as_str())
-    }
-
     /// The events of the segment that are to be decoded again.
     pub(crate) fn odd(&self) -> impl Iterator<Item = u32> + use<'d> {
         let part = *self;

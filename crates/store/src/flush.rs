@@ -42,9 +42,9 @@ const SMALL_BYTES: usize = 1 << 20;
 const MAX_SEGMENT_ROWS: usize = 1_000_000;
 /// Segments of a data stream and day are put together while they have no more events than this in all.
 const COMPACTED_ROWS: u32 = 200_000;
-/// When there are so many of them.
+/// That is done when there are so many of them, if it makes one that stays as it is;
 const COMPACTED_SEGMENTS: usize = 8;
-/// Where their events are not yet enough for a segment that stays, more of them are awaited: events are copied once then.
+/// and when there are so many in any case: with each time, their events are copied once more.
 const AWAITED_SEGMENTS: usize = 16;
 
 /// Beyond so many tenths of its memory, the cache of what matched is emptied down to so many.

@@ -128,7 +128,7 @@ impl SegmentWriter {
 }
 
 impl SegmentColumns {
-    /// The fields that have columns.
+    /// The fields that are known. All have columns, if there are not too many.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.0.names()
     }
@@ -140,8 +140,9 @@ impl Census {
         for row in part.odd().filter_map(|row| part.place(row)) {
             self.add(events[row as usize].document);
         }
+        let Some(decoded) = part.decoded else { return };
         for DecodedColumn { field, column, has_several, .. } in part.columns() {
-            let Some(name) = part.name(*field) else { continue };
+            let name = &decoded.schema.field(*field).name;
             let values = column.rows().iter().zip(column.codes());
             let mut values = values.filter_map(|(row, code)| Some((part.place(*row)?, column.value(*code)))).peekable();
             if !self.has(name) && values.peek().is_some() {
