@@ -366,6 +366,9 @@ impl Service {
         }
         let answer: Value = serde_json::from_str(&answer)?;
         let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
+        if answer["hits"]["total"]["value"].as_u64() != Some(hits.len() as u64) {
+            return Err("more alerts than one search gives: half load went on for too long".into());
+        }
         let time = |value: &Value| value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
         let latency = |hit: &Value| {
             let (made, arrived) = (&hit["_source"]["@timestamp"], &hit["_source"]["event"]["ingested"]);
