@@ -92,17 +92,16 @@ impl Collector {
     /// Takes the rows of a stage in the batch that was begun, once. `handle` is asked once for each row that is kept
     /// and may be in what the rule finds.
     pub fn add(&mut self, batch: &EventBatch, stage: StageId, rows: &[u32], mut handle: impl FnMut(u32) -> u64) {
-        let rules = self.rules.clone();
+        let Self { rules, kept, event_of_row, row_keys, taken, .. } = self;
         let id = rules.selections.of(stage);
         // Stages that ask for the same rows share them.
-        if std::mem::replace(&mut self.taken[id.0 as usize], self.batch) == self.batch {
+        if std::mem::replace(&mut taken[id.0 as usize], self.batch) == self.batch {
             return;
         }
         let description = &rules.stages()[stage.0 as usize];
         let plan = &rules.plans()[description.rule.0 as usize];
         let Selection { key, stays } = rules.selections.all[id.0 as usize];
         let fields = &rules.selections.keys[key];
-        let Self { kept, event_of_row, row_keys, .. } = self;
         for row in rows {
             let keys = row_keys.get(kept, batch, key, fields, *row);
             if keys == RowKey::None {
@@ -128,7 +127,7 @@ impl Collector {
                 *known = handle(*row);
             }
             if plan.has_own_values() {
-                add_own_values(kept, batch, *row, description.rule, event, &rules);
+                add_own_values(kept, batch, *row, description.rule, event, rules);
             }
         }
         self.movable += if stays { 0 } else { rows.len() };

@@ -65,11 +65,16 @@ struct RowsByCode {
 /// One thread's matcher; keeps its memory from batch to batch.
 pub struct Matcher {
     plan: Arc<MatchPlan>,
-    /// By node: its rows in this batch, if known already.
+    state: State,
+}
+
+/// What is known of the current batch.
+struct State {
+    /// By node: its rows, if known already.
     known: Vec<Option<Rows>>,
     bitmaps: Vec<Bitmap>,
     used: usize,
-    /// By field: whether the leaves have been evaluated in this batch.
+    /// By field: whether the leaves have been evaluated.
     evaluated: Vec<bool>,
     /// By leaf: the codes that it holds for.
     leaf_codes: Vec<Vec<u32>>,
@@ -81,12 +86,19 @@ pub struct Matcher {
     folded: String,
 }
 
+/// The matching of one batch. The plan is borrowed: all threads share it, and would wait for each other to count who has it.
+struct Run<'r> {
+    plan: &'r MatchPlan,
+    batch: &'r EventBatch,
+    state: &'r mut State,
+}
+
 impl Matcher {
     /// A matcher for one thread.
     pub fn new(plan: Arc<MatchPlan>) -> Self {
         let graph = plan.rules.graph();
         let fields = plan.fields.len();
-        Self {
+        let state = State {
             known: vec![None; graph.nodes().len()],
             bitmaps: Vec::new(),
             used: 0,
@@ -97,8 +109,8 @@ impl Matcher {
             answers: Answers::new(fields),
             scratch: Vec::new(),
             folded: String::new(),
-            plan,
-        }
+        };
+        Self { plan, state }
     }
 
     /// Calls `found` for every stage that some row of the batch passes, with the rows, ascending, and notes in
@@ -107,88 +119,91 @@ impl Matcher {
         if batch.is_empty() {
             return;
         }
-        self.start();
-        let plan = self.plan.clone();
+        let mut run = Run::start(self, batch);
         let mut rows: Vec<u32> = Vec::new();
-        for (node, stages) in &plan.roots {
+        for (node, stages) in &run.plan.roots {
             rows.clear();
-            match self.rows(*node, batch) {
+            match run.rows(*node) {
                 Rows::Empty => continue,
                 Rows::Full => rows.extend(0..batch.len() as u32),
-                Rows::Bits(slot) => rows.extend(self.bitmaps[slot as usize].rows()),
+                Rows::Bits(slot) => rows.extend(run.state.bitmaps[slot as usize].rows()),
             }
             for stage in stages {
                 found(*stage, &rows);
             }
         }
-        coverage.note(batch, |gate| self.rows(gate, batch) != Rows::Empty);
+        coverage.note(batch, |gate| run.rows(gate) != Rows::Empty);
     }
 
     /// Notes in `coverage` what the batch had, and matches nothing.
     pub fn survey(&mut self, batch: &EventBatch, coverage: &mut Coverage) {
         if !batch.is_empty() {
-            self.start();
-            coverage.note(batch, |gate| self.rows(gate, batch) != Rows::Empty);
+            let mut run = Run::start(self, batch);
+            coverage.note(batch, |gate| run.rows(gate) != Rows::Empty);
         }
     }
+}
 
-    fn start(&mut self) {
-        self.known.fill(None);
-        self.used = 0;
-        self.answers.start();
-        self.evaluated.fill(false);
-        for leaf in self.touched.drain(..) {
-            self.leaf_codes[leaf.0 as usize].clear();
+impl<'r> Run<'r> {
+    fn start(matcher: &'r mut Matcher, batch: &'r EventBatch) -> Self {
+        let Matcher { plan, state } = matcher;
+        state.known.fill(None);
+        state.used = 0;
+        state.answers.start();
+        state.evaluated.fill(false);
+        for leaf in state.touched.drain(..) {
+            state.leaf_codes[leaf.0 as usize].clear();
         }
-        self.by_code.iter_mut().for_each(|index| index.ready = false);
+        state.by_code.iter_mut().for_each(|index| index.ready = false);
+        Self { plan, batch, state }
     }
 
-    fn rows(&mut self, id: NodeId, batch: &EventBatch) -> Rows {
-        if let Some(rows) = self.known[id.0 as usize] {
+    fn rows(&mut self, id: NodeId) -> Rows {
+        if let Some(rows) = self.state.known[id.0 as usize] {
             return rows;
         }
-        let plan = self.plan.clone();
+        let plan = self.plan;
         let rows = match plan.rules.graph().node(id) {
             Node::Constant(true) => Rows::Full,
             Node::Constant(false) => Rows::Empty,
-            Node::Leaf(leaf) => self.leaf(*leaf, batch),
-            Node::Not(inner) => self.complement(*inner, batch),
-            Node::And(parts) => self.all(parts, batch),
-            Node::Or(parts) => self.any(parts, batch),
+            Node::Leaf(leaf) => self.leaf(*leaf),
+            Node::Not(inner) => self.complement(*inner),
+            Node::And(parts) => self.all(parts),
+            Node::Or(parts) => self.any(parts),
         };
-        self.known[id.0 as usize] = Some(rows);
+        self.state.known[id.0 as usize] = Some(rows);
         rows
     }
 
     /// A bitmap of this batch, not cleared.
     fn take(&mut self) -> u32 {
-        if self.used == self.bitmaps.len() {
-            self.bitmaps.push(Bitmap::default());
+        if self.state.used == self.state.bitmaps.len() {
+            self.state.bitmaps.push(Bitmap::default());
         }
-        self.used += 1;
-        self.used as u32 - 1
+        self.state.used += 1;
+        self.state.used as u32 - 1
     }
 
     /// The bitmap just taken, or `Empty` if it is: its memory is then free again.
     fn settle(&mut self, slot: u32) -> Rows {
-        if self.bitmaps[slot as usize].is_empty() {
-            if slot as usize + 1 == self.used {
-                self.used -= 1;
+        if self.state.bitmaps[slot as usize].is_empty() {
+            if slot as usize + 1 == self.state.used {
+                self.state.used -= 1;
             }
             return Rows::Empty;
         }
         Rows::Bits(slot)
     }
 
-    fn complement(&mut self, inner: NodeId, batch: &EventBatch) -> Rows {
-        match self.rows(inner, batch) {
+    fn complement(&mut self, inner: NodeId) -> Rows {
+        match self.rows(inner) {
             Rows::Empty => Rows::Full,
             Rows::Full => Rows::Empty,
             Rows::Bits(source) => {
-                let slot = self.take();
+                let (slot, rows) = (self.take(), self.batch.len());
                 let (bitmap, source) = self.two(slot, source);
                 bitmap.copy_from(source);
-                bitmap.complement(batch.len());
+                bitmap.complement(rows);
                 self.settle(slot)
             }
         }
@@ -198,17 +213,17 @@ impl Matcher {
     fn two(&mut self, slot: u32, source: u32) -> (&mut Bitmap, &Bitmap) {
         let (slot, source) = (slot as usize, source as usize);
         if slot > source {
-            let (head, tail) = self.bitmaps.split_at_mut(slot);
+            let (head, tail) = self.state.bitmaps.split_at_mut(slot);
             (&mut tail[0], &head[source])
         } else {
-            let (head, tail) = self.bitmaps.split_at_mut(source);
+            let (head, tail) = self.state.bitmaps.split_at_mut(source);
             (&mut head[slot], &tail[0])
         }
     }
 
-    fn all(&mut self, parts: &[NodeId], batch: &EventBatch) -> Rows {
+    fn all(&mut self, parts: &[NodeId]) -> Rows {
         // A leaf that holds for no value is known at the cost of a look: it settles the whole before any bitmap is made.
-        if parts.iter().any(|part| self.is_surely_empty(*part, batch)) {
+        if parts.iter().any(|part| self.is_surely_empty(*part)) {
             return Rows::Empty;
         }
         let mut result: Option<u32> = None;
@@ -218,17 +233,17 @@ impl Matcher {
                 Node::Not(inner) => (*inner, true),
                 _ => (*part, false),
             };
-            let rows = self.rows(inner, batch);
+            let rows = self.rows(inner);
             match (rows, negated) {
                 (Rows::Empty, false) | (Rows::Full, true) => return Rows::Empty,
                 (Rows::Full, false) | (Rows::Empty, true) => {}
                 (Rows::Bits(source), _) => match result {
                     None => {
-                        let slot = self.take();
+                        let (slot, rows) = (self.take(), self.batch.len());
                         let (bitmap, source) = self.two(slot, source);
                         bitmap.copy_from(source);
                         if negated {
-                            bitmap.complement(batch.len());
+                            bitmap.complement(rows);
                         }
                         result = Some(slot);
                     }
@@ -249,10 +264,10 @@ impl Matcher {
         result.map_or(Rows::Full, |slot| self.settle(slot))
     }
 
-    fn any(&mut self, parts: &[NodeId], batch: &EventBatch) -> Rows {
+    fn any(&mut self, parts: &[NodeId]) -> Rows {
         let mut result: Option<u32> = None;
         for part in parts {
-            match self.rows(*part, batch) {
+            match self.rows(*part) {
                 Rows::Empty => {}
                 Rows::Full => return Rows::Full,
                 Rows::Bits(source) => match result {
@@ -273,33 +288,33 @@ impl Matcher {
     }
 
     /// Whether a node is a leaf that no value of this batch passes.
-    fn is_surely_empty(&mut self, id: NodeId, batch: &EventBatch) -> bool {
-        if let Some(rows) = self.known[id.0 as usize] {
+    fn is_surely_empty(&mut self, id: NodeId) -> bool {
+        if let Some(rows) = self.state.known[id.0 as usize] {
             return rows == Rows::Empty;
         }
-        let plan = self.plan.clone();
+        let plan = self.plan;
         let graph = plan.rules.graph();
         let Node::Leaf(leaf) = graph.node(id) else { return false };
         match graph.leaf(*leaf) {
             LeafKind::Field { field, absent: false, .. } => {
-                self.evaluate_field(field.index(), batch);
-                self.leaf_codes[leaf.0 as usize].is_empty()
+                self.evaluate_field(field.index());
+                self.state.leaf_codes[leaf.0 as usize].is_empty()
             }
             _ => false,
         }
     }
 
     /// Finds, for every leaf of a field, the dictionary codes that it holds for.
-    fn evaluate_field(&mut self, index: usize, batch: &EventBatch) {
-        if std::mem::replace(&mut self.evaluated[index], true) {
+    fn evaluate_field(&mut self, index: usize) {
+        if std::mem::replace(&mut self.state.evaluated[index], true) {
             return;
         }
-        let plan = self.plan.clone();
+        let plan = self.plan;
         let Some(matcher) = &plan.fields[index] else { return };
-        let column = batch.column(matcher.field());
+        let column = self.batch.column(matcher.field());
         matcher.expect(column.cardinality());
-        let keeps = matcher.is_costly() && self.answers.pay(index);
-        let Self { answers, leaf_codes, touched, scratch, folded, .. } = self;
+        let keeps = matcher.is_costly() && self.state.answers.pay(index);
+        let State { answers, leaf_codes, touched, scratch, folded, .. } = &mut *self.state;
         for code in 0..column.cardinality() as u32 {
             let value = column.value(code);
             let mut evaluate = |leaves: &mut Vec<LeafId>| matcher.evaluate(plan.rules.graph(), value, folded, leaves);
@@ -323,65 +338,59 @@ impl Matcher {
             }
         }
         if keeps {
-            self.answers.judge(index);
+            self.state.answers.judge(index);
         }
     }
 
-    fn leaf(&mut self, leaf: LeafId, batch: &EventBatch) -> Rows {
-        let plan = self.plan.clone();
+    fn leaf(&mut self, leaf: LeafId) -> Rows {
+        let plan = self.plan;
         match plan.rules.graph().leaf(leaf) {
-            LeafKind::Field { field, absent, .. } => self.field_leaf(leaf, field.index(), *absent, batch),
+            LeafKind::Field { field, absent, .. } => self.field_leaf(leaf, field.index(), *absent),
             LeafKind::Rows { fields, script, absent } => {
                 let columns: Vec<(FieldType, &Column)> =
-                    fields.iter().map(|field| (batch.field_type(*field), batch.column(*field))).collect();
-                self.row_leaf(&columns, script, *absent, batch)
+                    fields.iter().map(|field| (self.batch.field_type(*field), self.batch.column(*field))).collect();
+                self.row_leaf(&columns, script, *absent)
             }
         }
     }
 
-    fn field_leaf(&mut self, leaf: LeafId, field: usize, absent: bool, batch: &EventBatch) -> Rows {
-        self.evaluate_field(field, batch);
-        let codes = &self.leaf_codes[leaf.0 as usize];
+    fn field_leaf(&mut self, leaf: LeafId, field: usize, absent: bool) -> Rows {
+        self.evaluate_field(field);
+        let codes = &self.state.leaf_codes[leaf.0 as usize];
         if codes.is_empty() && !absent {
             return Rows::Empty;
         }
-        let column = batch.column(eqlipse_batch::FieldId(field as u32));
+        let column = self.batch.column(eqlipse_batch::FieldId(field as u32));
         if column.is_empty() {
             return if absent { Rows::Full } else { Rows::Empty };
         }
         let slot = self.take();
-        let bitmap = &mut self.bitmaps[slot as usize];
+        let bitmap = &mut self.state.bitmaps[slot as usize];
         if absent {
-            bitmap.fill(batch.len());
+            bitmap.fill(self.batch.len());
             column.rows().iter().for_each(|row| bitmap.remove(*row));
         } else {
-            bitmap.reset(batch.len());
+            bitmap.reset(self.batch.len());
         }
-        let by_code = &mut self.by_code[field];
+        let by_code = &mut self.state.by_code[field];
         by_code.prepare(column);
-        for code in &self.leaf_codes[leaf.0 as usize] {
+        for code in &self.state.leaf_codes[leaf.0 as usize] {
             by_code.rows_of(*code).iter().for_each(|row| bitmap.insert(*row));
         }
         self.settle(slot)
     }
 
     /// An expression over several fields, tried for every row that has any of them.
-    fn row_leaf(
-        &mut self,
-        columns: &[(FieldType, &Column)],
-        script: &Script,
-        absent: bool,
-        batch: &EventBatch,
-    ) -> Rows {
+    fn row_leaf(&mut self, columns: &[(FieldType, &Column)], script: &Script, absent: bool) -> Rows {
         let mut rows: Vec<u32> = columns.iter().flat_map(|(_, column)| column.rows()).copied().collect();
         rows.sort_unstable();
         rows.dedup();
         let slot = self.take();
-        let bitmap = &mut self.bitmaps[slot as usize];
+        let bitmap = &mut self.state.bitmaps[slot as usize];
         if absent {
-            bitmap.fill(batch.len())
+            bitmap.fill(self.batch.len())
         } else {
-            bitmap.reset(batch.len())
+            bitmap.reset(self.batch.len())
         }
         for row in rows {
             if holds_for_row(columns, script, row) { bitmap.insert(row) } else { bitmap.remove(row) }
