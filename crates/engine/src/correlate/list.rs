@@ -13,11 +13,7 @@ use eqlipse_batch::{Arrival, OrderKey};
 use super::Collector;
 use super::kept::{Kept, MatchedEvent, OwnOrder, StageRow};
 use super::key::{KeyId, KeyTable};
-use super::spill::{MIN_EVENT_BYTES, put_bytes, put_event, put_u32, take, take_event};
 use crate::compile::{RuleIndex, RuleSet};
-
-/// What a list begins with once it is bytes.
-const MAGIC: &[u8; 8] = b"eqlist01";
 
 /// The rules that lists were made with. Lists of the same rules share them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +61,7 @@ impl ListedRules {
 pub struct KnownRules(Mutex<Vec<Weak<[ListedRule]>>>);
 
 impl KnownRules {
-    fn share(&self, rules: Vec<ListedRule>) -> ListedRules {
+    pub(super) fn share(&self, rules: Vec<ListedRule>) -> ListedRules {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.strong_count() > 0);
         if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|known| **known == *rules) {
@@ -90,9 +86,9 @@ pub struct MatchList {
     pub(super) rules: ListedRules,
     pub(super) events: Vec<ListedEvent>,
     /// The rows of all selections, one selection after the other.
-    rows: Vec<StageRow>,
+    pub(super) rows: Vec<StageRow>,
     /// By selection: where its rows end.
-    ends: Vec<u32>,
+    pub(super) ends: Vec<u32>,
     pub(super) keys: KeyTable,
     pub(super) own_orders: Vec<OwnOrder>,
     /// The time of the latest event.
@@ -307,92 +303,13 @@ impl MatchList {
         all.into_iter().map(|kept| MatchList::of(kept, &first.rules)).collect()
     }
 
-    /// Appends the list as bytes.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.reserve(self.memory());
-        out.extend_from_slice(MAGIC);
-        put_u32(self.rules.0.len() as u32, out);
-        for rule in &*self.rules.0 {
-            out.extend(rule.fingerprint.to_le_bytes());
-            put_u32(rule.selections.len() as u32, out);
-            rule.selections.iter().for_each(|selection| put_u32(*selection, out));
-        }
-        put_u32(self.events.len() as u32, out);
-        self.events().for_each(|event| put_event(&event, out));
-        put_u32(self.keys.len() as u32, out);
-        (0..self.keys.len() as u32).for_each(|key| put_bytes(self.keys.bytes_of(KeyId(key)), out));
-        put_u32(self.ends.len() as u32, out);
-        for selection in 0..self.ends.len() as u32 {
-            let rows = self.rows_of(selection);
-            put_u32(rows.len() as u32, out);
-            rows.iter().for_each(|row| [row.event, row.key.0].iter().for_each(|number| put_u32(*number, out)));
-        }
-        put_u32(self.own_orders.len() as u32, out);
-        for OwnOrder { rule, event, time, tiebreaker } in &self.own_orders {
-            put_u32(rule.0, out);
-            put_u32(*event, out);
-            out.extend([u8::from(time.is_some()), u8::from(tiebreaker.is_some())]);
-            out.extend(time.unwrap_or_default().to_le_bytes());
-            put_bytes(tiebreaker.as_deref().unwrap_or_default(), out);
-        }
-    }
-
-    /// A list out of bytes, which may be damaged: `None` if they are no list.
-    pub fn decode(mut bytes: &[u8], known: &KnownRules) -> Option<Self> {
-        let bytes = &mut bytes;
-        if take(bytes)? != *MAGIC {
-            return None;
-        }
-        let mut list = MatchList::default();
-        let mut rules = Vec::new();
-        for _ in 0..take_u32(bytes)? {
-            let fingerprint = u128::from_le_bytes(take(bytes)?);
-            let count = take_u32(bytes)?;
-            let selections = (0..count).map(|_| take_u32(bytes)).collect::<Option<_>>()?;
-            rules.push(ListedRule { fingerprint, selections });
-        }
-        let events = take_u32(bytes)?;
-        // What damaged bytes promise, they may not have.
-        list.events.reserve_exact((events as usize).min(bytes.len() / MIN_EVENT_BYTES));
-        for _ in 0..events {
-            let event = take_event(bytes)?;
-            list.latest = list.latest.max(event.order.time);
-            list.events.push(event.into());
-        }
-        let keys = take_u32(bytes)?;
-        list.keys.reserve((keys as usize).min(bytes.len() / size_of::<u32>()));
-        for number in 0..keys {
-            // A key that stands there twice would shift all that follow.
-            if list.keys.intern(take_bytes(bytes)?).0 != number {
-                return None;
-            }
-        }
-        for _ in 0..take_u32(bytes)? {
-            for _ in 0..take_u32(bytes)? {
-                let row = list.take_row(bytes)?;
-                list.rows.push(row);
-            }
-            list.ends.push(u32::try_from(list.rows.len()).ok()?);
-        }
-        for _ in 0..take_u32(bytes)? {
-            let own = take_own_order(bytes)?;
-            list.own_orders.push(own);
-        }
-        let is_sound = bytes.is_empty() && list.is_sound(&rules);
-        is_sound.then(|| {
-            list.rules = known.share(rules);
-            list
-        })
-    }
-
-    fn take_row(&self, bytes: &mut &[u8]) -> Option<StageRow> {
-        let (event, key) = (take_u32(bytes)?, take_u32(bytes)?);
-        let is_sound = (event as usize) < self.events.len() && (key as usize) < self.keys.len();
-        is_sound.then_some(StageRow { event, key: KeyId(key) })
+    /// Whether a row is of an event and a key that are there.
+    pub(super) fn has_row(&self, row: &StageRow) -> bool {
+        (row.event as usize) < self.events.len() && (row.key.0 as usize) < self.keys.len()
     }
 
     /// Whether what points to something points to what is there.
-    fn is_sound(&self, rules: &[ListedRule]) -> bool {
+    pub(super) fn is_sound(&self, rules: &[ListedRule]) -> bool {
         let mut selections = rules.iter().flat_map(|rule| &rule.selections);
         selections.all(|selection| (*selection as usize) < self.ends.len())
             && self
@@ -478,26 +395,6 @@ impl RowCounts {
         }
         all
     }
-}
-
-fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
-    take(bytes).map(u32::from_le_bytes)
-}
-
-fn take_bytes<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
-    let length = take_u32(bytes)? as usize;
-    let (taken, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(taken)
-}
-
-fn take_own_order(bytes: &mut &[u8]) -> Option<OwnOrder> {
-    let (rule, event) = (RuleIndex(take_u32(bytes)?), take_u32(bytes)?);
-    let [has_time, has_tiebreaker] = take(bytes)?;
-    let time = i64::from_le_bytes(take(bytes)?);
-    let tiebreaker = take_bytes(bytes)?;
-    let (time, tiebreaker) = ((has_time == 1).then_some(time), (has_tiebreaker == 1).then(|| tiebreaker.into()));
-    Some(OwnOrder { rule, event, time, tiebreaker })
 }
 
 /// Takes rows of one list over into what a correlation looks at, with new numbers for events and keys.

@@ -10,6 +10,7 @@ mod find;
 mod kept;
 mod key;
 mod list;
+mod list_bytes;
 mod lists;
 mod matched;
 mod needed;

@@ -129,9 +129,18 @@ fn forget_moved(kept: &mut Kept) {
     kept.carried.iter_mut().for_each(|own| own.event = place(own.event, &mut kept.events));
 }
 
-const HAS_TIME: u8 = 1;
-const HAS_TIEBREAKER: u8 = 2;
-const HAS_IDENTITY: u8 = 4;
+pub(super) const HAS_TIME: u8 = 1;
+pub(super) const HAS_TIEBREAKER: u8 = 2;
+pub(super) const HAS_IDENTITY: u8 = 4;
+
+/// What an event has.
+pub(super) fn flags_of(event: &MatchedEvent) -> u8 {
+    let OrderKey { time, tiebreaker, .. } = event.order;
+    let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+    flag(time.is_some(), HAS_TIME)
+        | flag(tiebreaker.is_some(), HAS_TIEBREAKER)
+        | flag(event.identity.is_some(), HAS_IDENTITY)
+}
 
 pub(super) fn put_u32(number: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&number.to_le_bytes());
@@ -144,18 +153,13 @@ pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 
 pub(super) fn put_event(event: &MatchedEvent, out: &mut Vec<u8>) {
     let OrderKey { time, tiebreaker, arrival } = event.order;
-    let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
-    let has_number = flag(time.is_some(), HAS_TIME) | flag(tiebreaker.is_some(), HAS_TIEBREAKER);
-    out.push(has_number | flag(event.identity.is_some(), HAS_IDENTITY));
+    out.push(flags_of(event));
     time.into_iter().chain(tiebreaker).for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
     event.identity.into_iter().for_each(|identity| out.extend_from_slice(&identity.to_le_bytes()));
     put_u32(arrival.source, out);
     out.extend_from_slice(&arrival.position.to_le_bytes());
     out.extend_from_slice(&event.handle.to_le_bytes());
 }
-
-/// Bytes of an event at least.
-pub(super) const MIN_EVENT_BYTES: usize = 21;
 
 pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (taken, rest) = bytes.split_first_chunk()?;
