@@ -233,6 +233,9 @@ fn who_does_not_read_is_given_up() {
     let body = "{\"create\":{}}\n{}\n".repeat(100_000);
     let (head, body) = Request::new("POST", "/logs-x-y/_bulk").body(body).bytes();
     let mut stream = connect(service.address);
+    // It is let in for sure once it was answered.
+    stream.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(read_response(&mut stream, false).unwrap().status, 200);
     stream.write_all(&head).unwrap();
     stream.write_all(&body).unwrap();
     // There is room for another connection when this one is closed.
