@@ -155,6 +155,11 @@ impl BatchBuilder {
         coerced
     }
 
+    /// Adds a value of the open row that has the column's type.
+    pub fn push_value(&mut self, field: FieldId, value: ValueRef<'_>) {
+        self.insert(field, value);
+    }
+
     #[inline]
     fn insert_text(&mut self, field: FieldId, text: &str) {
         // Most columns repeat themselves from row to row.
@@ -200,6 +205,11 @@ impl BatchBuilder {
     pub fn end_row(&mut self, meta: RowMeta) {
         self.batch.rows.push(meta);
         self.touched.clear();
+    }
+
+    /// Says where the accepted rows stand among those of their source, where that was not known before.
+    pub fn place_rows(&mut self, positions: impl Iterator<Item = u64>) {
+        self.batch.rows.iter_mut().zip(positions).for_each(|(row, position)| row.order.arrival.position = position);
     }
 
     /// Fills the column of `field` for many rows at once, to be accepted together by [`end_rows`](Self::end_rows).

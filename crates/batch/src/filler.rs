@@ -45,6 +45,14 @@ impl ColumnFiller<'_> {
         self.column.codes.push(code);
     }
 
+    /// Gives rows the values beside them, `shift` rows before where they say.
+    pub fn put_shifted(&mut self, rows: &[u32], shift: u32, codes: impl Iterator<Item = u32>) {
+        let first = self.first_row;
+        self.column.rows.extend(rows.iter().map(|row| first + (row - shift)));
+        self.column.codes.extend(codes);
+        debug_assert_eq!(self.column.rows.len(), self.column.codes.len());
+    }
+
     /// Gives rows the values beside them.
     pub fn put_all(&mut self, rows: &[u32], codes: &[u32]) {
         debug_assert_eq!(rows.len(), codes.len());

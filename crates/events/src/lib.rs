@@ -19,6 +19,7 @@ mod pages;
 mod parquet;
 mod pipeline;
 mod reserved;
+mod stamp;
 pub mod winlog;
 
 pub use again::{AgainError, DocumentReader};
@@ -28,7 +29,7 @@ pub use container::{
 pub use convert::{ConvertError, convert, convert_hits};
 pub use decoded::{DecodedPart, DecodedRows};
 pub use inputs::{DiscoverOptions, Discovery, Fetch, InputProblem, Memory, STDIN, Source, discover};
-pub use intake::{Admitted, Identity, IncomingEvent, Intake, IntakeError, clean_document, stamp_arrival};
+pub use intake::{Identity, IncomingEvent, Intake, IntakeError};
 pub use pages::{DocumentPage, PAGE_LEVEL, put_document, take_document};
 pub use parquet::{
     Effort, MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
@@ -40,3 +41,4 @@ pub use pipeline::{
     ReadOptions, ReadReport, SkippedRecord, UNIT_BYTES, Window, read,
 };
 pub use reserved::{INDEX_FIELD, reserve};
+pub use stamp::{ArrivalTime, INGESTED_FIELD};

@@ -140,43 +140,37 @@ fn check_decoded<'a>(
     let mut intake = Intake::new(&known.build()).unwrap();
     let (mut batches, mut rows) = (Vec::new(), Vec::new());
     for batch in (0..expected.len()).collect::<Vec<_>>().chunks(expected.len().div_ceil(3)) {
-        let mut places = Vec::new();
-        for row in batch.iter().copied() {
-            let index = if row % 2 == 0 { event(row).index } else { "logs-other-default" };
-            let identity = Identity::Known(None);
-            let incoming =
-                IncomingEvent { document: event(row).document, index, id: None, identity, arrival: Arrival::default() };
-            match intake.add(&incoming) {
-                Ok(_) if row % 2 == 0 => {
-                    places.push((0, rows.len() as u32));
+        let mut own = 0..0;
+        for parity in [1, 0, 1] {
+            own.start = if parity == 0 { intake.len() as u32 } else { own.start };
+            for row in batch.iter().copied().filter(|row| row % 2 == parity) {
+                let index = if parity == 0 { event(row).index } else { "logs-other-default" };
+                let (identity, arrival) = (Identity::Known(None), Arrival::default());
+                let incoming = IncomingEvent { document: event(row).document, index, id: None, identity, arrival };
+                // What looks like a hit is none as a document.
+                if intake.add(&incoming).is_ok() && parity == 0 {
                     rows.push(row);
                 }
-                Ok(_) => places.push((1, 0)),
-                // What looks like a hit is none as a document.
-                Err(_) => {}
             }
+            own.end = if parity == 0 { intake.len() as u32 } else { own.end };
         }
         // Some documents are packed already.
-        let packed = rows.iter().rev().take(if batches.len() == 1 {
-            places.iter().filter(|place| place.0 == 0).count()
-        } else {
-            0
-        });
+        let packed = if batches.len() == 1 { &rows[rows.len() - own.len()..] } else { &[] };
         let mut content = Vec::new();
-        let packed: Vec<usize> = packed.copied().collect();
-        packed.iter().rev().for_each(|row| put_document(event(*row).document, &mut content));
+        packed.iter().for_each(|row| put_document(event(*row).document, &mut content));
         let unpacked = content.len() as u32;
         let bytes = zstd::bulk::compress(&content, 1).unwrap().into();
         let page = DocumentPage { rows: packed.len() as u32, unpacked, packed: bytes };
-        batches.push((intake.decoded(), places, vec![page]));
+        let streams = [0..own.start, own.clone(), own.end..intake.len() as u32];
+        batches.push((intake.decoded(&streams), own, vec![page]));
         intake.clear();
     }
     let events: Vec<SegmentEvent<'_>> = rows.iter().map(|row| event(*row)).collect();
-    let parts = batches.iter().map(|(rows, places, pages)| DecodedPart {
-        decoded: rows.as_ref(),
-        places,
-        segment: 0,
-        index: "logs-x-default",
+    let parts = batches.iter();
+    let parts = parts.map(|(decoded, rows, pages)| DecodedPart {
+        decoded: decoded.as_ref(),
+        stream: 1,
+        rows: rows.clone(),
         pages,
     });
     let parts: Vec<_> = parts.collect();
@@ -373,10 +367,9 @@ fn a_field_that_cannot_be_counted_has_its_values() {
     let (mut writer, mut columns) = (SegmentWriter::default(), SegmentColumns::default());
     let known = event((r#"{"process":{"name":"a"}}"#, 0));
     writer.write(&mut columns, [known].into_iter(), Effort::Little, || Ok(Vec::new())).unwrap();
-    let places: Vec<(u32, u32)> = (0..events.len() as u32).map(|row| (0, row)).collect();
-    let decoded = intake.decoded();
-    let part =
-        DecodedPart { decoded: decoded.as_ref(), places: &places, segment: 0, index: "logs-x-default", pages: &[] };
+    let rows = 0..events.len() as u32;
+    let decoded = intake.decoded(std::slice::from_ref(&rows));
+    let part = DecodedPart { decoded: decoded.as_ref(), stream: 0, rows, pages: &[] };
     let written = writer.write_decoded(&mut columns, &events, &[part], Effort::Little, || Ok(Vec::new())).unwrap();
     let written = file(folder.path(), "segment.parquet", written);
     let (rows, _) = facts(&written, &schema(&["url.full"]), &options(1, ROWS));

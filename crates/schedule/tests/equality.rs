@@ -43,7 +43,7 @@ struct Hit {
 }
 
 /// The events of inputs in an order of chance, each with an id of its own.
-fn documents(inputs: &Discovery) -> Vec<NewDocument<'static>> {
+fn documents(inputs: &Discovery) -> Vec<NewDocument> {
     let mut documents = Vec::new();
     let options = ReadOptions::default();
     convert_hits(inputs, &options, &Progress::default(), &mut |hit| {
@@ -77,11 +77,11 @@ fn rules(path: &Path) -> Vec<LoadedRule> {
     loaded
 }
 
-fn hunted(rules: Vec<LoadedRule>, documents: &[NewDocument<'static>], folder: &Path) -> Found {
+fn hunted(rules: Vec<LoadedRule>, documents: &[NewDocument], folder: &Path) -> Found {
     let path = folder.join("events.ndjson");
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
     for NewDocument { index, id, document } in documents {
-        let (index, id) = (serde_json::to_string(index).unwrap(), serde_json::to_string(id).unwrap());
+        let (index, id) = (serde_json::to_string(&**index).unwrap(), serde_json::to_string(&id.as_deref()).unwrap());
         writeln!(file, "{{\"_index\":{index},\"_id\":{id},\"_source\":{document}}}").unwrap();
     }
     drop(file);
@@ -95,7 +95,7 @@ fn hunted(rules: Vec<LoadedRule>, documents: &[NewDocument<'static>], folder: &P
     found.collect()
 }
 
-fn served(rules: &[LoadedRule], documents: &[NewDocument<'static>], folder: &Path) -> Found {
+fn served(rules: &[LoadedRule], documents: &[NewDocument], folder: &Path) -> Found {
     let control = Control::open(&folder.join("control.sqlite")).unwrap();
     assert_eq!(control.install(rules, true, "test", START).unwrap().failed, []);
     let active = Scheduler::enabled_rules(&control).unwrap();

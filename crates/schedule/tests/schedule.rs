@@ -57,9 +57,9 @@ impl Service {
         self
     }
 
-    fn send(&self, documents: Vec<NewDocument<'static>>) {
+    fn send(&self, documents: Vec<NewDocument>) {
         let now = self.clock.now();
-        assert!(self.store.ingest(&documents, now).unwrap().iter().all(Result::is_ok));
+        assert!(self.store.ingest(documents, now).unwrap().iter().all(Result::is_ok));
     }
 
     /// The alerts of a rule: the ids of their events.
@@ -125,7 +125,7 @@ fn rule(rule_id: &str, query: &str, extra: Value) -> Map<String, Value> {
     std::mem::take(rule)
 }
 
-fn event(id: usize, time: i64, name: &str, pid: u32) -> NewDocument<'static> {
+fn event(id: usize, time: i64, name: &str, pid: u32) -> NewDocument {
     let time = jiff::Timestamp::from_nanosecond(i128::from(time)).unwrap();
     let document = json!({
         "@timestamp": time.to_string(), "event": { "category": "process" }, "process": { "name": name, "pid": pid },

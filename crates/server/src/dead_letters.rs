@@ -8,13 +8,13 @@
 //! Broken off before, the file is offered again from its beginning: an event's id is its sender's or comes of the letter's
 //! own, so that the store knows those it has, as long as they are among the latest ids.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
+use bytestring::ByteString;
 use eqlipse_store::{IngestError, NewDocument, Refused, Stored};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -143,7 +143,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ReplayError {
 }
 
 /// What takes the documents of a replay.
-pub type Offer<'a> = dyn FnMut(&[NewDocument<'_>]) -> Result<Vec<Result<Stored, Refused>>, IngestError> + 'a;
+pub type Offer<'a> = dyn FnMut(&[NewDocument]) -> Result<Vec<Result<Stored, Refused>>, IngestError> + 'a;
 
 impl DeadLetters {
     /// The folder is made when the first document is refused.
@@ -502,13 +502,13 @@ fn offer_letters(
 ) -> io::Result<Result<(), IngestError>> {
     // What was no event to be added is none now.
     let is_offered = |letter: &Letter| letter.operation.is_none() && !has_long_id(letter);
-    let documents: Vec<NewDocument<'_>> = letters
+    let documents: Vec<NewDocument> = letters
         .iter()
         .filter(|letter| is_offered(letter))
         .map(|letter| NewDocument {
-            index: Cow::Borrowed(&letter.index),
-            id: Some(letter.id.as_deref().map_or_else(|| Cow::Owned(own_id(letter)), Cow::Borrowed)),
-            document: Cow::Borrowed(&letter.document),
+            index: (&*letter.index).into(),
+            id: Some(letter.id.as_deref().map_or_else(|| own_id(letter).into(), ByteString::from)),
+            document: (&*letter.document).into(),
         })
         .collect();
     let results = if documents.is_empty() { Ok(Vec::new()) } else { offer(&documents) };
@@ -617,7 +617,7 @@ mod tests {
         let letters = DeadLetters::new(folder.path().to_owned(), limits);
         let kept = |document: &str| letters.keep(&[letter(document)], 0).unwrap();
         assert_eq!((kept("1"), kept("2"), kept("3")), (1, 1, 0));
-        let mut offer = |documents: &[NewDocument<'_>]| {
+        let mut offer = |documents: &[NewDocument]| {
             // What is refused meanwhile has no room yet.
             assert_eq!(kept("4"), 0);
             Ok(documents.iter().map(|_| Ok(Stored { id: String::new(), sequence: 0 })).collect())
@@ -635,7 +635,7 @@ mod tests {
         // The folder cannot be read: something else has its name.
         fs::rename(&folder, parent.path().join("elsewhere")).unwrap();
         fs::write(&folder, "").unwrap();
-        let mut offer = |_: &[NewDocument<'_>]| -> Result<_, IngestError> { Ok(Vec::new()) };
+        let mut offer = |_: &[NewDocument]| -> Result<_, IngestError> { Ok(Vec::new()) };
         assert!(matches!(letters.replay(&mut offer, &|| true), Err(ReplayError::Io { .. })));
         fs::remove_file(&folder).unwrap();
         assert_eq!(letters.keep(&[letter("after")], 0).unwrap(), 1);
@@ -670,8 +670,8 @@ mod tests {
         assert_eq!(letters.keep(&of_texts, 0).unwrap(), texts.len() as u64);
         fs::write(folder.path().join("1970-01-02.ndjson"), "no letter\n").unwrap();
         let mut taken: BTreeSet<String> = BTreeSet::new();
-        let mut take = |documents: &[NewDocument<'_>]| -> Vec<Result<Stored, Refused>> {
-            let take = |new: &NewDocument<'_>| match (&*new.document, new.id.as_deref().unwrap().to_owned()) {
+        let mut take = |documents: &[NewDocument]| -> Vec<Result<Stored, Refused>> {
+            let take = |new: &NewDocument| match (&*new.document, new.id.as_deref().unwrap().to_owned()) {
                 ("5", _) => Err(Refused::NotAnEvent("five".to_owned())),
                 (_, id) if !taken.insert(id.clone()) => Err(Refused::Conflict { id }),
                 (_, id) => Ok(Stored { id, sequence: 0 }),
@@ -685,7 +685,7 @@ mod tests {
         }
         let mut calls = 0;
         let full = letters.replay(
-            &mut |documents: &[NewDocument<'_>]| {
+            &mut |documents: &[NewDocument]| {
                 calls += 1;
                 if calls == 1 { Ok(take(documents)) } else { Err(IngestError::Log("full".to_owned())) }
             },
@@ -694,7 +694,7 @@ mod tests {
         assert!(matches!(full, Err(ReplayError::Store(_))));
         assert_eq!(letters.latest(10_000).unwrap().len(), 1 + 3);
         let killed = DeadLetters::new(copy.path().to_owned(), limits);
-        let mut offer = |documents: &[NewDocument<'_>]| Ok(take(documents));
+        let mut offer = |documents: &[NewDocument]| Ok(take(documents));
         let done = killed.replay(&mut offer, &|| true).unwrap();
         let expected = Replayed {
             stored: 3,

@@ -28,10 +28,10 @@ pub(crate) fn start(app: &App) -> std::io::Result<JoinHandle<()>> {
         let mut fleet = Stream::new(seed, HOSTS).with_attacks(ATTACK_EVERY);
         while !app.stopping.load(Ordering::Relaxed) {
             let now = crate::now();
-            let documents: Vec<NewDocument<'_>> =
+            let documents: Vec<NewDocument> =
                 (0..EVENTS).map(|_| document(&fleet.at((now / 1_000_000) as u64))).collect();
             // What is turned away for a moment is not missed here.
-            match app.store.ingest(&documents, now) {
+            match app.store.ingest(documents, now) {
                 Ok(taken) => {
                     let stored = taken.iter().filter(|result| result.is_ok()).count();
                     app.metrics.documents(DocumentResult::Stored, stored as u64);
@@ -43,7 +43,7 @@ pub(crate) fn start(app: &App) -> std::io::Result<JoinHandle<()>> {
     })
 }
 
-fn document(event: &Value) -> NewDocument<'static> {
+fn document(event: &Value) -> NewDocument {
     let dataset = event["data_stream"]["dataset"].as_str().unwrap_or("generic");
     NewDocument { index: format!("logs-{dataset}-demo").into(), id: None, document: event.to_string().into() }
 }

@@ -62,7 +62,7 @@ impl Offline {
     /// # Errors
     /// If the store or the files of dead letters cannot be read or written.
     pub fn replay_dead_letters(&self) -> Result<Replayed, ReplayError> {
-        let mut offer = |documents: &[NewDocument<'_>]| self.store.ingest(documents, crate::now());
+        let mut offer = |documents: &[NewDocument]| self.store.ingest(documents, crate::now());
         self.dead_letters.replay(&mut offer, &|| true)
     }
 

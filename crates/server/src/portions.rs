@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
@@ -177,6 +178,7 @@ impl<'a> Portions<'a> {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        let texts = Bytes::from(std::mem::take(&mut self.texts));
         let actions: Vec<Action<'_>> = self
             .waiting
             .iter()
@@ -184,12 +186,11 @@ impl<'a> Portions<'a> {
                 operation: Operation::Create,
                 index: index.as_str().into(),
                 id: id.clone(),
-                document: &self.texts[document.clone()],
+                document: texts.slice(document.clone()),
                 unsupported: None,
             })
             .collect();
         let (counts, taken) = self.take_patiently(actions);
-        self.texts.clear();
         self.waiting.clear();
         self.counts.stored += counts.stored;
         self.counts.conflicts += counts.conflicts;

@@ -401,7 +401,7 @@ async fn replay(State(app): State<App>, caller: Caller) -> Result<Json<Replayed>
     let until = Instant::now() + app.config.limits.request_time.0 / 2;
     app.blocking(move |app| {
         let goes_on = || Instant::now() < until && !app.stopping.load(Ordering::Relaxed);
-        let mut offer = |documents: &[NewDocument<'_>]| offer(app, documents, &goes_on);
+        let mut offer = |documents: &[NewDocument]| offer(app, documents, &goes_on);
         let done = app.dead_letters.replay(&mut offer, &goes_on)?;
         let Replayed { stored, already_there, refused, .. } = done;
         tracing::info!(stored, already_there, refused, by = caller.name(), "dead letters were replayed");
@@ -412,7 +412,7 @@ async fn replay(State(app): State<App>, caller: Caller) -> Result<Json<Replayed>
 
 fn offer(
     app: &App,
-    documents: &[NewDocument<'_>],
+    documents: &[NewDocument],
     goes_on: &dyn Fn() -> bool,
 ) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
     loop {

@@ -28,8 +28,8 @@ fn main() {
     let rules = Arc::new(StoreRules::new(book.plan().clone(), fingerprints));
     let folder = tempfile::tempdir().expect("a folder");
     let (store, _) = Store::open(folder.path(), StoreOptions::default(), rules).expect("a store");
-    let documents: Vec<NewDocument<'_>> = text.lines().map(new_document).collect();
-    let bulks: Vec<&[NewDocument<'_>]> = documents.chunks(BULK).collect();
+    let documents: Vec<NewDocument> = text.lines().map(new_document).collect();
+    let bulks: Vec<&[NewDocument]> = documents.chunks(BULK).collect();
     let (next, begun) = (AtomicUsize::new(0), Instant::now());
     let send = || {
         while begun.elapsed() < time {
@@ -42,13 +42,13 @@ fn main() {
     store.close().expect("an end");
 }
 
-fn new_document(line: &str) -> NewDocument<'_> {
+fn new_document(line: &str) -> NewDocument {
     let dataset = line.split_once("\"dataset\":\"").and_then(|(_, rest)| rest.split('"').next());
     let index = format!("logs-{}-default", dataset.unwrap_or("generic"));
     NewDocument { index: index.into(), id: None, document: line.into() }
 }
 
-fn send_bulk(store: &Store, bulk: &[NewDocument<'_>]) {
+fn send_bulk(store: &Store, bulk: &[NewDocument]) {
     loop {
         match store.ingest(bulk, Timestamp::now().as_nanosecond() as i64) {
             Err(IngestError::Overloaded { .. }) => std::thread::sleep(Duration::from_millis(50)),

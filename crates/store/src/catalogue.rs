@@ -14,7 +14,10 @@ use crate::StoreError;
 use crate::part::Span;
 use crate::segment::SegmentEntry;
 
-const VERSION: i64 = 2;
+/// The third has nothing of its own: files of rows and the log's frames are such as those before cannot read.
+const VERSION: i64 = 3;
+/// With this one came object stores.
+const OBJECTS_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE segments (
@@ -104,7 +107,7 @@ impl Catalogue {
         if version != 0 {
             check_version(path, version)?;
         }
-        if !steps.is_empty() {
+        if version != VERSION {
             let step = format!("BEGIN;{}PRAGMA user_version = {VERSION};COMMIT;", steps.concat());
             connection.execute_batch(&step)?;
         }
@@ -309,7 +312,7 @@ fn read_once(path: &Path, is_whole: bool) -> Result<Read, StoreError> {
     check_version(path, version)?;
     // One of the first layout is changed over by the service.
     let (versions, id) =
-        if version < VERSION { Default::default() } else { (versions(&transaction)?, id(&transaction)?) };
+        if version < OBJECTS_VERSION { Default::default() } else { (versions(&transaction)?, id(&transaction)?) };
     Ok(Read { segments: segments(&transaction)?, flushed_below: flushed_below(&transaction)?, versions, id })
 }
 
@@ -379,8 +382,16 @@ mod tests {
         assert_eq!(catalogue.segments().unwrap(), [segment("a", 3)]);
         assert_eq!(catalogue.versions().unwrap()["a"], Versions::default());
         drop(catalogue);
-        Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 3").unwrap();
-        assert!(Catalogue::open(&path).unwrap_err().to_string().contains("layout 3"));
+        let set = |version: i64| {
+            let connection = Connection::open(&path).unwrap();
+            connection.execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
+        };
+        set(OBJECTS_VERSION);
+        let catalogue = Catalogue::open(&path).unwrap();
+        assert_eq!(catalogue.segments().unwrap(), [segment("a", 3)]);
+        drop(catalogue);
+        set(VERSION + 1);
+        assert!(Catalogue::open(&path).unwrap_err().to_string().contains("layout 4"));
     }
 
     #[test]

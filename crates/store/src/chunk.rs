@@ -1,11 +1,12 @@
 //! Recent events, in memory.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use eqlipse_batch::RowMeta;
 use eqlipse_engine::{ListCounts, MatchList};
-use eqlipse_events::{DecodedRows, DocumentPage, SegmentEvent};
+use eqlipse_events::{DecodedRows, SegmentEvent};
 
 use crate::frame::StreamPages;
 use crate::segment::arrival;
@@ -17,8 +18,12 @@ pub(crate) struct Chunk {
     pub(crate) first: u64,
     /// From which row on, events arrived when.
     pub(crate) arrivals: Vec<(u32, i64)>,
-    /// Indices, ids and documents.
+    /// Documents.
     texts: String,
+    /// Apart: who wants ids does not go through documents.
+    ids: String,
+    /// Data streams.
+    pub(crate) indices: Vec<Box<str>>,
     pub(crate) events: Vec<ChunkEvent>,
     /// What was made of so many events, one after the other.
     pub(crate) decoded: Vec<(u32, Option<Arc<Decoded>>)>,
@@ -33,19 +38,15 @@ pub(crate) struct Chunk {
 /// What was made of events on their way in, and goes into their segments.
 #[derive(Debug)]
 pub(crate) struct Decoded {
+    /// The events of one data stream after the other.
     pub(crate) rows: DecodedRows,
-    /// The documents of data streams that have enough for pages of their own.
-    pub(crate) pages: Vec<StreamPages>,
+    /// In this order.
+    pub(crate) streams: Vec<StreamPages>,
 }
 
 impl Decoded {
-    /// The pages of a data stream's documents; none where they are to be packed anew.
-    pub(crate) fn pages_of(&self, index: &str) -> &[DocumentPage] {
-        self.pages.iter().find(|stream| &*stream.index == index).map_or(&[], |stream| &stream.pages)
-    }
-
     fn memory(&self) -> usize {
-        self.rows.memory() + self.pages.iter().map(StreamPages::memory).sum::<usize>()
+        self.rows.memory() + self.streams.iter().map(StreamPages::memory).sum::<usize>()
     }
 }
 
@@ -68,7 +69,8 @@ impl Listed {
 /// Where an event stands in its chunk.
 #[derive(Clone, Debug)]
 pub(crate) struct ChunkEvent {
-    index: Range<u32>,
+    /// The number of its data stream in the chunk.
+    pub(crate) index: u32,
     id: Range<u32>,
     document: Range<u32>,
     pub(crate) meta: RowMeta,
@@ -76,29 +78,79 @@ pub(crate) struct ChunkEvent {
     pub(crate) own_id: Option<u64>,
 }
 
-/// What an event takes beside its document: index, id, and what is stamped on it.
-const EVENT_BYTES: usize = 160;
+/// What may be stamped on a document.
+const STAMP_BYTES: usize = 112;
+/// An id that is not its sender's.
+const ID_BYTES: usize = 20;
 
 /// Puts events together.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkBuilder {
     texts: String,
+    ids: String,
+    indices: Vec<Box<str>>,
+    numbers: HashMap<Box<str>, u32>,
     events: Vec<ChunkEvent>,
 }
 
 impl ChunkBuilder {
     /// With room for so many events, whose documents are about so long together.
     pub(crate) fn with_room(events: usize, bytes: usize) -> Self {
-        Self { texts: String::with_capacity(bytes + events * EVENT_BYTES), events: Vec::with_capacity(events) }
+        Self {
+            texts: String::with_capacity(bytes + events * STAMP_BYTES),
+            ids: String::with_capacity(events * ID_BYTES),
+            events: Vec::with_capacity(events),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn add(&mut self, index: &str, id: &str, document: &str, meta: RowMeta, own_id: Option<u64>) {
-        let [index, id, document] = [index, id, document].map(|text| {
-            let start = self.texts.len() as u32;
-            self.texts.push_str(text);
-            start..self.texts.len() as u32
-        });
+        let (document, index) = (put(document, &mut self.texts), self.number(index));
+        self.add_written(document, index, id, meta, own_id);
+    }
+
+    /// Adds an event of a data stream with this [number](Self::number), whose document was written to the
+    /// [texts](Self::texts) before.
+    pub(crate) fn add_written(
+        &mut self,
+        document: Range<u32>,
+        index: u32,
+        id: &str,
+        meta: RowMeta,
+        own_id: Option<u64>,
+    ) {
+        let id = put(id, &mut self.ids);
         self.events.push(ChunkEvent { index, id, document, meta, own_id });
+    }
+
+    /// For documents to be appended.
+    pub(crate) fn texts(&mut self) -> &mut String {
+        &mut self.texts
+    }
+
+    /// A text that was written there.
+    pub(crate) fn text(&self, range: &Range<u32>) -> &str {
+        text(&self.texts, range)
+    }
+
+    /// The number of a data stream.
+    pub(crate) fn number(&mut self, index: &str) -> u32 {
+        // What came last comes again, mostly.
+        if let Some(last) = self.events.last().filter(|last| *self.indices[last.index as usize] == *index) {
+            return last.index;
+        }
+        if let Some(known) = self.numbers.get(index) {
+            return *known;
+        }
+        let number = self.indices.len() as u32;
+        self.indices.push(index.into());
+        self.numbers.insert(index.into(), number);
+        number
+    }
+
+    /// How many events there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.events.len() as u32
     }
 
     /// The sequence number of the first event.
@@ -136,18 +188,27 @@ impl ChunkBuilder {
         }
         let (lists, hits) = (RwLock::new(lists), OnceLock::new());
         let decoded_bytes = decoded.iter().filter_map(|(_, decoded)| Some(decoded.as_ref()?.memory())).sum();
-        Chunk { first, arrivals, texts: self.texts, events: self.events, decoded, decoded_bytes, lists, hits }
+        let Self { texts, ids, indices, events, .. } = self;
+        Chunk { first, arrivals, texts, ids, indices, events, decoded, decoded_bytes, lists, hits }
     }
 }
 
-impl Chunk {
-    fn text(&self, range: &Range<u32>) -> &str {
-        self.texts.get(range.start as usize..range.end as usize).unwrap_or_default()
-    }
+/// Appends a text, and says where it is.
+fn put(text: &str, texts: &mut String) -> Range<u32> {
+    let start = texts.len() as u32;
+    texts.push_str(text);
+    start..texts.len() as u32
+}
 
+fn text<'t>(texts: &'t str, range: &Range<u32>) -> &'t str {
+    texts.get(range.start as usize..range.end as usize).unwrap_or_default()
+}
+
+impl Chunk {
     pub(crate) fn event(&self, row: u32) -> Option<SegmentEvent<'_>> {
         let event = self.events.get(row as usize)?;
-        let (index, id, document) = (self.text(&event.index), self.text(&event.id), self.text(&event.document));
+        let index = &self.indices[event.index as usize];
+        let (id, document) = (text(&self.ids, &event.id), text(&self.texts, &event.document));
         Some(SegmentEvent { index, id, document, meta: event.meta })
     }
 
@@ -166,7 +227,12 @@ impl Chunk {
         let hits = self.hits.get().map_or(0, |hits| hits.len());
         let lists = self.lists.read().unwrap_or_else(PoisonError::into_inner);
         let lists = lists.iter().map(|listed| listed.list.memory()).sum::<usize>();
-        self.texts.capacity() + self.events.capacity() * size_of::<ChunkEvent>() + self.decoded_bytes + lists + hits
+        self.texts.capacity()
+            + self.ids.capacity()
+            + self.events.capacity() * size_of::<ChunkEvent>()
+            + self.decoded_bytes
+            + lists
+            + hits
     }
 
     /// What was matched so far.
@@ -203,7 +269,11 @@ impl Chunk {
         let (events, bytes) = chunks
             .iter()
             .fold((0, 0), |(events, bytes), chunk| (events + chunk.events.len(), bytes + chunk.texts.len()));
-        let mut joined = ChunkBuilder { texts: String::with_capacity(bytes), events: Vec::with_capacity(events) };
+        let mut joined = ChunkBuilder {
+            texts: String::with_capacity(bytes),
+            events: Vec::with_capacity(events),
+            ..ChunkBuilder::default()
+        };
         let (mut arrivals, mut starts) = (Vec::new(), Vec::new());
         for chunk in chunks {
             let start = joined.events.len() as u32;

@@ -97,7 +97,7 @@ pub enum Refused {
 }
 
 /// Why nothing of a request was taken. It can be sent again.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum IngestError {
     /// More is under way than memory allows.
     #[error("too many events are under way (max_memory); try again later")]

@@ -13,8 +13,8 @@ use std::time::Duration;
 use eqlipse_batch::EventBatch;
 use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, Matcher};
 use eqlipse_events::{
-    DecodedPart, Discovery, Effort, Identity, Progress, ReadOptions, SegmentColumns, SegmentEvent, SegmentWriter,
-    Source, concat_segments,
+    DecodedPart, Discovery, DocumentPage, Effort, Identity, Progress, ReadOptions, SegmentColumns, SegmentEvent,
+    SegmentWriter, Source, concat_segments,
 };
 use jiff::Timestamp;
 use walkdir::WalkDir;
@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::StoreError;
 use crate::catalogue::Versions;
-use crate::chunk::{Chunk, Listed, split_lists};
+use crate::chunk::{Chunk, Decoded, Listed, split_lists};
 use crate::damage::{self, Outcome};
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span, TimeRange};
@@ -205,28 +205,85 @@ struct SegmentRows<'c> {
     index: &'c str,
     /// By row: chunk, and row there.
     places: Vec<(usize, u32)>,
+    /// The same, by what came in together.
+    parts: Vec<DecodedPart<'c>>,
+    /// The number of the run that the last part is of.
+    run: usize,
 }
 
-/// Parts the events of chunks by data stream. Returns the parts too by chunk and row: which one, and as which row.
+/// Where the events of a data stream in a run go on.
+#[derive(Clone, Default)]
+struct Cursor<'c> {
+    /// The number of the run.
+    run: usize,
+    /// Among the data streams of what was decoded together.
+    stream: usize,
+    next: u32,
+    pages: &'c [DocumentPage],
+}
+
+impl<'c> Cursor<'c> {
+    fn new(run: usize, decoded: Option<&'c Decoded>, numbers: &HashMap<&str, usize>, index: &str) -> Self {
+        let known = decoded.zip(numbers.get(index).copied());
+        known.map_or(Self { run, ..Self::default() }, |(decoded, stream)| Self {
+            run,
+            stream,
+            next: decoded.rows.stream(stream).start,
+            pages: &decoded.streams[stream].pages,
+        })
+    }
+}
+
+/// The segments of chunks: parts their events by data stream. Returns too, by chunk and row, in which segment an event is, and
+/// as which row.
 fn part_by_stream<'c>(chunks: &[&'c Chunk]) -> (Vec<SegmentRows<'c>>, Vec<Vec<(u32, u32)>>) {
-    let mut parts: Vec<SegmentRows<'c>> = Vec::new();
-    let mut part_of: HashMap<&str, u32> = HashMap::new();
-    let places = chunks.iter().enumerate().map(|(number, chunk)| {
-        let place = |row: u32| {
-            let index = chunk.event(row).map_or("", |event| event.index);
-            let part = part_of.entry(index).or_insert(u32::MAX);
-            if parts.get(*part as usize).is_none_or(|part| part.places.len() == MAX_SEGMENT_ROWS) {
-                *part = parts.len() as u32;
-                parts.push(SegmentRows { index, places: Vec::new() });
+    let mut segments: Vec<SegmentRows<'c>> = Vec::new();
+    let mut open: HashMap<&str, usize> = HashMap::new();
+    let (mut places, mut run) = (Vec::new(), 0);
+    for (number, chunk) in chunks.iter().enumerate() {
+        let mut own = Vec::with_capacity(chunk.events.len());
+        let mut cursors: Vec<Cursor<'c>> = vec![Cursor::default(); chunk.indices.len()];
+        for (count, decoded) in &chunk.decoded {
+            let decoded = decoded.as_deref();
+            let names = decoded.into_iter().flat_map(|decoded| &decoded.streams).map(|stream| &*stream.index);
+            let numbers: HashMap<&str, usize> = names.zip(0..).collect();
+            run += 1;
+            for row in own.len() as u32..own.len() as u32 + count {
+                let index = chunk.events[row as usize].index as usize;
+                let (cursor, name) = (&mut cursors[index], &*chunk.indices[index]);
+                if cursor.run != run {
+                    *cursor = Cursor::new(run, decoded, &numbers, name);
+                }
+                let segment = open.entry(name).or_insert(usize::MAX);
+                if segments.get(*segment).is_none_or(|segment| segment.places.len() == MAX_SEGMENT_ROWS) {
+                    *segment = segments.len();
+                    segments.push(SegmentRows { index: name, places: Vec::new(), parts: Vec::new(), run: 0 });
+                }
+                own.push((*segment as u32, segments[*segment].places.len() as u32));
+                segments[*segment].add((number, row), decoded, cursor);
             }
-            let places = &mut parts[*part as usize].places;
-            places.push((number, row));
-            (*part, places.len() as u32 - 1)
-        };
-        (0..chunk.events.len() as u32).map(place).collect()
-    });
-    let places = places.collect();
-    (parts, places)
+        }
+        places.push(own);
+    }
+    (segments, places)
+}
+
+impl<'c> SegmentRows<'c> {
+    /// Adds an event, the next of its data stream in the run.
+    fn add(&mut self, place: (usize, u32), decoded: Option<&'c Decoded>, cursor: &mut Cursor<'c>) {
+        self.places.push(place);
+        let Cursor { run, stream, next, pages } = cursor;
+        let first = *next;
+        *next += 1;
+        match self.parts.last_mut() {
+            Some(part) if self.run == *run => part.rows.end = *next,
+            _ => {
+                let decoded = decoded.map(|decoded| &decoded.rows);
+                self.parts.push(DecodedPart { decoded, stream: *stream, rows: first..*next, pages });
+                self.run = *run;
+            }
+        }
+    }
 }
 
 /// Writes the events of chunks with lists of the same generations, a segment for each data stream, on all cores: who sends
@@ -237,22 +294,21 @@ fn write_chunks(
     written: &mut Vec<SegmentEntry>,
     rows: &mut Vec<Rows>,
 ) -> Result<(), StoreError> {
-    let (parts, place_of) = part_by_stream(chunks);
-    let lists = split_lists(chunks, parts.len(), |chunk, row| {
-        let (part, place) = place_of[chunk][row as usize];
-        (part, u64::from(place))
+    let (segments, places) = part_by_stream(chunks);
+    let lists = split_lists(chunks, segments.len(), |chunk, row| {
+        let (segment, place) = places[chunk][row as usize];
+        (segment, u64::from(place))
     });
-    let decoded = decoded_parts(chunks, &place_of, &parts);
-    let streams = Mutex::new(parts.iter().zip(&decoded).zip(lists).enumerate());
+    let streams = Mutex::new(segments.iter().zip(lists).enumerate());
     let next = || lock(&streams).next();
     let work = || {
         let mut written = Vec::new();
-        while let Some((number, ((part, decoded), lists))) = next() {
-            written.push((number, write_stream(inner, chunks, part, decoded, lists)));
+        while let Some((number, (segment, lists))) = next() {
+            written.push((number, write_stream(inner, chunks, segment, lists)));
         }
         written
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_WRITERS).min(parts.len());
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_WRITERS).min(segments.len());
     let mut done = thread::scope(|scope| {
         // Where there is no thread to be had, this one does it.
         let start = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
@@ -277,39 +333,10 @@ fn write_chunks(
     failed.map_or(Ok(()), Err)
 }
 
-/// By segment: what was made of its events.
-fn decoded_parts<'c>(
-    chunks: &[&'c Chunk],
-    place_of: &'c [Vec<(u32, u32)>],
-    segments: &[SegmentRows<'c>],
-) -> Vec<Vec<DecodedPart<'c>>> {
-    let mut parts: Vec<Vec<DecodedPart<'c>>> = vec![Vec::new(); segments.len()];
-    // By segment: the number of the run that it has had events of.
-    let mut last = vec![usize::MAX; segments.len()];
-    let mut number = 0;
-    for (chunk, mut places) in chunks.iter().zip(place_of.iter().map(Vec::as_slice)) {
-        for (rows, decoded) in &chunk.decoded {
-            let (own, behind) = places.split_at(*rows as usize);
-            for (segment, _) in own {
-                let at = *segment as usize;
-                if std::mem::replace(&mut last[at], number) != number {
-                    let (index, decoded) = (segments[at].index, decoded.as_deref());
-                    let pages = decoded.map_or(&[][..], |decoded| decoded.pages_of(index));
-                    let decoded = decoded.map(|decoded| &decoded.rows);
-                    parts[at].push(DecodedPart { decoded, places: own, segment: *segment, index, pages });
-                }
-            }
-            (places, number) = (behind, number + 1);
-        }
-    }
-    parts
-}
-
 fn write_stream(
     inner: &Inner,
     chunks: &[&Chunk],
-    SegmentRows { index, places }: &SegmentRows<'_>,
-    decoded: &[DecodedPart<'_>],
+    SegmentRows { index, places, parts, .. }: &SegmentRows<'_>,
     lists: Vec<Listed>,
 ) -> Result<(SegmentEntry, Rows), StoreError> {
     let events = places.iter().filter_map(|(chunk, row)| chunks[*chunk].event(*row));
@@ -324,7 +351,7 @@ fn write_stream(
     };
     let write = |path: &Path| {
         write_parquet(inner, index, path, |writer, columns, open| {
-            writer.write_decoded(columns, &events, decoded, Effort::Little, open)
+            writer.write_decoded(columns, &events, parts, Effort::Little, open)
         })
     };
     Ok((write_one(inner, index, &rows, times, Effort::Little, write)?, rows))
@@ -506,7 +533,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         .collect();
     let joined = (0..all[0].lists.len()).map(|place| {
         let lists: Vec<&MatchList> = all.iter().map(|rows| &*rows.lists[place]).collect();
-        Arc::new(MatchList::join(&lists, |list, _, event| Some(starts[list] + event.handle)))
+        Arc::new(MatchList::join(&lists, |list, _, event| starts[list].checked_add(event.handle)))
     });
     let rows = Rows {
         sequences: all.iter().flat_map(|rows| rows.sequences.iter().copied()).collect(),
@@ -771,7 +798,7 @@ fn match_chunk(chunk: &Chunk, added: &Arc<StoreRules>, generation: u64) -> Resul
             rows.push(u64::from(row));
         }
     }
-    let mut list = worker.matches()?;
+    let mut list = worker.matches(u64::from)?;
     list.replace_events(|mut event| {
         event.handle = rows.get(event.handle as usize).copied().unwrap_or(event.handle);
         event

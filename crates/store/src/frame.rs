@@ -6,7 +6,6 @@
 //! and has documents of one data stream: it becomes one of its segment as it is.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io;
 
 use bytes::Bytes;
@@ -122,7 +121,6 @@ pub(crate) struct FrameBuilder {
     heads: Vec<u8>,
     count: u32,
     streams: Vec<Stream>,
-    numbers: HashMap<Box<str>, u32>,
     /// Memory for pages.
     spare: Vec<Vec<u8>>,
     failed: Option<io::Error>,
@@ -146,17 +144,22 @@ struct Stream {
 #[derive(Debug)]
 pub(crate) struct StreamPages {
     pub(crate) index: Box<str>,
+    /// None where they are to be packed again with others.
     pub(crate) pages: Vec<DocumentPage>,
 }
 
 impl StreamPages {
-    /// Whether they can become pages of a segment.
-    fn is_kept(&self) -> bool {
-        self.pages.iter().map(|page| u64::from(page.unpacked)).sum::<u64>() >= MIN_KEPT_BYTES
+    /// Leaves the pages that can become pages of a segment.
+    fn kept(mut self) -> Self {
+        if self.pages.iter().map(|page| u64::from(page.unpacked)).sum::<u64>() < MIN_KEPT_BYTES {
+            self.pages.clear();
+        }
+        self
     }
 
     pub(crate) fn memory(&self) -> usize {
-        self.pages.iter().map(|page| page.packed.len() + size_of::<DocumentPage>()).sum()
+        let pages = self.pages.iter().map(|page| page.packed.len() + size_of::<DocumentPage>());
+        size_of::<Self>() + self.index.len() + pages.sum::<usize>()
     }
 }
 
@@ -171,28 +174,28 @@ impl FrameBuilder {
         }
         self.count = 0;
         self.failed = None;
-        self.numbers.clear();
         self.streams.clear();
     }
 
-    pub(crate) fn add(&mut self, record: &Record<'_>) {
-        let number = match self.numbers.get(&*record.index) {
-            Some(number) => *number,
-            None => self.add_stream(&record.index),
-        };
-        record.write_head(number, &mut self.heads);
-        self.count += 1;
+    /// Adds a document to those of a data stream.
+    pub(crate) fn add_document(&mut self, number: u32, document: &str) {
         let stream = &mut self.streams[number as usize];
-        put_document(&record.document, &mut stream.page);
+        put_document(document, &mut stream.page);
         stream.rows += 1;
         if stream.page.len() >= PAGE_BYTES {
             self.pack(number);
         }
     }
 
-    fn add_stream(&mut self, index: &str) -> u32 {
+    /// Adds what else there is of an event, whose document is the next of its data stream.
+    pub(crate) fn add_head(&mut self, record: &Record<'_>, stream: u32) {
+        record.write_head(stream, &mut self.heads);
+        self.count += 1;
+    }
+
+    /// Adds a data stream that the frame has not yet. Returns its number.
+    pub(crate) fn add_stream(&mut self, index: &str) -> u32 {
         let number = self.streams.len() as u32;
-        self.numbers.insert(index.into(), number);
         let mut page = self.spare.pop().unwrap_or_default();
         page.clear();
         self.streams.push(Stream { pages: StreamPages { index: index.into(), pages: Vec::new() }, page, rows: 0 });
@@ -232,7 +235,7 @@ impl FrameBuilder {
         stream.page.clear();
     }
 
-    /// The frame, and those of its pages that can become pages of segments.
+    /// The frame, and by data stream those of its pages that can become pages of segments.
     pub(crate) fn finish(&mut self, first: u64, ingested: i64) -> io::Result<(Vec<u8>, Vec<StreamPages>)> {
         let open: Vec<u32> =
             (0..self.streams.len() as u32).filter(|number| self.streams[*number as usize].rows > 0).collect();
@@ -269,7 +272,7 @@ impl FrameBuilder {
         bytes[8..PREFIX].copy_from_slice(&checksum.to_le_bytes());
         let mut kept = Vec::new();
         for Stream { pages, mut page, .. } in self.streams.drain(..) {
-            kept.extend(Some(pages).filter(StreamPages::is_kept));
+            kept.push(pages.kept());
             page.clear();
             if page.capacity() <= MAX_SPARE && self.spare.len() < MAX_SPARES {
                 self.spare.push(page);
@@ -286,12 +289,19 @@ pub(crate) mod tests {
 
     use super::*;
 
+    fn add(builder: &mut FrameBuilder, record: &Record<'_>) {
+        let known = builder.streams.iter().position(|stream| *stream.pages.index == *record.index);
+        let stream = known.map_or_else(|| builder.add_stream(&record.index), |number| number as u32);
+        builder.add_document(stream, &record.document);
+        builder.add_head(record, stream);
+    }
+
     /// A frame with an event for each id.
     pub(crate) fn encoded(first: u64, ids: &[&str]) -> Vec<u8> {
         let mut builder = FrameBuilder::default();
         for id in ids {
             let (index, document) = (Cow::Borrowed("logs-x"), Cow::Owned(format!("{{\"n\":{first}}}")));
-            builder.add(&Record { index, id: (*id).into(), is_own_id: true, identity: None, document });
+            add(&mut builder, &Record { index, id: (*id).into(), is_own_id: true, identity: None, document });
         }
         builder.finish(first, 5).unwrap().0
     }
@@ -313,11 +323,12 @@ pub(crate) mod tests {
                 };
                 let records: Vec<Record<'_>> = events.iter().map(record).collect();
                 builder.clear();
-                records.iter().for_each(|record| builder.add(record));
+                records.iter().for_each(|record| add(&mut builder, record));
                 let (mut bytes, pages) = builder.finish(round, 7).unwrap();
                 for StreamPages { index, pages } in &pages {
                     let rows = records.iter().filter(|record| record.index == **index).count();
-                    prop_assert_eq!(pages.iter().map(|page| page.rows as usize).sum::<usize>(), rows);
+                    let packed: usize = pages.iter().map(|page| page.rows as usize).sum();
+                    prop_assert!(pages.is_empty() || packed == rows);
                 }
                 let whole = bytes.len();
                 bytes.extend_from_slice(b"behind");

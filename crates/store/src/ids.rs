@@ -132,14 +132,13 @@ impl NewIds {
             getrandom::fill(&mut self.random).expect("the system gives random bytes");
         }
         let rest = self.random.len() - ID_BYTES;
-        let letters = |bytes: &[u8]| {
+        let mut id = [0; ID_BYTES / 3 * 4];
+        for (letters, bytes) in id.chunks_exact_mut(4).zip(self.random[rest..].chunks_exact(3)) {
             let bits = bytes.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-            [18, 12, 6, 0].map(|shift| char::from(LETTERS[(bits >> shift & 63) as usize]))
-        };
-        let mut id = String::with_capacity(ID_BYTES / 3 * 4);
-        self.random[rest..].chunks_exact(3).for_each(|bytes| id.extend(letters(bytes)));
+            letters.copy_from_slice(&[18, 12, 6, 0].map(|shift| LETTERS[(bits >> shift & 63) as usize]));
+        }
         self.random.truncate(rest);
-        id
+        std::str::from_utf8(&id).unwrap_or_default().to_owned()
     }
 }
 

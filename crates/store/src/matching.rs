@@ -1,15 +1,17 @@
 //! From documents to match lists.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use eqlipse_batch::{Arrival, Schema};
+use eqlipse_batch::{Arrival, RowMeta, Schema};
 use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, MatchPlan, Matcher};
-use eqlipse_events::{Admitted, DecodedRows, Identity, IncomingEvent, Intake, IntakeError};
+use eqlipse_events::{ArrivalTime, DecodedRows, INGESTED_FIELD, Identity, IncomingEvent, Intake, IntakeError};
 
 use crate::StoreError;
 use crate::frame::FrameBuilder;
 use crate::ids::NewIds;
+use crate::store::NewDocument;
 use crate::sync::lock;
 
 /// Rules that were compiled together.
@@ -21,13 +23,17 @@ pub struct StoreRules {
     pub fingerprints: Vec<u128>,
     /// The same, as lists know them.
     pub(crate) listed: ListedRules,
+    /// The rules' schema, with what events get when they come in.
+    pub(crate) schema: Arc<Schema>,
 }
 
 impl StoreRules {
     /// Rules, and by rule a number that is another whenever the rule would match otherwise.
     pub fn new(plan: Arc<MatchPlan>, fingerprints: Vec<u128>) -> Self {
         let listed = ListedRules::new(plan.rules(), &fingerprints);
-        Self { plan, fingerprints, listed }
+        let mut schema = plan.rules().schema().extend();
+        schema.add(INGESTED_FIELD);
+        Self { plan, fingerprints, listed, schema: schema.build() }
     }
 }
 
@@ -53,7 +59,7 @@ impl IntakeSchema {
     /// columns would take more memory than is worth it.
     pub(crate) fn of(&self, rules: &Arc<StoreRules>, events: usize) -> Arc<Schema> {
         let KnownFields { fields, made } = &mut *lock(&self.0);
-        let own = rules.plan.rules().schema();
+        let own = &rules.schema;
         if fields.is_empty() || fields.len() > MAX_FIELDS || events < MIN_EVENTS {
             return own.clone();
         }
@@ -101,8 +107,6 @@ pub(crate) struct Worker {
 /// Memory for what an event becomes on its way into the log.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// The document with its time of arrival.
-    pub(crate) stamped: String,
     pub(crate) frame: FrameBuilder,
     pub(crate) ids: NewIds,
 }
@@ -110,7 +114,7 @@ pub(crate) struct Scratch {
 impl Worker {
     pub(crate) fn new(rules: &Arc<StoreRules>) -> Result<Self, StoreError> {
         let set = rules.plan.rules();
-        let (intake, schema) = (new_intake(set.schema())?, set.schema().clone());
+        let (intake, schema) = (new_intake(&rules.schema)?, rules.schema.clone());
         let (matcher, coverage) = (Matcher::new(rules.plan.clone()), Coverage::new(set));
         Ok(Self { rules: rules.clone(), schema, intake, matcher, coverage, scratch: Scratch::default() })
     }
@@ -131,25 +135,55 @@ impl Worker {
         id: Option<&str>,
         identity: Identity<'_>,
         sequence: u64,
-    ) -> Result<Admitted, IntakeError> {
+    ) -> Result<RowMeta, IntakeError> {
         let arrival = Arrival { source: 0, position: sequence };
         self.intake.add(&IncomingEvent { document, index, id, identity, arrival })
     }
 
-    /// The columns of the events so far, for their segments; none while it is not known which those have.
-    pub(crate) fn decoded(&self) -> Option<DecodedRows> {
-        let is_known = !Arc::ptr_eq(&self.schema, self.rules.plan.rules().schema());
-        is_known.then(|| self.intake.decoded()).flatten()
+    /// Adds an event that arrives at this time, and appends its document with the time to `stamped`. Its sequence number
+    /// follows, by [`Self::number`].
+    pub(crate) fn add_arriving(
+        &mut self,
+        new: &NewDocument,
+        time: &ArrivalTime,
+        stamped: &mut String,
+    ) -> Result<RowMeta, IntakeError> {
+        let (identity, arrival) = (Identity::Of(&new.document), Arrival::default());
+        let event =
+            IncomingEvent { document: &new.document, index: &new.index, id: new.id.as_deref(), identity, arrival };
+        self.intake.add_arriving(&event, time, stamped)
     }
 
-    /// What matches of the events since the last time, by row.
-    pub(crate) fn matches(&mut self) -> Result<MatchList, StoreError> {
+    /// How many events there are.
+    pub(crate) fn len(&self) -> usize {
+        self.intake.len()
+    }
+
+    /// By row: the event's place in time, and its identity.
+    pub(crate) fn metas(&mut self) -> &[RowMeta] {
+        self.intake.batch().rows()
+    }
+
+    /// Gives the events sequence numbers: from `first` on, in the order of the numbers that `rows` has of them.
+    pub(crate) fn number(&mut self, first: u64, rows: &[u32]) {
+        self.intake.place(rows.iter().map(|row| first + u64::from(*row)));
+    }
+
+    /// The columns of the events so far, for their segments; none while it is not known which those have.
+    /// `streams` are the rows of each data stream.
+    pub(crate) fn decoded(&self, streams: &[Range<u32>]) -> Option<DecodedRows> {
+        let is_known = !Arc::ptr_eq(&self.schema, &self.rules.schema);
+        is_known.then(|| self.intake.decoded(streams)).flatten()
+    }
+
+    /// What matches of the events since the last time; `handle` is that of a row.
+    pub(crate) fn matches(&mut self, handle: impl Fn(u32) -> u64) -> Result<MatchList, StoreError> {
         let Self { rules, intake, matcher, coverage, .. } = self;
         let set = rules.plan.rules();
         let mut collector = Collector::new(set.clone());
         let batch = intake.batch();
         collector.start(batch);
-        matcher.run(batch, coverage, |stage, rows| collector.add(batch, stage, rows, u64::from));
+        matcher.run(batch, coverage, |stage, rows| collector.add(batch, stage, rows, &handle));
         let list = collector.into_list(set, &rules.listed);
         intake.clear();
         list.map_err(StoreError::io("matched rows"))
@@ -167,7 +201,7 @@ pub(crate) struct Workers(Mutex<Vec<Worker>>);
 impl Workers {
     /// A worker with these rules, that decodes with this schema.
     pub(crate) fn take(&self, rules: &Arc<StoreRules>, schema: &Arc<Schema>) -> Result<Worker, StoreError> {
-        let own = rules.plan.rules().schema();
+        let own = &rules.schema;
         let idle = {
             let mut idle = lock(&self.0);
             // Those with older rules or fields are of no use any more.

@@ -149,7 +149,7 @@ pub struct Part {
 
 #[derive(Debug)]
 pub(crate) enum PartKind {
-    Recent(Chunk),
+    Recent(Box<Chunk>),
     Segment(Box<SegmentPart>),
 }
 
@@ -159,7 +159,7 @@ impl Part {
         chunk.events.iter().for_each(|event| times.add(event.meta.order.time));
         let mut ingested = Span::default();
         chunk.arrivals.iter().for_each(|(_, time)| ingested.add(Some(*time)));
-        Self { kind: PartKind::Recent(chunk), times, ingested }
+        Self { kind: PartKind::Recent(Box::new(chunk)), times, ingested }
     }
 
     pub(crate) fn segment(segment: SegmentPart) -> Self {

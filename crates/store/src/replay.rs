@@ -3,7 +3,7 @@
 use eqlipse_events::Identity;
 
 use crate::StoreError;
-use crate::chunk::{Chunk, ChunkBuilder, Decoded, Listed};
+use crate::chunk::{Chunk, ChunkBuilder, Listed};
 use crate::frame::Frame;
 use crate::ids::id_hash;
 use crate::matching::Worker;
@@ -40,11 +40,11 @@ impl Replay {
             let own = record.is_own_id.then_some(id);
             // It was taken once, with these very bytes.
             let identity = Identity::Known(record.identity);
-            let Ok(admitted) = self.worker.add(&record.document, index, own, identity, sequence) else { continue };
+            let Ok(meta) = self.worker.add(&record.document, index, own, identity, sequence) else { continue };
             let hash = own.map(|id| id_hash(index, id));
             has_index(index);
             hash.into_iter().for_each(&mut has_id);
-            self.chunk.add(index, id, &record.document, admitted.meta, hash);
+            self.chunk.add(index, id, &record.document, meta, hash);
             self.rows += 1;
         }
         let count = u64::from(self.rows - before);
@@ -58,9 +58,8 @@ impl Replay {
             return Ok(None);
         }
         let first = chunk.first_sequence().unwrap_or_default();
-        let decoded = self.worker.decoded().map(|rows| Decoded { rows, pages: Vec::new() });
-        let lists = vec![Listed::new(self.generation, self.worker.matches()?)];
-        Ok(Some(chunk.finish(first, arrivals, lists, decoded)))
+        let lists = vec![Listed::new(self.generation, self.worker.matches(u64::from)?)];
+        Ok(Some(chunk.finish(first, arrivals, lists, None)))
     }
 
     /// The rest, and the worker.

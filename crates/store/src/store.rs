@@ -1,6 +1,5 @@
 //! The store as its callers see it.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,21 +8,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use eqlipse_events::{Admitted, Identity, SegmentColumns, SegmentWriter, Window, clean_document, stamp_arrival};
-use jiff::Timestamp;
+use bytestring::ByteString;
+use eqlipse_events::{SegmentColumns, SegmentWriter, Window};
 
 use crate::catalogue::Catalogue;
-use crate::chunk::{Chunk, ChunkBuilder, Decoded, Listed};
+use crate::chunk::{Chunk, Decoded, Listed};
 use crate::damage;
 use crate::files::SegmentFiles;
 use crate::flush;
-use crate::ids::{RecentIds, Reserved, Taken, id_hash};
+use crate::ids::RecentIds;
+use crate::intake::{Made, RequestIntake};
 use crate::log::{Log, Recovered};
-use crate::matching::{IntakeSchema, Scratch, StoreRules, Workers};
+use crate::matching::{IntakeSchema, StoreRules, Workers};
 use crate::objects::{Objects, SegmentPlace};
 use crate::part::{Part, PartKind, TimeRange};
+use crate::queue::{Answer, Group, Queue};
 use crate::readers::Readers;
-use crate::record::Record;
 use crate::replay::Replay;
 use crate::segment::{RowsCache, SegmentPart};
 use crate::snapshot::Snapshot;
@@ -73,15 +73,15 @@ impl Default for StoreOptions {
     }
 }
 
-/// A document on its way in.
+/// A document on its way in. Its texts may share the memory of a request's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewDocument<'d> {
+pub struct NewDocument {
     /// Index or data stream.
-    pub index: Cow<'d, str>,
+    pub index: ByteString,
     /// The id that its sender gives it.
-    pub id: Option<Cow<'d, str>>,
+    pub id: Option<ByteString>,
     /// A JSON object.
-    pub document: Cow<'d, str>,
+    pub document: ByteString,
 }
 
 /// An event that is on disk.
@@ -194,6 +194,7 @@ pub(crate) struct Inner {
     rules: RwLock<(u64, Arc<StoreRules>)>,
     pub(crate) schema: IntakeSchema,
     workers: Workers,
+    queue: Queue,
     snapshot: RwLock<Arc<Snapshot>>,
     /// Held by who changes the snapshot.
     changing: Mutex<()>,
@@ -272,6 +273,7 @@ impl Store {
             rules: RwLock::new((0, rules)),
             schema: IntakeSchema::default(),
             workers: Workers::default(),
+            queue: Queue::default(),
             snapshot: RwLock::default(),
             changing: Mutex::default(),
             flushing: Mutex::default(),
@@ -332,8 +334,12 @@ impl Store {
     ///
     /// # Errors
     /// If none was taken; the request can then be made again.
-    pub fn ingest(&self, documents: &[NewDocument<'_>], now: i64) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
-        let taken = self.0.ingest(documents, now);
+    pub fn ingest(
+        &self,
+        documents: impl Into<Vec<NewDocument>>,
+        now: i64,
+    ) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
+        let taken = self.0.ingest(documents.into(), now);
         match &taken {
             Ok(results) => {
                 let accepted = results.iter().filter(|result| result.is_ok()).count() as u64;
@@ -512,9 +518,6 @@ impl Store {
 /// What an event takes for a moment beside its texts.
 const PASSING_BYTES: usize = 512;
 
-/// Memory for a document that a request may leave behind for the next.
-const MAX_STAMPED: usize = 1 << 20;
-
 /// Room for the bytes of a request, which is given back when it is dropped.
 struct Room<'a> {
     inner: &'a Inner,
@@ -592,7 +595,7 @@ impl Inner {
         Ok(room)
     }
 
-    fn ingest(&self, documents: &[NewDocument<'_>], now: i64) -> Result<Vec<Result<Stored, Refused>>, IngestError> {
+    fn ingest(&self, documents: Vec<NewDocument>, now: i64) -> Answer {
         if self.is_closing() {
             return Err(IngestError::Closed);
         }
@@ -600,39 +603,43 @@ impl Inner {
         let beside =
             documents.iter().map(|new| new.index.len() + new.id.as_ref().map_or(0, |id| id.len()) + PASSING_BYTES);
         let _room = self.room(bytes + beside.sum::<usize>())?;
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.queue.answer(documents, now, |group| {
+            let answer = self.take_in(group);
+            group.answer(answer);
+        })
+    }
+
+    /// What becomes of the documents of requests.
+    fn take_in(&self, group: &mut Group<'_>) -> Answer {
+        if self.is_closing() {
+            return Err(IngestError::Closed);
+        }
+        let documents = group.documents();
+        let ticket = self.tickets.open(documents.len() as u64, group.time());
+        // Who changes the rules waits for the tickets that were opened with those before.
         let (generation, rules) = self.rules();
-        let ticket = self.tickets.open(documents.len() as u64, now);
         let failed = |error: StoreError| IngestError::Log(error.to_string());
         let mut worker = self.workers.take(&rules, &self.schema.of(&rules, documents.len())).map_err(failed)?;
-        let time = time_text(ticket.ingested);
-        worker.scratch.frame.clear();
-        let chunk = ChunkBuilder::with_room(documents.len(), bytes);
-        let mut intake = Intake { inner: self, chunk, ids: Reserved::of(&self.ids), streams: HashSet::new() };
-        let mut next = ticket.first;
-        let results: Vec<Result<Stored, Refused>> = documents
-            .iter()
-            .map(|new| {
-                let stored = intake.add(new, &time, next, &mut worker)?;
-                next += 1;
-                Ok(stored)
-            })
-            .collect();
-        let decoded = worker.decoded();
-        let matched = worker.matches().map_err(failed)?;
-        let Intake { chunk, ids, streams, .. } = intake;
-        let count = (next - ticket.first) as u32;
-        if count == 0 {
+        let intake = RequestIntake::new(self, &mut worker, ticket.ingested);
+        let Made { results, chunk, ids, streams, rows, of_streams } = intake.take(&documents, ticket.first);
+        let decoded = worker.decoded(&of_streams);
+        let matched = worker.matches(|row| u64::from(rows[row as usize])).map_err(failed)?;
+        if rows.is_empty() {
             self.workers.give_back(worker);
             return Ok(results);
         }
         let made = worker.scratch.frame.finish(ticket.first, ticket.ingested);
         self.workers.give_back(worker);
+        group.leave();
         let (frame, pages) = made.map_err(|error| IngestError::Log(error.to_string()))?;
-        self.log.append(frame, next - 1).map_err(IngestError::Log)?;
+        self.log.append(frame, ticket.first + rows.len() as u64 - 1).map_err(IngestError::Log)?;
         ids.keep();
         streams.iter().for_each(|name| self.streams.know(name));
         let lists = vec![Listed::new(generation, matched)];
-        let decoded = decoded.map(|rows| Decoded { rows, pages });
+        let decoded = decoded.map(|rows| Decoded { rows, streams: pages });
         self.publish(chunk.finish(ticket.first, vec![(0, ticket.ingested)], lists, decoded));
         Ok(results)
     }
@@ -698,7 +705,7 @@ impl Inner {
     fn replay(&self, recovered: Recovered, report: &mut RecoveryReport) -> Result<(), StoreError> {
         let flushed = self.catalogue.flushed_below()?;
         let (generation, rules) = self.rules();
-        let mut replay = Replay::new(self.workers.take(&rules, rules.plan.rules().schema())?, generation);
+        let mut replay = Replay::new(self.workers.take(&rules, &rules.schema)?, generation);
         for frame in recovered.frames.into_values().filter(|frame| frame.first >= flushed) {
             let has_id = |id| _ = lock(&self.ids).insert(id);
             let (count, chunk) = replay.add(&frame, |index| self.streams.know(index), has_id)?;
@@ -713,109 +720,10 @@ impl Inner {
     }
 }
 
-/// The events of one request.
-struct Intake<'a> {
-    inner: &'a Inner,
-    chunk: ChunkBuilder,
-    ids: Reserved<'a>,
-    /// Data streams of its events.
-    streams: HashSet<Box<str>>,
-}
-
-impl Intake<'_> {
-    fn add(
-        &mut self,
-        new: &NewDocument<'_>,
-        time: &str,
-        sequence: u64,
-        worker: &mut crate::matching::Worker,
-    ) -> Result<Stored, Refused> {
-        let limit = self.inner.options.max_document_bytes;
-        if new.document.len() > limit {
-            return Err(Refused::TooLarge { bytes: new.document.len(), limit });
-        }
-        if !is_index_name(&new.index) {
-            return Err(Refused::IndexName(new.index.to_string()));
-        }
-        let limit = self.inner.options.max_data_streams;
-        if !self.inner.streams.may_have(&new.index, &self.streams, limit) {
-            return Err(Refused::TooManyStreams { index: new.index.to_string(), limit });
-        }
-        let own = new.id.as_deref();
-        let hash = own.map(|id| id_hash(&new.index, id));
-        if let (Some(hash), Some(id)) = (hash, own) {
-            let id = || id.to_owned();
-            self.ids.add(hash).map_err(|taken| match taken {
-                Taken::Stored => Refused::Conflict { id: id() },
-                Taken::UnderWay => Refused::UnderWay { id: id() },
-            })?;
-        }
-        let mut stamped = std::mem::take(&mut worker.scratch.stamped);
-        let is_stamped = stamp_arrival(&new.document, time, &mut stamped);
-        let mut admit = |text| worker.add(text, &new.index, own, Identity::Of(&new.document), sequence);
-        // What is refused is refused with the reader's words about what was sent.
-        let admitted = match is_stamped.then(|| admit(&*stamped)) {
-            Some(Ok(admitted)) => Ok((&*stamped, admitted)),
-            _ => admit(&new.document).map(|admitted| (&*new.document, admitted)),
-        };
-        let stored = match admitted {
-            Ok((text, admitted)) => Ok(self.keep(new, text, admitted, hash, &mut worker.scratch)),
-            Err(error) => {
-                hash.into_iter().for_each(|hash| self.ids.give_back(hash));
-                Err(Refused::NotAnEvent(error.to_string()))
-            }
-        };
-        stamped.clear();
-        stamped.shrink_to(MAX_STAMPED);
-        worker.scratch.stamped = stamped;
-        Ok(Stored { id: stored?, sequence })
-    }
-
-    /// Adds an event to the chunk and to the records for the log. Returns its id.
-    fn keep(
-        &mut self,
-        new: &NewDocument<'_>,
-        text: &str,
-        admitted: Admitted,
-        hash: Option<u64>,
-        scratch: &mut Scratch,
-    ) -> String {
-        let document = if admitted.needs_cleaning { Cow::Owned(clean_document(text)) } else { Cow::Borrowed(text) };
-        let id = new.id.as_deref().map_or_else(|| scratch.ids.next(), str::to_owned);
-        if !self.streams.contains(&*new.index) {
-            self.streams.insert((&*new.index).into());
-        }
-        self.chunk.add(&new.index, &id, &document, admitted.meta, hash);
-        scratch.frame.add(&Record {
-            index: Cow::Borrowed(&new.index),
-            id: Cow::Borrowed(&id),
-            is_own_id: new.id.is_some(),
-            identity: admitted.meta.identity,
-            document,
-        });
-        id
-    }
-}
-
-/// As Elasticsearch has it, and safe as the name of a folder.
-fn is_index_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
-    !name.is_empty()
-        && name.len() <= 255
-        && name.bytes().all(is_plain)
-        && !name.starts_with(['-', '_'])
-        && name.bytes().any(|byte| byte != b'.')
-}
-
-/// A time as it stands in documents, with milliseconds.
-fn time_text(nanos: i64) -> String {
-    let time = Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or(Timestamp::UNIX_EPOCH);
-    format!("{time:.3}")
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::ids::id_hash;
 
     /// A store with one event, which is in a segment.
     pub(crate) fn one_segment(segments: SegmentPlace) -> (tempfile::TempDir, Store) {

@@ -16,10 +16,14 @@ impl Streams {
         names.contains(name) || begun.contains(name) || names.len() + new() < limit
     }
 
+    /// Whether a data stream has an event.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
     /// Takes note of a data stream that has an event.
     pub(crate) fn know(&self, name: &str) {
-        let is_known = self.0.read().unwrap_or_else(PoisonError::into_inner).contains(name);
-        if !is_known {
+        if !self.has(name) {
             self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name.into());
         }
     }

@@ -270,7 +270,7 @@ impl Bench {
     }
 }
 
-fn event(index: &str, number: i64, name: &str) -> NewDocument<'static> {
+fn event(index: &str, number: i64, name: &str) -> NewDocument {
     let time = jiff::Timestamp::from_second(number).unwrap();
     let document = format!(
         "{{\"@timestamp\":\"{time}\",\"event\":{{\"category\":\"process\"}},\"process\":{{\"name\":\"{name}\",\"pid\":{}}}}}",
@@ -289,7 +289,7 @@ fn fill(store: &Store, numbers: Range<i64>) {
         let index = if number % 4 < 2 { "logs-a-x" } else { "logs-b-x" };
         event(index, number, if number % 2 == 0 { "a" } else { "b" })
     });
-    let stored = store.ingest(&documents.collect::<Vec<_>>(), 100 * SECOND).unwrap();
+    let stored = store.ingest(documents.collect::<Vec<_>>(), 100 * SECOND).unwrap();
     assert!(stored.iter().all(std::result::Result::is_ok), "{stored:?}");
 }
 

@@ -62,10 +62,10 @@ fn write(store: &Store, writer: usize, counts: &Counts, is_over: &AtomicBool) {
             id: None,
             document: serde_json::json!({ "writer": writer, "number": number, "known": known }).to_string().into(),
         };
-        let documents: Vec<NewDocument<'_>> = (number..number + size).map(document).collect();
+        let documents: Vec<NewDocument> = (number..number + size).map(document).collect();
         number += size;
         counts.sent[writer].store(number, Ordering::SeqCst);
-        assert!(store.ingest(&documents, now()).unwrap().iter().all(Result::is_ok));
+        assert!(store.ingest(documents, now()).unwrap().iter().all(Result::is_ok));
         counts.acknowledged[writer].store(number, Ordering::SeqCst);
         if number % 3 == 0 {
             store.flush().unwrap();

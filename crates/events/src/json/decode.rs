@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use eqlipse_batch::{BatchBuilder, FieldId, PathNode, RawValue, Schema, coerce_date};
+use eqlipse_batch::{BatchBuilder, FieldId, PathNode, RawValue, Schema, ValueRef, coerce_date};
+use eqlipse_ecs::FieldType;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use thiserror::Error;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -11,6 +12,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::keys::KeyMemory;
 use super::{Action, MAX_JSON_DEPTH, data_stream_name, logical_index, plain, repair, too_deep};
 use crate::reserved::{Reserved, Role};
+use crate::stamp::{ArrivalTime, Places, Stamp, StampNodes};
 
 /// Why a text is no event.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -53,6 +55,7 @@ pub(crate) struct Facts {
 pub(crate) struct Decoder {
     schema: Arc<Schema>,
     reserved: Reserved,
+    stamp: Option<StampNodes>,
     row: OpenRow,
     repaired: Vec<u8>,
     keys: KeyMemory,
@@ -62,7 +65,7 @@ pub(crate) struct Decoder {
 
 /// What the walk notes of the open row.
 #[derive(Default)]
-struct OpenRow {
+pub(super) struct OpenRow {
     time: Option<i64>,
     sequence: Option<i64>,
     /// `data_stream.type`, `.dataset`, `.namespace`.
@@ -78,9 +81,12 @@ struct OpenRow {
     /// It is a hit, and the document is its `_source`.
     is_hit: bool,
     /// Something of it may be a value that no column was asked for.
-    has_unasked: bool,
+    pub(super) has_unasked: bool,
     /// It was taken by the quick walk.
     is_plain: bool,
+    /// The quick walk passed over a line break.
+    pub(super) has_line_break: bool,
+    pub(super) places: Places,
 }
 
 impl OpenRow {
@@ -133,8 +139,8 @@ fn whole_number(value: RawValue<'_>) -> Option<i64> {
 
 impl Decoder {
     pub(crate) fn new(schema: Arc<Schema>, reserved: Reserved) -> Self {
-        let keys = KeyMemory::new(schema.root());
-        Self { schema, reserved, row: OpenRow::default(), repaired: Vec::new(), keys, scratch: String::new() }
+        let (keys, stamp) = (KeyMemory::new(schema.root()), StampNodes::find(&schema));
+        Self { schema, reserved, stamp, row: OpenRow::default(), repaired: Vec::new(), keys, scratch: String::new() }
     }
 
     /// Whether the last text was a hit around a document.
@@ -152,6 +158,11 @@ impl Decoder {
         self.row.is_plain
     }
 
+    /// Whether the last text, a plain document, has a line break.
+    pub(crate) fn has_line_break(&self) -> bool {
+        self.row.has_line_break
+    }
+
     /// Hash of the last text, and with the id where it has one: what tells the event from others.
     pub(crate) fn hashes(&self, text: &str) -> (u128, u128) {
         let digest = xxh3_128(text.as_bytes());
@@ -161,7 +172,43 @@ impl Decoder {
     /// Decodes a document by itself, without a look at what else it may be. Says whether it is plain: the row is open if it
     /// is, and empty if not.
     pub(crate) fn decode_plain(&mut self, builder: &mut BatchBuilder, document: &str) -> bool {
-        document.starts_with('{') && self.walk_plain(builder, document)
+        document.starts_with('{') && self.walk_plain(builder, document, None)
+    }
+
+    /// Decodes a document as if its time of arrival stood in it, and says how it comes to stand there. `None` if the document
+    /// is not plain, or the time stands there in an odd way; the row is then empty.
+    pub(crate) fn decode_arriving<'d>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        document: &'d str,
+        action: &Action,
+        time: &ArrivalTime,
+    ) -> Option<Result<(Facts, Stamp<'d>), Refusal>> {
+        let nodes = self.stamp.filter(|_| document.starts_with('{'))?;
+        if !self.walk_plain(builder, document, Some(nodes)) {
+            return None;
+        }
+        let Some(stamp) = self.row.places.stamp(document) else {
+            builder.abort_row();
+            return None;
+        };
+        if self.row.is_alert {
+            builder.abort_row();
+            return Some(Err(Refusal::Alert));
+        }
+        for node in [Some(nodes.ingested), (!stamp.has_timestamp).then_some(nodes.time)].into_iter().flatten() {
+            self.put_time(builder, node, time);
+        }
+        Some(Ok((self.finish(builder, Some(action), false), stamp)))
+    }
+
+    fn put_time(&mut self, builder: &mut BatchBuilder, node: PathNode, time: &ArrivalTime) {
+        let Some(field) = self.schema.field_at(node) else { return };
+        match time.nanos().filter(|_| self.schema.field(field).ty == FieldType::Date) {
+            Some(nanos) => builder.push_value(field, ValueRef::Date(nanos)),
+            None => _ = builder.push(field, RawValue::Str(time.text())),
+        }
+        self.row.note(self.reserved.roles()[field.index()], RawValue::Str(time.text()));
     }
 
     /// Decodes a document or a hit, with the bulk action in front of it where there is one. A text that is refused
@@ -175,7 +222,7 @@ impl Decoder {
         if !text.starts_with('{') {
             return Err(Refusal::NotAnObject);
         }
-        let walked = match self.walk_plain(builder, text) {
+        let walked = match self.walk_plain(builder, text, None) {
             true => Ok(false),
             // The quick walk takes nothing that is too deep; the others do not look.
             false if too_deep(text.as_bytes()) => return Err(Refusal::TooDeep),
@@ -202,9 +249,10 @@ impl Decoder {
     }
 
     /// Says whether the document is plain. The row is open if it is, and empty if not.
-    fn walk_plain(&mut self, builder: &mut BatchBuilder, text: &str) -> bool {
+    fn walk_plain(&mut self, builder: &mut BatchBuilder, text: &str, stamp: Option<StampNodes>) -> bool {
         self.row.clear();
-        let mut walk = Walk { schema: &self.schema, roles: self.reserved.roles(), builder, row: &mut self.row };
+        let (roles, row) = (self.reserved.roles(), &mut self.row);
+        let mut walk = Walk { schema: &self.schema, roles, builder, row, stamp };
         let is_plain = plain::walk(text, &mut walk, &mut self.keys, &mut self.scratch).is_ok();
         if !is_plain {
             builder.abort_row();
@@ -215,7 +263,8 @@ impl Decoder {
 
     fn walk(&mut self, builder: &mut BatchBuilder, text: &str) -> Result<(), serde_json::Error> {
         self.row.clear();
-        let mut walk = Walk { schema: &self.schema, roles: self.reserved.roles(), builder, row: &mut self.row };
+        let (roles, row) = (self.reserved.roles(), &mut self.row);
+        let mut walk = Walk { schema: &self.schema, roles, builder, row, stamp: None };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         deserializer.deserialize_map(Root { walk: &mut walk })?;
         deserializer.end()
@@ -258,6 +307,9 @@ impl Decoder {
 
 /// What tells a text with an id from others.
 pub(crate) fn identity(text: &str, id: &str) -> u128 {
+    if id.is_empty() {
+        return xxh3_128(text.as_bytes());
+    }
     let mut hasher = Xxh3::new();
     hasher.update(text.as_bytes());
     hasher.update(id.as_bytes());
@@ -280,7 +332,9 @@ pub(super) struct Walk<'a> {
     pub(super) schema: &'a Schema,
     roles: &'a [Role],
     builder: &'a mut BatchBuilder,
-    row: &'a mut OpenRow,
+    pub(super) row: &'a mut OpenRow,
+    /// Where the time of arrival stands, if one is to.
+    pub(super) stamp: Option<StampNodes>,
 }
 
 impl Walk<'_> {
@@ -747,9 +801,9 @@ mod tests {
             let text = format!("{{{}}}{end}", members.join(","));
             let (schema, mut decoder, mut builder) = decoder();
             // The second time, its keys are foreseen.
-            let is_plain = decoder.walk_plain(&mut builder, &text);
+            let is_plain = decoder.walk_plain(&mut builder, &text, None);
             builder.abort_row();
-            prop_assert_eq!(decoder.walk_plain(&mut builder, &text), is_plain, "{}", text);
+            prop_assert_eq!(decoder.walk_plain(&mut builder, &text, None), is_plain, "{}", text);
             if is_plain {
                 let (quick, time) = (row(&mut builder), decoder.row.time);
                 prop_assert!(decoder.walk(&mut builder, &text).is_ok(), "{text}");
@@ -764,7 +818,7 @@ mod tests {
         let (schema, mut decoder, mut builder) = decoder();
         let text = r#" { "@timestamp" : "2024-01-02T03:04:05Z", "process": {"pid": 7, "args": ["C:\\a", "\u00e9"]}, "x": -1.5e3,
             "host.name": "A\tB", "tags": [], "n": [1, 2.5, null, true], "a": {} } "#;
-        assert!(decoder.walk_plain(&mut builder, text));
+        assert!(decoder.walk_plain(&mut builder, text, None));
         let batch = row(&mut builder);
         let of = |name: &str| {
             batch
@@ -778,7 +832,7 @@ mod tests {
         assert_eq!(of("n"), ["Int(1)", "Double(2.5)", "Bool(true)"]);
         for other in [r#"{"_source": {}}"#, r#"{"a": 01}"#, r#"{"a": "\ud800"}"#, r#"{"a": 1} x"#, "{\"a\": \"\u{1}\"}"]
         {
-            assert!(!decoder.walk_plain(&mut builder, other), "{other}");
+            assert!(!decoder.walk_plain(&mut builder, other, None), "{other}");
             assert_eq!(builder.open_values(schema.lookup("a").unwrap()).count(), 0);
         }
     }

@@ -16,7 +16,7 @@ mod rows;
 mod split;
 
 pub(crate) use action::{Action, Operation};
-pub(crate) use decode::{Decoded, Decoder, Refusal, identity};
+pub(crate) use decode::{Decoded, Decoder, Facts, Refusal, identity};
 pub(crate) use hit::{Hit, write_hit, write_source};
 use index_name::data_stream_name;
 pub use index_name::logical_index;

@@ -10,6 +10,7 @@ use eqlipse_batch::{PathNode, RawValue};
 use super::MAX_JSON_DEPTH;
 use super::decode::Walk;
 use super::keys::{Key, KeyMemory, Place};
+use crate::stamp::Opened;
 
 /// The document is for serde_json.
 #[derive(Debug)]
@@ -52,7 +53,8 @@ impl<'t> Reader<'t, '_, '_> {
 
     #[inline]
     fn blanks(&mut self) {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.text.as_bytes().get(self.at) {
+        while let Some(blank @ (b' ' | b'\n' | b'\t' | b'\r')) = self.text.as_bytes().get(self.at) {
+            self.walk.row.has_line_break |= matches!(blank, b'\n' | b'\r');
             self.at += 1;
         }
     }
@@ -77,15 +79,54 @@ impl<'t> Reader<'t, '_, '_> {
     /// An object at a node of the schema's path tree, the value of a key if that is remembered.
     fn object(&mut self, at: PathNode, owner: Option<Key>) -> Plain<()> {
         let mut place = owner.map(Key::inside);
+        let mut opened = Opened { first: self.at + 1, is_empty: true };
         self.list(b'{', b'}', |reader| {
+            opened.is_empty = false;
             let (key, node) = reader.key(at, place)?;
             place = key.map(Key::after).or(place);
             reader.blanks();
             match node {
+                Some(node) if reader.is_stamped(node) => reader.stamped_value(at, node),
                 Some(node) => reader.value(node, key),
                 None => reader.skip(),
             }
-        })
+        })?;
+        self.note_object(at, opened);
+        Ok(())
+    }
+
+    /// Whether a value at this node has to do with the time of arrival.
+    #[inline]
+    fn is_stamped(&self, node: PathNode) -> bool {
+        self.walk.stamp.is_some_and(|stamp| stamp.time == node || stamp.ingested == node)
+    }
+
+    /// A value at such a node, in an object at the node `at`. What the time of arrival comes to stand for is no value.
+    fn stamped_value(&mut self, at: PathNode, node: PathNode) -> Plain<()> {
+        let Some(stamp) = self.walk.stamp else { return self.value(node, None) };
+        if node == stamp.time {
+            self.walk.row.places.has_timestamp = true;
+        } else if at == stamp.event && self.depth == 2 {
+            let (start, has_unasked) = (self.at, self.walk.row.has_unasked);
+            self.skip()?;
+            self.walk.row.has_unasked = has_unasked;
+            self.walk.row.places.note_ingested(start..self.at);
+            return Ok(());
+        } else {
+            self.walk.row.places.is_odd = true;
+        }
+        self.value(node, None)
+    }
+
+    /// Takes note of an object that was walked.
+    #[inline]
+    fn note_object(&mut self, at: PathNode, opened: Opened) {
+        let Some(stamp) = self.walk.stamp else { return };
+        match self.depth {
+            0 => self.walk.row.places.root = Some(opened),
+            1 if at == stamp.event => self.walk.row.places.note_event(opened),
+            _ => {}
+        }
     }
 
     /// A key and its colon: what is below `at` under this key.

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::census::Census;
 use super::write::{Effort, FileWriter, WriterMemory};
 use super::{GroupDocuments, ParquetError, ParquetFile};
-use crate::decoded::{DecodedColumn, DecodedPart};
+use crate::decoded::{DecodedPart, FieldValues};
 
 /// An event to be written.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +46,8 @@ const SAMPLE: usize = 100;
 /// Where more than one in so many events must be decoded again, all are: for one alone, all columns are gone through.
 const MAX_ODD: usize = 16;
 
-/// Where events to look through are so many times those of the segment, it is better decoded again.
-const MAX_LOOKED: usize = 16;
+/// Where so few events came in together, on average, all are better decoded again.
+const MIN_PART: usize = 2;
 
 /// The columns of a data stream's segments, learnt from one to the next: the columns must be known before the first row is
 /// written, and with these an event is gone through but once.
@@ -103,22 +103,23 @@ impl SegmentWriter {
         mut open: impl FnMut() -> io::Result<W>,
     ) -> io::Result<W> {
         let census = &mut columns.0;
-        let (odd, looked) =
-            parts.iter().fold((0, 0), |(odd, looked), part| (odd + part.odd().count(), looked + part.places.len()));
-        let pays = !census.is_empty() && odd <= events.len() / MAX_ODD && looked / MAX_LOOKED <= events.len();
+        let odd: usize = parts.iter().map(|part| part.odd().count()).sum();
+        let pays = !census.is_empty() && odd <= events.len() / MAX_ODD && parts.len() <= events.len() / MIN_PART;
         if !pays {
             return self.write(columns, events.iter().copied(), effort, open);
         }
-        parts.iter().for_each(|part| census.learn(part, events));
+        let mut rest = events;
+        let parts = parts.iter().map(|part| {
+            let own = rest.split_off(..part.rows.len()).ok_or_else(|| io::Error::other("rows without events"))?;
+            Ok((part, own))
+        });
+        let parts = parts.collect::<io::Result<Vec<_>>>()?;
+        parts.iter().for_each(|(part, own)| census.learn(part, own));
         let mut out = open()?;
         let mut file = FileWriter::new(census.layout(), effort, std::mem::take(&mut self.0), &mut out)?;
-        let mut rest = events;
-        for part in parts {
-            let own = rest.split_at_checked(part.count());
-            let (own, behind) = own.ok_or_else(|| io::Error::other("rows without events"))?;
+        for (part, own) in parts {
             file.make_room(own)?;
             file.add_decoded(part, own)?;
-            rest = behind;
         }
         let (columns, is_used) = file.finish_groups()?;
         census.note_use(columns, is_used);
@@ -137,19 +138,14 @@ impl SegmentColumns {
 impl Census {
     /// Sees to it that all fields of decoded events are known.
     fn learn(&mut self, part: &DecodedPart<'_>, events: &[SegmentEvent<'_>]) {
-        for row in part.odd().filter_map(|row| part.place(row)) {
-            self.add(events[row as usize].document);
-        }
+        part.odd().for_each(|row| _ = self.add(events[(row - part.rows.start) as usize].document));
         let Some(decoded) = part.decoded else { return };
-        for DecodedColumn { field, column, has_several, .. } in part.columns() {
-            let name = &decoded.schema.field(*field).name;
-            let values = column.rows().iter().zip(column.codes());
-            let mut values = values.filter_map(|(row, code)| Some((part.place(*row)?, column.value(*code)))).peekable();
-            if !self.has(name) && values.peek().is_some() {
-                self.count(name, values);
+        for FieldValues { field, column, rows, codes, may_have_several } in part.values(&part.rows) {
+            let name = &decoded.schema.field(field).name;
+            if !self.has(name) {
+                self.count(name, rows.iter().zip(codes).map(|(row, code)| (*row, column.value(*code))));
             }
-            let is_several = |[row, next]: &[u32; 2]| row == next && part.place(*row).is_some();
-            if *has_several && column.rows().array_windows().any(is_several) {
+            if may_have_several && rows.array_windows().any(|[row, next]| row == next) {
                 self.note_several(name);
             }
         }

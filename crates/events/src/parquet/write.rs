@@ -22,7 +22,7 @@ use super::layout::{ColumnSpec, Count, INDEX, Layout, OTHERS_KEY, TYPES_KEY, VER
 use super::segment::SegmentEvent;
 use super::spool::Entry;
 use super::{MAX_GROUP_BYTES, MAX_GROUP_ROWS};
-use crate::decoded::{DecodedColumn, DecodedPart};
+use crate::decoded::{DecodedPart, FieldValues};
 use crate::json::{Decoder, Hit, logical_index};
 use crate::pages::PAGE_LEVEL;
 use crate::reserved::{Reserved, reserve};
@@ -78,6 +78,8 @@ pub(super) struct FileWriter<'o> {
     targets: (Option<Arc<Schema>>, Vec<Option<FieldId>>),
     /// The builder's code of each of a decoded column's.
     codes: Vec<u32>,
+    /// Of values of a decoded column, the builder's.
+    translated: Vec<u32>,
     /// By column of the layout: whether a row had a value.
     is_used: Vec<bool>,
     others: OtherKinds,
@@ -176,6 +178,7 @@ impl<'o> FileWriter<'o> {
             },
             targets: (None, Vec::new()),
             codes: Vec::new(),
+            translated: Vec::new(),
             is_used: vec![false; layout.fields.len()],
             layout,
             index: reserved.index,
@@ -244,19 +247,19 @@ impl<'o> FileWriter<'o> {
 
     /// Adds events that were decoded before: those of the part, in this order.
     pub(super) fn add_decoded(&mut self, part: &DecodedPart<'_>, events: &[SegmentEvent<'_>]) -> io::Result<()> {
-        let Some(first) = part.first() else { return Ok(()) };
-        let (mut done, mut start, name) = (0, 0, logical_index(part.index));
-        let odd = part.odd().filter_map(|row| Some((row, (part.place(row)? - first) as usize)));
-        for (row, event) in odd.chain([(part.places.len() as u32, events.len())]) {
-            self.fill(part, start..row, first + done as u32);
-            for SegmentEvent { index, id, document, meta } in &events[done..event] {
-                self.end_row(Some(index), Some(id), std::iter::once(name), meta, document);
+        let name = |index| std::iter::once(logical_index(index));
+        let mut next = part.rows.start;
+        for row in part.odd().chain([part.rows.end]) {
+            self.fill(part, next..row);
+            let event = (row - part.rows.start) as usize;
+            for SegmentEvent { index, id, document, meta } in &events[(next - part.rows.start) as usize..event] {
+                self.end_row(Some(index), Some(id), name(index), meta, document);
             }
             if let Some(event) = events.get(event) {
                 let row = self.open_row(event);
                 self.end_row_of(event, &row);
             }
-            (done, start) = (event + 1, row + 1);
+            next = row + 1;
         }
         let (documents, packer) = (&mut self.rest.documents, &mut self.encoder.packer);
         match part.pages.iter().map(|page| page.rows as usize).sum::<usize>() == events.len() {
@@ -265,43 +268,31 @@ impl<'o> FileWriter<'o> {
         }
     }
 
-    /// Puts values of decoded events into the columns, whose next row is the segment's `first`.
-    fn fill(&mut self, part: &DecodedPart<'_>, rows: Range<u32>, first: u32) {
+    /// Puts values of decoded events into the columns, from the next row on.
+    fn fill(&mut self, part: &DecodedPart<'_>, rows: Range<u32>) {
         let Some(decoded) = part.decoded else { return };
         self.find_targets(&decoded.schema);
-        for DecodedColumn { field, column, .. } in part.columns() {
+        for FieldValues { field, column, rows: having, codes, .. } in part.values(&rows) {
             // What has no column is noted with the documents.
             let Some(target) = self.targets.1[field.index()] else { continue };
-            let range = match rows.len() == decoded.len() {
-                true => 0..column.rows().len(),
-                false => {
-                    column.rows().partition_point(|row| *row < rows.start)
-                        ..column.rows().partition_point(|row| *row < rows.end)
-                }
-            };
-            if range.is_empty() {
-                continue;
-            }
-            let (codes, mut filler) = (&mut self.codes, self.builder.fill(target));
-            let values = column.rows()[range.clone()].iter().zip(&column.codes()[range.clone()]);
-            let mine = values.filter_map(|(row, code)| Some((part.place(*row)? - first, *code)));
+            let (known, translated, mut filler) = (&mut self.codes, &mut self.translated, self.builder.fill(target));
+            let mut translate = |code: u32| filler.code(column.value(code));
+            translated.clear();
             // For few values, no table of all codes.
-            if range.len() < column.cardinality() / 4 {
-                mine.for_each(|(row, code)| {
-                    let code = filler.code(column.value(code));
-                    filler.put(row, code);
-                });
-                continue;
+            if codes.len() < column.cardinality() / 4 {
+                translated.extend(codes.iter().map(|code| translate(*code)));
+            } else {
+                known.clear();
+                known.resize(column.cardinality(), NO_CODE);
+                translated.extend(codes.iter().map(|code| {
+                    let known = &mut known[*code as usize];
+                    if *known == NO_CODE {
+                        *known = translate(*code);
+                    }
+                    *known
+                }));
             }
-            codes.clear();
-            codes.resize(column.cardinality(), NO_CODE);
-            mine.for_each(|(row, code)| {
-                let known = &mut codes[code as usize];
-                if *known == NO_CODE {
-                    *known = filler.code(column.value(code));
-                }
-                filler.put(row, *known);
-            });
+            filler.put_shifted(having, rows.start, translated.iter().copied());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use axum::body::Bytes;
 use axum::http::StatusCode;
 use memchr::memchr;
 use serde_json::{Map, Value};
@@ -54,7 +55,7 @@ pub(crate) struct Action<'b> {
     pub(crate) index: Cow<'b, str>,
     pub(crate) id: Option<String>,
     /// Nothing for `delete`.
-    pub(crate) document: &'b [u8],
+    pub(crate) document: Bytes,
     /// What cannot be done in an event store.
     pub(crate) unsupported: Option<&'static str>,
 }
@@ -69,7 +70,7 @@ pub(crate) fn memory_of(actions: &[Action<'_>]) -> u64 {
 ///
 /// # Errors
 /// If a line with an action cannot be read: nothing of the request is done then, and the error names the line.
-pub(crate) fn parse<'b>(body: &'b [u8], index: Option<&'b str>) -> Result<Vec<Action<'b>>, Failure> {
+pub(crate) fn parse<'b>(body: &'b Bytes, index: Option<&'b str>) -> Result<Vec<Action<'b>>, Failure> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Failure::Parsing("request body is required".to_owned()));
     }
@@ -98,8 +99,8 @@ pub(crate) fn parse<'b>(body: &'b [u8], index: Option<&'b str>) -> Result<Vec<Ac
         if action.operation.has_document() {
             let number = lines.number;
             let document = lines.next()?.filter(|document| !document.is_empty());
-            action.document =
-                document.ok_or_else(|| malformed(number, "the document that belongs to it is missing"))?;
+            let missing = || malformed(number, "the document that belongs to it is missing");
+            action.document = body.slice_ref(document.ok_or_else(missing)?);
         }
         actions.push(action);
     }
@@ -160,7 +161,8 @@ fn read_action<'b>(line: &[u8], number: usize, index: Option<&'b str>) -> Result
     let Value::Object(metadata) = metadata else {
         return Err(malformed(number, &format!("expected START_OBJECT but found [{}]", token(&metadata))));
     };
-    let mut action = Action { operation, index: Cow::Borrowed(""), id: None, document: b"", unsupported: None };
+    let mut action =
+        Action { operation, index: Cow::Borrowed(""), id: None, document: Bytes::new(), unsupported: None };
     let own_index = read_metadata(metadata, number, &mut action)?;
     action.index = match (own_index, index) {
         (Some(own), _) => Cow::Owned(own),
@@ -246,17 +248,18 @@ mod tests {
     use super::*;
 
     fn reason(body: &str) -> String {
-        parse(body.as_bytes(), Some("logs")).unwrap_err().to_string()
+        parse(&Bytes::from(body.to_owned()), Some("logs")).unwrap_err().to_string()
     }
 
     #[test]
     fn actions_and_documents_are_read() {
         let body = "{\"create\":{\"_index\":\"a\",\"_id\":7,\"pipeline\":\"p\"}}\n{\"x\":1}\r\n\n{\"index\":{}}\n{\"y\":2}\n\
                     {\"delete\":{\"_id\":\"z\"}}\n{\"update\":{\"_id\":\"u\"}}\n{\"doc\":{}}\n{\"index\":{\"op_type\":\"create\"}}\n{}\n";
-        let actions = parse(body.as_bytes(), Some("path")).unwrap();
+        let body = Bytes::from(body);
+        let actions = parse(&body, Some("path")).unwrap();
         let seen: Vec<_> = actions
             .iter()
-            .map(|action| (action.operation.name(), &*action.index, action.id.as_deref(), action.document))
+            .map(|action| (action.operation.name(), &*action.index, action.id.as_deref(), &*action.document))
             .collect();
         assert_eq!(
             seen,
@@ -292,7 +295,7 @@ mod tests {
         );
         assert_eq!(reason("{\"index\":{}}\n{}"), "The bulk request must be terminated by a newline [\\n]");
         assert_eq!(reason(" \n"), "request body is required");
-        let error = parse(b"{\"index\":{}}\n{}\n", None).unwrap_err();
+        let error = parse(&Bytes::from_static(b"{\"index\":{}}\n{}\n"), None).unwrap_err();
         assert_eq!(error.kind(), "action_request_validation_exception");
     }
 
@@ -301,7 +304,8 @@ mod tests {
         fn nothing_panics(lines in proptest::collection::vec("(\\{\"(index|create|delete)\":\\{\\}\\}|\\{\\}|.{0,12})\r?", 0..8)) {
             let mut body = lines.join("\n");
             body.push('\n');
-            if let Ok(actions) = parse(body.as_bytes(), Some("logs")) {
+            let body = Bytes::from(body);
+            if let Ok(actions) = parse(&body, Some("logs")) {
                 for action in actions {
                     proptest::prop_assert_eq!(action.document.is_empty(), action.operation == Operation::Delete);
                 }

@@ -1,6 +1,5 @@
 //! Documents on their way in: `_bulk`, `_doc`, `_create`.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
@@ -9,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::{CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytestring::ByteString;
 use eqlipse_control::Identity;
 use eqlipse_store::{NewDocument, Refused, Stored};
 use jiff::Timestamp;
@@ -207,11 +207,14 @@ pub(crate) type Outcome = Result<Stored, ItemError>;
 /// If nothing was taken, for a while; the client sends the request again. [`turned_away`] counts what is given up.
 pub(crate) fn take(app: &App, caller: Option<&Caller>, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Failure> {
     let now = crate::now();
-    let mut documents = Vec::with_capacity(actions.len());
+    let mut documents: Vec<NewDocument> = Vec::with_capacity(actions.len());
     let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(actions.len());
     for action in actions {
         let refusing = caller.filter(|caller| !caller.may_write_to(&action.index));
-        match refusing.map_or_else(|| new_document(action), |caller| Err(ItemError::forbidden(&action.index, caller))) {
+        match refusing.map_or_else(
+            || new_document(action, documents.last()),
+            |caller| Err(ItemError::forbidden(&action.index, caller)),
+        ) {
             Ok(document) => {
                 documents.push(document);
                 outcomes.push(None);
@@ -220,7 +223,7 @@ pub(crate) fn take(app: &App, caller: Option<&Caller>, actions: &[Action<'_>]) -
         }
     }
     let count = documents.len() as u64;
-    let stored = if documents.is_empty() { Ok(Vec::new()) } else { app.store.ingest(&documents, now) };
+    let stored = if documents.is_empty() { Ok(Vec::new()) } else { app.store.ingest(documents, now) };
     let stored = stored.map_err(|error| {
         let failure = Failure::from(error);
         if !matches!(failure, Failure::Overloaded { .. }) {
@@ -236,7 +239,8 @@ pub(crate) fn take(app: &App, caller: Option<&Caller>, actions: &[Action<'_>]) -
     Ok(outcomes)
 }
 
-fn new_document<'a>(action: &'a Action<'_>) -> Result<NewDocument<'a>, ItemError> {
+/// `last` is the one before: mostly, the next goes to the same index.
+fn new_document(action: &Action<'_>, last: Option<&NewDocument>) -> Result<NewDocument, ItemError> {
     if matches!(action.operation, Operation::Update | Operation::Delete) {
         return Err(ItemError::illegal(APPEND_ONLY));
     }
@@ -247,11 +251,13 @@ fn new_document<'a>(action: &'a Action<'_>) -> Result<NewDocument<'a>, ItemError
         return Err(ItemError::illegal(format!("id is too long, must be no longer than {MAX_ID_BYTES} bytes")));
     }
     // Shippers send what programs wrote; one bad byte must not hide an event.
-    let document = match std::str::from_utf8(action.document) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(action.document),
+    let document = ByteString::try_from(action.document.clone())
+        .unwrap_or_else(|_| String::from_utf8_lossy(&action.document).into_owned().into());
+    let index = match last {
+        Some(last) if *last.index == *action.index => last.index.clone(),
+        _ => (&*action.index).into(),
     };
-    Ok(NewDocument { index: Cow::Borrowed(&action.index), id: action.id.as_deref().map(Cow::Borrowed), document })
+    Ok(NewDocument { index, id: action.id.as_deref().map(ByteString::from), document })
 }
 
 /// The longest id of an event, which is Elasticsearch's limit.
@@ -289,7 +295,7 @@ fn bury(app: &App, refused: &[(&Action<'_>, &ItemError)], now: i64) {
         return;
     }
     let time = Timestamp::from_nanosecond(i128::from(now)).unwrap_or(Timestamp::UNIX_EPOCH).to_string();
-    let documents: Vec<_> = refused.iter().map(|(action, _)| String::from_utf8_lossy(action.document)).collect();
+    let documents: Vec<_> = refused.iter().map(|(action, _)| String::from_utf8_lossy(&action.document)).collect();
     let letters: Vec<DeadLetter<'_>> = refused
         .iter()
         .zip(&documents)
@@ -524,7 +530,7 @@ impl OneDocument {
             operation: self.operation,
             index: self.index.as_str().into(),
             id: self.id.clone(),
-            document: self.payload.bytes(),
+            document: self.payload.bytes().clone(),
             unsupported: None,
         };
         let outcomes = take(app, Some(&self.caller), std::slice::from_ref(&action));
@@ -541,17 +547,16 @@ impl OneDocument {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Bytes;
     use serde_json::Value;
 
     use super::*;
 
     #[test]
     fn answers_have_elasticsearchs_shape() {
-        let actions = bulk::parse(
-            b"{\"create\":{\"_index\":\"a\"}}\n{}\n{\"index\":{\"_index\":\"a\",\"_id\":\"1\"}}\n{}\n",
-            None,
-        )
-        .unwrap();
+        let body = b"{\"create\":{\"_index\":\"a\"}}\n{}\n{\"index\":{\"_index\":\"a\",\"_id\":\"1\"}}\n{}\n";
+        let body = Bytes::from_static(body);
+        let actions = bulk::parse(&body, None).unwrap();
         let outcomes = [
             Ok(Stored { id: "x".to_owned(), sequence: 5 }),
             Err(ItemError::from(Refused::Conflict { id: "1".to_owned() })),

@@ -35,7 +35,7 @@ pub fn ingest(store: &Store, index: &str, documents: &[Value]) {
         id: None,
         document: document.to_string().into(),
     };
-    for result in store.ingest(&documents.iter().map(new).collect::<Vec<_>>(), NOW).unwrap() {
+    for result in store.ingest(documents.iter().map(new).collect::<Vec<_>>(), NOW).unwrap() {
         result.unwrap();
     }
 }
