@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use eqlipse_batch::RowMeta;
 use eqlipse_events::ArrivalTime;
 
 use crate::chunk::ChunkBuilder;
@@ -19,7 +18,7 @@ use crate::record::Record;
 use crate::store::{Inner, NewDocument, Stored};
 
 /// The events of requests that are taken in together.
-pub(crate) struct RequestIntake<'a, 'w> {
+pub(crate) struct GroupIntake<'a, 'w> {
     inner: &'a Inner,
     worker: &'w mut Worker,
     time: ArrivalTime,
@@ -41,7 +40,7 @@ pub(crate) struct Made<'a> {
     /// By row of the worker's batch: that of the chunk.
     pub(crate) rows: Vec<u32>,
     /// By data stream of the frame: the rows of the worker's batch.
-    pub(crate) of_streams: Vec<Range<u32>>,
+    pub(crate) stream_rows: Vec<Range<u32>>,
 }
 
 /// A document that is an event.
@@ -63,7 +62,7 @@ struct StreamNumbers {
     chunk: u32,
 }
 
-impl<'a, 'w> RequestIntake<'a, 'w> {
+impl<'a, 'w> GroupIntake<'a, 'w> {
     pub(crate) fn new(inner: &'a Inner, worker: &'w mut Worker, ingested: i64) -> Self {
         worker.scratch.frame.clear();
         let (time, ids) = (ArrivalTime::new(ingested), Reserved::of(&inner.ids));
@@ -74,7 +73,7 @@ impl<'a, 'w> RequestIntake<'a, 'w> {
     pub(crate) fn take(mut self, documents: &[&NewDocument], first: u64) -> Made<'a> {
         let bytes = documents.iter().map(|new| new.document.len()).sum();
         self.chunk = ChunkBuilder::with_room(documents.len(), bytes);
-        let mut of_streams = Vec::new();
+        let mut stream_rows = Vec::new();
         let mut admitted: Vec<Option<Result<Admitted, Refused>>> = documents.iter().map(|_| None).collect();
         for (index, places) in by_stream(documents) {
             let (refused, first) = (self.refuses(index), self.worker.len() as u32);
@@ -84,22 +83,20 @@ impl<'a, 'w> RequestIntake<'a, 'w> {
                 let refused = refused.clone().map_or(Ok(()), Err);
                 admitted[place] = Some(refused.and_then(|()| self.add(documents[place], &mut stream)));
             }
-            of_streams.extend(stream.map(|_| first..self.worker.len() as u32));
+            stream_rows.extend(stream.map(|_| first..self.worker.len() as u32));
         }
         let mut rows = vec![0; self.worker.len()];
-        let metas = self.worker.metas().to_vec();
         let numbered = documents.iter().zip(admitted.into_iter().flatten());
         let results = numbered.map(|(new, admitted)| {
             let admitted = admitted?;
             let row = self.chunk.len();
             rows[admitted.row as usize] = row;
-            let meta = metas[admitted.row as usize];
-            Ok(self.number(new, admitted, meta, first + u64::from(row)))
+            Ok(self.number(new, admitted, first + u64::from(row)))
         });
         let results = results.collect();
         self.worker.number(first, &rows);
         let Self { chunk, ids, streams, .. } = self;
-        Made { results, chunk, ids, streams, rows, of_streams }
+        Made { results, chunk, ids, streams, rows, stream_rows }
     }
 
     /// Why all documents of a data stream are refused.
@@ -148,8 +145,9 @@ impl<'a, 'w> RequestIntake<'a, 'w> {
     }
 
     /// Gives an event its place among the others.
-    fn number(&mut self, new: &NewDocument, admitted: Admitted, mut meta: RowMeta, sequence: u64) -> Stored {
-        let Admitted { id, own_id, document, stream, .. } = admitted;
+    fn number(&mut self, new: &NewDocument, admitted: Admitted, sequence: u64) -> Stored {
+        let Admitted { id, own_id, document, stream, row } = admitted;
+        let mut meta = self.worker.metas()[row as usize];
         meta.order.arrival.position = sequence;
         self.chunk.add_written(document, stream.chunk, &id, meta, own_id);
         let record = Record {

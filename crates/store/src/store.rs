@@ -17,7 +17,7 @@ use crate::damage;
 use crate::files::SegmentFiles;
 use crate::flush;
 use crate::ids::RecentIds;
-use crate::intake::{Made, RequestIntake};
+use crate::intake::{GroupIntake, Made};
 use crate::log::{Log, Recovered};
 use crate::matching::{IntakeSchema, StoreRules, Workers};
 use crate::objects::{Objects, SegmentPlace};
@@ -623,9 +623,9 @@ impl Inner {
         let (generation, rules) = self.rules();
         let failed = |error: StoreError| IngestError::Log(error.to_string());
         let mut worker = self.workers.take(&rules, &self.schema.of(&rules, documents.len())).map_err(failed)?;
-        let intake = RequestIntake::new(self, &mut worker, ticket.ingested);
-        let Made { results, chunk, ids, streams, rows, of_streams } = intake.take(&documents, ticket.first);
-        let decoded = worker.decoded(&of_streams);
+        let intake = GroupIntake::new(self, &mut worker, ticket.ingested);
+        let Made { results, chunk, ids, streams, rows, stream_rows } = intake.take(&documents, ticket.first);
+        let decoded = worker.decoded(&stream_rows);
         let matched = worker.matches(|row| u64::from(rows[row as usize])).map_err(failed)?;
         if rows.is_empty() {
             self.workers.give_back(worker);
