@@ -294,20 +294,43 @@ mod tests {
         ArrivalTime { text: "T".to_owned(), nanos: None }
     }
 
-    /// By the scan, and where a walk finds the places too, the same.
-    fn stamped(document: &str) -> Option<String> {
+    /// What the decoder's walk finds, if it takes the document.
+    fn walked(document: &str) -> Option<Stamp<'_>> {
         let mut schema = Schema::builder();
-        schema.add("event.ingested");
+        schema.add(INGESTED_FIELD);
         crate::reserve(&mut schema);
         let schema = schema.build();
         let mut decoder = Decoder::new(schema.clone(), Reserved::find(&schema).unwrap());
         let action = Action { operation: Operation::Document, index: None, id: None };
+        let walked = decoder.decode_arriving(&mut BatchBuilder::new(schema), document, &action, &time());
+        walked.map(|walked| walked.unwrap().1)
+    }
+
+    /// By the scan, and where a walk finds the places too, the same.
+    fn stamped(document: &str) -> Option<String> {
         let found = Stamp::find(document);
-        if let Some(walked) = decoder.decode_arriving(&mut BatchBuilder::new(schema), document, &action, &time()) {
-            assert_eq!(Some(walked.unwrap().1), found, "{document}");
-        }
+        assert!(walked(document).is_none_or(|walked| Some(walked) == found), "{document}");
         let mut stamped = String::new();
         found.map(|stamp| stamp.write(&time(), &mut stamped)).map(|()| stamped)
+    }
+
+    #[test]
+    fn ordinary_documents_need_no_scan() {
+        let ordinary = [
+            "{}",
+            r#"{"@timestamp":1,"event":{"kind":"x"},"a":{"ingested":2}}"#,
+            r#"{"event":{"a":"\"","ingested":{"b":[17]}},"tags":[{}]}"#,
+            "{\n  \"event\": \"odd\",\r\n  \"event.kind\": \"x\"\n}",
+        ];
+        ordinary.iter().for_each(|document| assert!(walked(document).is_some(), "{document}"));
+        let odd = [
+            r#"{"event":{},"event":{}}"#,
+            r#"{"event":{"ingested":1,"ingested":2}}"#,
+            r#"{"event.ingested":1}"#,
+            r#"{"event":[{"ingested":1}]}"#,
+            r#"{"\u0065vent":{}}"#,
+        ];
+        odd.iter().for_each(|document| assert!(walked(document).is_none(), "{document}"));
     }
 
     #[test]

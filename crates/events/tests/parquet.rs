@@ -11,9 +11,9 @@ use common::{FIELDS, Row, options, read_rows, schema, skipped};
 use eqlipse_batch::{Arrival, EventBatch, OrderKey, RowMeta, Schema};
 use eqlipse_ecs::FieldType;
 use eqlipse_events::{
-    AgainError, DecodedPart, DiscoverOptions, Discovery, DocumentPage, DocumentReader, Effort, Identity, IncomingEvent,
-    InputProblem, Intake, OrderBy, Progress, ReadOptions, ReadReport, SegmentColumns, SegmentEvent, SegmentWriter,
-    Window, convert_to_parquet, discover, put_document, read, reserve,
+    AgainError, DecodedPart, DecodedRows, DiscoverOptions, Discovery, DocumentPage, DocumentReader, Effort, Identity,
+    IncomingEvent, InputProblem, Intake, OrderBy, Progress, ReadOptions, ReadReport, SegmentColumns, SegmentEvent,
+    SegmentWriter, Window, convert_to_parquet, discover, put_document, read, reserve,
 };
 use eqlipse_testkit::generate;
 use proptest::prelude::*;
@@ -162,7 +162,9 @@ fn check_decoded<'a>(
         let bytes = zstd::bulk::compress(&content, 1).unwrap().into();
         let page = DocumentPage { rows: packed.len() as u32, unpacked, packed: bytes };
         let streams = [0..own.start, own.clone(), own.end..intake.len() as u32];
-        batches.push((intake.decoded(&streams), own, vec![page]));
+        let decoded = intake.decoded(&streams);
+        assert_eq!(decoded.as_ref().map(DecodedRows::len), Some(intake.len()).filter(|count| *count > 0));
+        batches.push((decoded, own, vec![page]));
         intake.clear();
     }
     let events: Vec<SegmentEvent<'_>> = rows.iter().map(|row| event(*row)).collect();
