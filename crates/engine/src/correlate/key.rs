@@ -6,6 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
+use super::spill::take;
 use crate::script::Scalar;
 
 /// A join key's number in a [`KeyTable`].
@@ -124,55 +125,37 @@ fn encode_number(near: f64, whole: i128, out: &mut Vec<u8>) {
     out.extend((whole as u128 ^ 1 << 127).to_be_bytes());
 }
 
+/// The parts of a key. Bytes that are none end it: lists of matches are read from files, which may be damaged.
 fn decode(mut bytes: &[u8]) -> Vec<KeyPart> {
-    let mut parts = Vec::new();
-    while let Some((tag, rest)) = bytes.split_first() {
-        let (part, rest) = decode_part(*tag, rest);
-        parts.push(part);
-        bytes = rest;
-    }
-    parts
+    std::iter::from_fn(|| take_part(&mut bytes)).collect()
 }
 
-fn decode_part(tag: u8, rest: &[u8]) -> (KeyPart, &[u8]) {
-    match tag {
-        BOOL => (KeyPart::Bool(rest[0] == 1), &rest[1..]),
+fn take_part(bytes: &mut &[u8]) -> Option<KeyPart> {
+    let [tag] = take(bytes)?;
+    Some(match tag {
+        NULL => KeyPart::Null,
+        BOOL => KeyPart::Bool(take(bytes)? == [1]),
         NUMBER => {
-            let (ordered, rest) = array::<8>(rest);
-            let (whole, rest) = array::<16>(rest);
-            let ordered = u64::from_be_bytes(ordered);
+            let ordered = u64::from_be_bytes(take(bytes)?);
             let near = f64::from_bits(if ordered >> 63 == 1 { ordered ^ 1 << 63 } else { !ordered });
-            let whole = (u128::from_be_bytes(whole) ^ 1 << 127) as i128;
-            let part = if near == whole as f64 { KeyPart::Whole(whole) } else { KeyPart::Double(near) };
-            (part, rest)
+            let whole = (u128::from_be_bytes(take(bytes)?) ^ 1 << 127) as i128;
+            if near == whole as f64 { KeyPart::Whole(whole) } else { KeyPart::Double(near) }
         }
         TEXT => {
             let mut text = Vec::new();
-            let mut at = 0;
-            while rest[at..at + 2] != [0, 0] {
-                text.push(rest[at]);
-                at += if rest[at] == 0 { 2 } else { 1 };
+            loop {
+                let [byte] = take(bytes)?;
+                if byte == 0 && take(bytes)? == [0] {
+                    break;
+                }
+                text.push(byte);
             }
-            (KeyPart::Text(String::from_utf8_lossy(&text).into_owned()), &rest[at + 2..])
+            KeyPart::Text(String::from_utf8_lossy(&text).into_owned())
         }
-        DATE => {
-            let (nanos, rest) = array::<8>(rest);
-            (KeyPart::Date((u64::from_be_bytes(nanos) ^ 1 << 63) as i64), rest)
-        }
-        IP => {
-            let (octets, rest) = array::<16>(rest);
-            (KeyPart::Ip(IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()), rest)
-        }
-        _ => (KeyPart::Null, rest),
-    }
-}
-
-/// The first N bytes; keys are only read as they were written, so they are there.
-fn array<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
-    let (head, rest) = bytes.split_at(N);
-    let mut array = [0; N];
-    array.copy_from_slice(head);
-    (array, rest)
+        DATE => KeyPart::Date((u64::from_be_bytes(take(bytes)?) ^ 1 << 63) as i64),
+        IP => KeyPart::Ip(IpAddr::V6(Ipv6Addr::from(take::<16>(bytes)?)).to_canonical()),
+        _ => return None,
+    })
 }
 
 fn hash(key: &[u8]) -> u32 {
@@ -247,6 +230,8 @@ impl KeyTable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -279,6 +264,13 @@ mod tests {
             assert_eq!(decode(&bytes), std::slice::from_ref(&part));
             assert!(bytes > last, "{part:?}");
             last = bytes;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_will_do(bytes in prop::collection::vec(prop_oneof![0u8..8, any::<u8>()], 0..60)) {
+            prop_assert!(decode(&bytes).len() <= bytes.len());
         }
     }
 
