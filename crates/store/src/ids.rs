@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Mutex;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::sync::lock;
@@ -113,32 +114,26 @@ impl Drop for Reserved<'_> {
 
 /// Random bits of an id, in bytes: twenty letters of six bits.
 const ID_BYTES: usize = 15;
+const ID_LETTERS: usize = 20;
 /// Ids whose random bits are asked of the system together.
 const IDS_AT_ONCE: usize = 256;
 
 /// Makes ids of 120 random bits.
 #[derive(Default)]
 pub(crate) struct NewIds {
-    random: Vec<u8>,
+    letters: String,
 }
 
 impl NewIds {
     /// An id of twenty letters that nobody had before.
     pub(crate) fn next(&mut self) -> String {
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        if self.random.is_empty() {
-            self.random.resize(ID_BYTES * IDS_AT_ONCE, 0);
+        if self.letters.is_empty() {
+            let mut random = [0; ID_BYTES * IDS_AT_ONCE];
             // Without the system's source of chance nothing else works either.
-            getrandom::fill(&mut self.random).expect("the system gives random bytes");
+            getrandom::fill(&mut random).expect("the system gives random bytes");
+            BASE64_URL_SAFE_NO_PAD.encode_string(random, &mut self.letters);
         }
-        let rest = self.random.len() - ID_BYTES;
-        let mut id = [0; ID_BYTES / 3 * 4];
-        for (letters, bytes) in id.chunks_exact_mut(4).zip(self.random[rest..].chunks_exact(3)) {
-            let bits = bytes.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-            letters.copy_from_slice(&[18, 12, 6, 0].map(|shift| LETTERS[(bits >> shift & 63) as usize]));
-        }
-        self.random.truncate(rest);
-        std::str::from_utf8(&id).unwrap_or_default().to_owned()
+        self.letters.split_off(self.letters.len() - ID_LETTERS)
     }
 }
 
