@@ -44,6 +44,11 @@ impl Column {
         self.entries.len()
     }
 
+    /// Bytes of the texts in the dictionary.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Bytes of memory that its values take.
     pub fn memory(&self) -> usize {
         (self.rows.capacity() + self.codes.capacity()) * size_of::<u32>()

@@ -7,6 +7,7 @@
 use std::io::{self, Write};
 
 use bytes::Bytes;
+use eqlipse_batch::Column;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -101,6 +102,11 @@ impl Pages {
         packer: &mut Packer,
     ) -> io::Result<()> {
         self.add_packed(packer.pack(content)?, content.len(), (rows, values), encoding)
+    }
+
+    /// Makes room for pages of so many bytes.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.bytes.inner_mut().reserve(bytes);
     }
 
     /// As [`Self::add_data`], of a page that is packed already.
@@ -281,6 +287,12 @@ impl PlainValues {
         Self { bytes: Vec::new(), count: 0, bounds }
     }
 
+    /// For the values of a dictionary.
+    pub(super) fn of_entries(kind: Kind, column: &Column) -> Self {
+        let room = column.text_bytes() + column.cardinality() * size_of::<u64>();
+        Self { bytes: Vec::with_capacity(room), ..Self::new(Bounds::of(kind)) }
+    }
+
     pub(super) fn add(&mut self, value: ToStore<'_>) {
         match value {
             ToStore::Plain(Stored::Text(text)) => self.add_text(text),
@@ -344,6 +356,13 @@ pub(super) struct Rows<'r> {
     pub(super) all: usize,
 }
 
+impl Rows<'_> {
+    /// Whether every row has a value, and no row has two.
+    fn have_one_each(&self) -> bool {
+        !self.having.is_empty() && self.having.len() == self.all && self.having.is_sorted_by(|row, next| row < next)
+    }
+}
+
 /// The levels of a column, as memory to work with.
 #[derive(Default)]
 pub(super) struct Levels {
@@ -354,6 +373,18 @@ pub(super) struct Levels {
 impl Levels {
     /// Appends the levels to a page. Returns how many there are.
     fn put(&mut self, rows: Rows<'_>, page: &mut Vec<u8>) -> usize {
+        // As most columns are.
+        if rows.have_one_each() {
+            match rows.count {
+                Count::Required => {}
+                Count::Optional => put_same_levels(1, rows.all, page),
+                Count::List => {
+                    put_same_levels(0, rows.all, page);
+                    put_same_levels(2, rows.all, page);
+                }
+            }
+            return rows.all;
+        }
         self.definitions.clear();
         self.repetitions.clear();
         match rows.count {
@@ -440,11 +471,23 @@ impl ColumnEncoder {
     }
 }
 
-/// Levels have their length in front.
 fn put_level_runs(levels: &[u8], width: u32, page: &mut Vec<u8>) {
+    put_levels(page, |page| put_runs(levels, width, page));
+}
+
+/// The same level so many times.
+fn put_same_levels(level: u8, count: usize, page: &mut Vec<u8>) {
+    put_levels(page, |page| {
+        put_varint((count as u64) << 1, page);
+        page.push(level);
+    });
+}
+
+/// Levels have their length in front.
+fn put_levels(page: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
     let start = page.len();
     page.extend_from_slice(&[0; 4]);
-    put_runs(levels, width, page);
+    put(page);
     let length = (page.len() - start - 4) as u32;
     page[start..start + 4].copy_from_slice(&length.to_le_bytes());
 }
@@ -528,7 +571,13 @@ mod tests {
         }
 
         #[test]
-        fn levels_come_back(having in proptest::collection::btree_map(0u32..200, 1usize..4, 0..100), all in 200usize..300) {
+        fn levels_come_back(
+            having in prop_oneof![
+                proptest::collection::btree_map(0u32..200, 1usize..4, 0..100),
+                (0u32..5).prop_map(|several| (0..200).map(|row| (row, 1 + usize::from(row < several))).collect()),
+            ],
+            all in prop_oneof![Just(200usize), 200usize..300],
+        ) {
             let rows: Vec<u32> = having.iter().flat_map(|(row, count)| std::iter::repeat_n(*row, *count)).collect();
             let mut page = Vec::new();
             let count = Levels::default().put(Rows { having: &rows, count: Count::List, all }, &mut page);
@@ -542,6 +591,13 @@ mod tests {
                 back.extend((*definition == 2).then(|| row - 1));
             }
             prop_assert_eq!((back, row as usize), (rows, all));
+            let rows: Vec<u32> = having.into_keys().collect();
+            page.clear();
+            let count = Levels::default().put(Rows { having: &rows, count: Count::Optional, all }, &mut page);
+            let (mut rest, mut definitions) = (&page[..], Vec::new());
+            take_levels(&mut rest, 1, count).unwrap().read_to(&mut definitions).unwrap();
+            let back = (0u32..).zip(definitions).filter(|(_, definition)| *definition == 1).map(|(row, _)| row);
+            prop_assert!(rest.is_empty() && count == all && back.eq(rows));
         }
     }
 

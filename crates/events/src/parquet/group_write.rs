@@ -19,6 +19,8 @@ use crate::pages::{DocumentPage, put_document};
 
 /// Bytes of documents in a page: few enough that one can be read without many others, and enough that they pack well.
 const SOURCE_PAGE_BYTES: usize = 128 << 10;
+/// What stands in front of a page is hardly longer.
+const MAX_HEADER_BYTES: usize = 64;
 
 /// What the rows of the row group under way are beside their fields.
 pub(super) struct Rest {
@@ -132,6 +134,11 @@ impl Documents {
         Ok(())
     }
 
+    /// Makes room for pages that are packed already.
+    pub(super) fn reserve<'p>(&mut self, pages: impl Iterator<Item = &'p DocumentPage>) {
+        self.pages.reserve(pages.map(|page| page.packed.len() + MAX_HEADER_BYTES).sum());
+    }
+
     /// Adds pages that are packed already.
     pub(super) fn add_pages(&mut self, pages: &[DocumentPage], packer: &mut Packer) -> io::Result<()> {
         if self.rows > 0 {
@@ -182,7 +189,7 @@ impl GroupColumns<'_, '_> {
         column: &Column,
         others: &mut BTreeMap<u32, Map<String, Value>>,
     ) -> io::Result<()> {
-        let (mut values, mut having) = (PlainValues::new(Bounds::of(spec.kind)), Vec::new());
+        let (mut values, mut having) = (PlainValues::of_entries(spec.kind, column), Vec::new());
         for (row, code) in column.rows().iter().zip(column.codes()) {
             let value = column.value(*code);
             match to_store(value, spec.kind) {
@@ -256,7 +263,7 @@ enum FieldValues {
 
 impl FieldDictionary {
     fn new(kind: Kind, column: &Column) -> Self {
-        let (mut plain, mut truths) = (PlainValues::new(Bounds::of(kind)), Vec::new());
+        let (mut plain, mut truths) = (PlainValues::of_entries(kind, column), Vec::new());
         let mut codes = Vec::with_capacity(column.cardinality());
         let (mut next, mut fits) = (0, true);
         for code in 0..column.cardinality() as u32 {

@@ -117,6 +117,7 @@ impl SegmentWriter {
         parts.iter().for_each(|(part, own)| census.learn(part, own));
         let mut out = open()?;
         let mut file = FileWriter::new(census.layout(), effort, std::mem::take(&mut self.0), &mut out)?;
+        file.reserve(parts.iter().flat_map(|(part, _)| part.pages));
         for (part, own) in parts {
             file.make_room(own)?;
             file.add_decoded(part, own)?;

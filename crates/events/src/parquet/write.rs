@@ -24,7 +24,7 @@ use super::spool::Entry;
 use super::{MAX_GROUP_BYTES, MAX_GROUP_ROWS};
 use crate::decoded::{DecodedPart, FieldValues};
 use crate::json::{Decoder, Hit, logical_index};
-use crate::pages::PAGE_LEVEL;
+use crate::pages::{DocumentPage, PAGE_LEVEL};
 use crate::reserved::{Reserved, reserve};
 
 /// Fields of `_other` that the metadata tell of at most.
@@ -243,6 +243,16 @@ impl<'o> FileWriter<'o> {
         let own = row.names.is_empty().then(|| logical_index(event.index));
         let names = row.names.iter().map(String::as_str).chain(own);
         self.end_row(Some(event.index), Some(event.id), names, &event.meta, event.document);
+    }
+
+    /// Makes room for documents in pages, as far as they may go into one row group.
+    pub(super) fn reserve<'p>(&mut self, pages: impl Iterator<Item = &'p DocumentPage>) {
+        let mut room = MAX_GROUP_BYTES;
+        let fits = |page: &&DocumentPage| {
+            room = room.saturating_sub(page.unpacked as usize);
+            room > 0
+        };
+        self.rest.documents.reserve(pages.take_while(fits));
     }
 
     /// Adds events that were decoded before: those of the part, in this order.
