@@ -267,6 +267,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_key_that_is_cut_has_the_parts_before_the_cut() {
+        let values = [None, Some(ValueRef::Bool(true)), Some(ValueRef::Int(7)), Some(ValueRef::Str("a\0b"))];
+        let more = [Some(ValueRef::Date(1)), Some(ValueRef::Ip([10, 0, 0, 1].into()))];
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for value in values.into_iter().chain(more) {
+            encode(value, &mut bytes);
+            ends.push(bytes.len());
+        }
+        let whole = decode(&bytes);
+        assert_eq!(whole.len(), ends.len());
+        for cut in 0..bytes.len() {
+            let before = ends.iter().filter(|end| **end <= cut).count();
+            assert_eq!(decode(&bytes[..cut]), whole[..before], "{cut}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_will_do(bytes in prop::collection::vec(prop_oneof![0u8..8, any::<u8>()], 0..60)) {
