@@ -68,6 +68,7 @@ impl Rows {
 
     /// The file's bytes, with so much work put into them.
     pub(crate) fn encode(&self, effort: Effort) -> std::io::Result<Vec<u8>> {
+        // Encoded, they take less than in memory.
         let mut plain = Vec::with_capacity(self.memory());
         plain.extend((self.sequences.len() as u32).to_le_bytes());
         // Differences are small numbers, of which little is left once they are packed.
