@@ -19,18 +19,20 @@ use serde_json::Value;
 
 use super::cases;
 use super::inputs::{Inputs, RULE_ID};
-use super::measure::{Run, measure, processor_time};
+use super::measure::{measure, processor_time};
 
 const DEFAULT_EVENTS: u64 = 500_000;
-/// How long full and half of the load are kept up where nothing is said.
+/// How long half of the load, and the full one in each round, are kept up where nothing is said.
 const DEFAULT_SECONDS: u64 = 30;
 /// Events of a bulk request: as many as Beats send where nobody says otherwise (`bulk_max_size`).
 const BULK: usize = 1_600;
 /// Connections that send.
 const CLIENTS: usize = 4;
-/// Hunts over the same events before the service is under load, and as many after it: machines are not equally fast all the
-/// time. The middle one counts.
-const HUNTS: usize = 5;
+/// Machines are not equally fast all the time: so often full load and hunts over the same events take turns, and each load is
+/// compared with the hunts right before and right after it.
+const ROUNDS: usize = 3;
+/// Hunts between two loads. The middle one of those around a load counts.
+const HUNTS: usize = 3;
 /// After this, the service has put away what it took in.
 const SETTLES: Duration = Duration::from_secs(10);
 /// How often an attack is among the events.
@@ -77,20 +79,26 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let arguments = cases::hunt(&inputs.rules[2], &stream, inputs.jobs, "/dev/null");
     let hunt = cases::process(&inputs.eqlipse, arguments);
     let hunt = || (0..HUNTS).map(|_| measure(&hunt, &inputs.cache())).collect::<Result<Vec<_>, _>>();
-    let mut hunts = hunt()?;
     let folder = inputs.made.join("serve");
     _ = std::fs::remove_dir_all(&folder);
+    // Before the service is there: a fresh binary's first hunt compiles the rules.
+    let mut hunts = hunt()?;
     let service = Service::start(&inputs, &inputs.rules[2], &folder)?;
-    println!("{} events in bulks of {BULK} from {CLIENTS} clients, all rules\n\n| | |\n|---|---|", options.events);
-    let rate = full_load(&service, &bodies, options.seconds)?;
-    std::thread::sleep(SETTLES);
-    hunts.extend(hunt()?);
-    hunts.sort_by_key(|run| run.time);
-    let Run { time, cpu, .. } = hunts[HUNTS];
-    let hunted = options.events as f64 / time.as_secs_f64();
-    println!("| hunt-all, events/s, the middle one of {} | {hunted:.0} |", hunts.len());
-    println!("| hunt-all, processors' time for an event | {} |", micros(cpu, options.events as f64));
-    println!("| serve / hunt-all (bar: at least 0.60) | {:.2} |", rate / hunted);
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let load = full_load(&service, &bodies, options.seconds)?;
+        std::thread::sleep(SETTLES);
+        let after = hunt()?;
+        let around = hunts.iter().chain(&after);
+        rounds.push(Round { load, hunt: middle(around.map(|run| (run.time, run.cpu)).collect()) });
+        hunts = after;
+    }
+    let events = options.events as f64;
+    println!(
+        "{events} events in bulks of {BULK} from {CLIENTS} clients, all rules; {ROUNDS} rounds\n\n| | |\n|---|---|"
+    );
+    let rate = report(&rounds, &options);
+    println!("| peak memory after full load | {} MiB |", service.memory("VmHWM:") >> 20);
     let load = (rate / 2.0, options.half_seconds.unwrap_or(options.seconds));
     half_load(&service, &bodies, load, &inputs.rules_that_find(&inputs.rules[2], &stream)?)?;
     if let Some(events) = options.backtest {
@@ -101,20 +109,57 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns how many events were taken in a second.
-fn full_load(service: &Service, bodies: &Bodies, seconds: u64) -> Result<f64, Box<dyn Error>> {
+/// What full load came to.
+struct FullLoad {
+    /// Events that were taken in a second.
+    rate: f64,
+    /// The service's, for an event.
+    cpu: Option<Duration>,
+    /// How long replies took, ascending.
+    replies: Vec<Duration>,
+}
+
+/// Full load, and the middle one of the hunts around it: its time, and its processors' time.
+struct Round {
+    load: FullLoad,
+    hunt: (Duration, Option<Duration>),
+}
+
+fn full_load(service: &Service, bodies: &Bodies, seconds: u64) -> Result<FullLoad, Box<dyn Error>> {
     let (begun, cpu) = (Instant::now(), processor_time(service.child.id()));
     let load = Load { name: "full", rate: None, time: Duration::from_secs(seconds), requests: usize::MAX };
     let mut replies = send(&service.address, bodies, &load)?;
     let rate = (replies.len() * BULK) as f64 / begun.elapsed().as_secs_f64();
     let cpu = processor_time(service.child.id()).zip(cpu).map(|(now, before)| now.saturating_sub(before));
-    println!("| serve, processors' time for an event | {} |", micros(cpu, (replies.len() * BULK) as f64));
     replies.sort();
-    println!("| serve, events/s for {seconds} s, durable and matched | {rate:.0} |");
-    let (half, most) = (at(&replies, 50).as_millis(), at(&replies, 99).as_millis());
-    println!("| reply time at full load, p50 / p99 | {half} ms / {most} ms |");
-    println!("| peak memory after full load | {} MiB |", service.memory("VmHWM:") >> 20);
-    Ok(rate)
+    Ok(FullLoad { rate, cpu, replies })
+}
+
+/// Prints the rounds one beside the other. Returns the middle rate.
+fn report(rounds: &[Round], options: &Options) -> f64 {
+    let line = |name: &str, tell: &dyn Fn(&Round) -> String| {
+        println!("| {name} | {} |", rounds.iter().map(tell).collect::<Vec<_>>().join(", "));
+    };
+    let hunted = |round: &Round| options.events as f64 / round.hunt.0.as_secs_f64();
+    let sent = |load: &FullLoad| (load.replies.len() * BULK) as f64;
+    let reply = |percent| move |round: &Round| format!("{} ms", at(&round.load.replies, percent).as_millis());
+    line("hunt-all, events/s, the middle one of those around a load", &|round| format!("{:.0}", hunted(round)));
+    line("hunt-all, processors' time for an event", &|round| micros(round.hunt.1, options.events as f64));
+    let seconds = options.seconds;
+    line(&format!("serve, events/s for {seconds} s, durable and matched"), &|round| format!("{:.0}", round.load.rate));
+    line("serve, processors' time for an event", &|round| micros(round.load.cpu, sent(&round.load)));
+    let ratios = rounds.iter().map(|round| round.load.rate / hunted(round)).collect::<Vec<_>>();
+    line("serve / hunt-all", &|round| format!("{:.2}", round.load.rate / hunted(round)));
+    println!("| the middle one (bar: at least 0.60) | {:.2} |", middle(ratios));
+    line("reply time at full load, p50", &reply(50));
+    line("reply time at full load, p99", &reply(99));
+    middle(rounds.iter().map(|round| round.load.rate).collect())
+}
+
+/// The middle one; of an even number, the larger of the two.
+fn middle<T: PartialOrd + Copy>(mut all: Vec<T>) -> T {
+    all.sort_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
+    all[all.len() / 2]
 }
 
 fn micros(cpu: Option<Duration>, events: f64) -> String {
