@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::ChunkReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{ColumnDescPtr, Type, TypePtr};
 
@@ -22,6 +24,9 @@ use super::write::{Effort, OtherKinds, failed};
 const MAX_SMALL_GROUPS: usize = 16;
 /// Rows that a row group has on average, where they are not small.
 const MIN_GROUP_ROWS: i64 = 1_000;
+
+/// Longer files are copied without having all of them in memory.
+const MAX_READ_AT_ONCE: u64 = 32 << 20;
 
 /// A file to be copied.
 struct Copied {
@@ -41,6 +46,18 @@ impl Copied {
         let columns = metadata.file_metadata().schema_descr().columns().iter().enumerate();
         let leaves = columns.map(|(leaf, column)| (column.path().parts()[0].clone(), leaf)).collect();
         Ok(Self { file, metadata, leaves })
+    }
+
+    /// The file's bytes, unless they are many: column by column, it would be read in small pieces.
+    fn content(&self) -> io::Result<Option<Bytes>> {
+        let length = self.file.metadata()?.len();
+        if length > MAX_READ_AT_ONCE {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(length as usize + 1);
+        (&self.file).seek(SeekFrom::Start(0))?;
+        (&self.file).take(MAX_READ_AT_ONCE).read_to_end(&mut bytes)?;
+        Ok(Some(bytes.into()))
     }
 
     /// The top of each column.
@@ -72,11 +89,15 @@ pub fn concat_segments<W: Write + Send>(
     let columns = out.schema_descr().columns().to_vec();
     let mut encoder = ColumnEncoder::new(Effort::Usual)?;
     for file in &files {
+        let content = file.content()?;
         for group in 0..file.metadata.num_row_groups() {
             let mut copied = out.next_row_group().map_err(failed)?;
             for column in &columns {
                 match file.leaves.get(&column.path().parts()[0]) {
-                    Some(leaf) => copy_column(file, group, *leaf, &mut copied)?,
+                    Some(leaf) => match &content {
+                        Some(content) => copy_column(file, content, (group, *leaf), &mut copied)?,
+                        None => copy_column(file, &file.file, (group, *leaf), &mut copied)?,
+                    },
                     None => {
                         let rows = file.metadata.row_group(group).num_rows();
                         write_nulls(column, rows as usize, &mut encoder, &mut copied)?;
@@ -96,9 +117,9 @@ fn has_small_groups(files: &[Copied]) -> bool {
 }
 
 fn copy_column<W: Write + Send>(
-    Copied { file, metadata, .. }: &Copied,
-    group: usize,
-    leaf: usize,
+    Copied { metadata, .. }: &Copied,
+    content: &impl ChunkReader,
+    (group, leaf): (usize, usize),
     copied: &mut SerializedRowGroupWriter<'_, W>,
 ) -> io::Result<()> {
     let rows = metadata.row_group(group).num_rows();
@@ -113,7 +134,7 @@ fn copy_column<W: Write + Send>(
         // Where each page lies.
         offset_index: places.cloned(),
     };
-    copied.append_column(file, written).map_err(failed)
+    copied.append_column(content, written).map_err(failed)
 }
 
 /// Writes a column that no row has a value of.
