@@ -57,6 +57,11 @@ impl Dictionary {
         Self { codes, ty, last: None, last_text: NO_TEXT, unique: false, learned_batches: 0 }
     }
 
+    /// Whether further values are stored without a look.
+    pub(crate) fn is_unique(&self) -> bool {
+        self.unique
+    }
+
     /// Forgets the values of the column, but not that nearly all were new.
     fn clear(&mut self, column: &Column) {
         let (distinct, values) = (column.entries.len(), column.codes.len());

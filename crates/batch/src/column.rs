@@ -17,6 +17,21 @@ pub(crate) enum Entry {
     Ip(u32),
 }
 
+impl Entry {
+    #[inline]
+    pub(crate) fn value<'c>(&self, text: &'c str, addresses: &[IpAddr]) -> ValueRef<'c> {
+        match *self {
+            Self::Str { start, len } => ValueRef::Str(&text[start as usize..(start + len) as usize]),
+            Self::Int(value) => ValueRef::Int(value),
+            Self::UInt(value) => ValueRef::UInt(value),
+            Self::Double(value) => ValueRef::Double(value),
+            Self::Bool(value) => ValueRef::Bool(value),
+            Self::Date(value) => ValueRef::Date(value),
+            Self::Ip(index) => ValueRef::Ip(addresses[index as usize]),
+        }
+    }
+}
+
 /// The values of one field in one batch: sparse, multi-valued, dictionary-encoded.
 #[derive(Clone, Debug, Default)]
 pub struct Column {
@@ -49,30 +64,15 @@ impl Column {
         self.text.len()
     }
 
-    /// Bytes of memory that its values take.
-    pub fn memory(&self) -> usize {
-        (self.rows.capacity() + self.codes.capacity()) * size_of::<u32>()
-            + self.entries.capacity() * size_of::<Entry>()
-            + self.text.capacity()
-            + self.addresses.capacity() * size_of::<IpAddr>()
-    }
-
     /// Whether no row has a value.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// The value behind a code.
+    #[inline]
     pub fn value(&self, code: u32) -> ValueRef<'_> {
-        match self.entries[code as usize] {
-            Entry::Str { start, len } => ValueRef::Str(&self.text[start as usize..(start + len) as usize]),
-            Entry::Int(value) => ValueRef::Int(value),
-            Entry::UInt(value) => ValueRef::UInt(value),
-            Entry::Double(value) => ValueRef::Double(value),
-            Entry::Bool(value) => ValueRef::Bool(value),
-            Entry::Date(value) => ValueRef::Date(value),
-            Entry::Ip(index) => ValueRef::Ip(self.addresses[index as usize]),
-        }
+        self.entries[code as usize].value(&self.text, &self.addresses)
     }
 
     /// Whether this is the value behind a code: same kind, same bits, so that NaN has an entry and -0.0 its own.

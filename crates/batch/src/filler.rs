@@ -2,7 +2,7 @@ use eqlipse_ecs::FieldType;
 use foldhash::fast::FixedState;
 
 use crate::builder::{Dictionary, add_entry, code_of, coerce};
-use crate::{Column, RawValue, ValueRef};
+use crate::{Codes, Column, PackedColumn, RawValue, ValueRef};
 
 /// Fills one column of a batch for many rows: for decoders of columnar formats, which have the values of a column
 /// together and their dictionary beside them.
@@ -15,6 +15,15 @@ pub struct ColumnFiller<'b> {
     pub(crate) dictionary: &'b mut Dictionary,
     pub(crate) hasher: &'b FixedState,
 }
+
+/// Whether each code is the one after that before it.
+fn is_run<T: Copy + Into<u32>>(codes: &[T]) -> bool {
+    // Without a way out of the loop, which makes it fast.
+    codes.array_windows().fold(true, |is_run, [code, next]| is_run & ((*code).into() + 1 == (*next).into()))
+}
+
+/// Stands for no code.
+const NO_CODE: u32 = u32::MAX;
 
 impl ColumnFiller<'_> {
     /// The column's type, which values must have.
@@ -45,12 +54,49 @@ impl ColumnFiller<'_> {
         self.column.codes.push(code);
     }
 
-    /// Gives rows the values beside them, `shift` rows before where they say.
-    pub fn put_shifted(&mut self, rows: &[u32], shift: u32, codes: impl Iterator<Item = u32>) {
+    /// Says which rows the values that follow are of: as many as follow.
+    pub fn put_rows(&mut self, rows: impl Iterator<Item = u32>) {
         let first = self.first_row;
-        self.column.rows.extend(rows.iter().map(|row| first + (row - shift)));
-        self.column.codes.extend(codes);
-        debug_assert_eq!(self.column.rows.len(), self.column.codes.len());
+        self.column.rows.extend(rows.map(|row| first + row));
+    }
+
+    /// The next values of those whose rows were [said](Self::put_rows): of a packed column that has this column's type, those
+    /// with these codes. `known` is memory to work with.
+    pub fn put_packed(&mut self, column: PackedColumn<'_>, codes: Codes<'_>, known: &mut Vec<u32>) {
+        match codes {
+            Codes::Narrow(codes) => self.put_known(column, codes, known),
+            Codes::Wide(codes) => self.put_known(column, codes, known),
+        }
+    }
+
+    fn put_known<T: Copy + Into<u32>>(&mut self, column: PackedColumn<'_>, codes: &[T], known: &mut Vec<u32>) {
+        if self.dictionary.is_unique() && is_run(codes) {
+            return self.put_run(column, codes);
+        }
+        // For few values, no table of all codes.
+        if codes.len() < column.cardinality() / 4 {
+            for code in codes {
+                let code = self.code(column.value((*code).into()));
+                self.column.codes.push(code);
+            }
+            return;
+        }
+        known.clear();
+        known.resize(column.cardinality(), NO_CODE);
+        for code in codes.iter().map(|code| (*code).into()) {
+            if known[code as usize] == NO_CODE {
+                known[code as usize] = self.code(column.value(code));
+            }
+        }
+        self.column.codes.extend(codes.iter().map(|code| known[(*code).into() as usize]));
+    }
+
+    /// Values that nobody looks up, and that follow each other in their dictionary.
+    fn put_run<T: Copy + Into<u32>>(&mut self, column: PackedColumn<'_>, codes: &[T]) {
+        let Some(first) = codes.first().map(|code| (*code).into() as usize) else { return };
+        let own = self.column.entries.len() as u32;
+        column.append_to(first..first + codes.len(), self.column);
+        self.column.codes.extend(own..own + codes.len() as u32);
     }
 
     /// Gives rows the values beside them.
@@ -66,7 +112,9 @@ impl ColumnFiller<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Arrival, BatchBuilder, OrderKey, RawValue, RowMeta, Schema, ValueRef};
+    use eqlipse_ecs::FieldType;
+
+    use crate::{Arrival, BatchBuilder, OrderKey, PackedColumns, RawValue, RowMeta, Schema, ValueRef};
 
     #[test]
     fn filled_columns_are_those_of_pushed_rows() {
@@ -91,5 +139,49 @@ mod tests {
         assert_eq!(batch.column(name).rows(), [0, 1, 3]);
         assert_eq!(batch.column(name).values_of(3).collect::<Vec<_>>(), [ValueRef::Str("x")]);
         assert_eq!(batch.column(pid).values_of(2).collect::<Vec<_>>(), [ValueRef::Int(7)]);
+    }
+
+    /// However many values came before, and whichever of a packed column are taken, they are what they were.
+    #[test]
+    fn values_of_packed_columns_stay_what_they_are() {
+        let meta =
+            RowMeta { order: OrderKey { time: None, tiebreaker: None, arrival: Arrival::default() }, identity: None };
+        let mut schema = Schema::builder();
+        let field = schema.add_typed("x", FieldType::Dynamic);
+        let schema = schema.build();
+        let value = |row: u32, text: &mut String| {
+            *text = format!("text {row}");
+            match row % 4 {
+                0 => ValueRef::Int(row.into()),
+                1 => ValueRef::Ip(std::net::Ipv4Addr::from_bits(row).into()),
+                _ => ValueRef::Str(text),
+            }
+        };
+        for (distinct, before) in [(300, 0), (300, 2_000), (7, 2_000), (7, 0)] {
+            let (mut source, mut text) = (BatchBuilder::new(schema.clone()), String::new());
+            for row in 0..300 {
+                source.push_value(field, value(row % distinct, &mut text));
+                source.end_row(meta);
+            }
+            let packed = PackedColumns::of(&[source.batch().column(field)]).unwrap();
+            let packed = packed.column(0);
+            for part in [0..300, 17..290, 100..101, 5..5, 0..30] {
+                let mut target = BatchBuilder::new(schema.clone());
+                for row in 0..before {
+                    target.push_value(field, value(1_000 + row, &mut text));
+                    target.end_row(meta);
+                }
+                assert_eq!(target.is_distinct(field), before == 0);
+                let mut filler = target.fill(field);
+                filler.put_rows(0..part.len() as u32);
+                filler.put_packed(packed, packed.codes().part(part.clone()), &mut Vec::new());
+                target.end_rows(part.clone().map(|_| meta));
+                let batch = target.finish();
+                for (row, place) in (before..).zip(part) {
+                    let expected = value(place as u32 % distinct, &mut text);
+                    assert!(batch.column(field).values_of(row).eq([expected]), "{distinct} {before} {place}");
+                }
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@
 mod builder;
 mod column;
 mod filler;
+mod packed;
 mod row;
 mod schema;
 mod value;
@@ -17,6 +18,7 @@ mod value;
 pub use builder::{BatchBuilder, coerce};
 pub use column::{Column, EventBatch};
 pub use filler::ColumnFiller;
+pub use packed::{Codes, PackedColumn, PackedColumns};
 pub use row::{Arrival, DocumentPart, DocumentPlace, OrderKey, RowMeta, RowSource};
 pub use schema::{Field, FieldId, PathNode, Schema, SchemaBuilder};
 pub use value::{RawValue, ValueRef, coerce_date, parse_address, parse_date};

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use eqlipse_batch::{Column, EventBatch, Field, FieldId, Schema};
+use eqlipse_batch::{Codes, Column, EventBatch, Field, FieldId, PackedColumn, PackedColumns, Schema, ValueRef};
 use eqlipse_ecs::FieldType;
 
 use crate::json::Decoder;
@@ -48,8 +48,12 @@ pub struct DecodedRows {
     pub(crate) schema: Arc<Schema>,
     rows: u32,
     /// Those that have values.
-    columns: Vec<(FieldId, Column)>,
+    fields: Vec<FieldId>,
+    /// By the same numbers.
+    columns: PackedColumns,
     streams: Vec<DecodedStream>,
+    /// The row of each value of [`Span`]s that say where.
+    having: Vec<u32>,
     /// Events that are to be decoded again.
     odd: Vec<u32>,
 }
@@ -64,9 +68,11 @@ struct DecodedStream {
 /// Where a column has the values of a data stream.
 #[derive(Debug)]
 struct Span {
-    /// Its place in [`DecodedRows::columns`].
+    /// Its number.
     column: u32,
     values: Range<u32>,
+    /// From where on [`DecodedRows::having`] has their rows, unless every row of the data stream has one.
+    having: Option<u32>,
     /// Some row has several values.
     has_several: bool,
 }
@@ -74,37 +80,73 @@ struct Span {
 impl DecodedRows {
     /// `streams` are the rows of each data stream, of all rows together.
     pub(crate) fn of(batch: &EventBatch, notes: &RowNotes, streams: &[Range<u32>]) -> Option<Self> {
-        let ends: Vec<u32> = streams.iter().map(|rows| rows.end).collect();
-        if batch.len() > MAX_GROUP_ROWS || notes.bytes > MAX_GROUP_BYTES || ends.last() != Some(&(batch.len() as u32)) {
+        let is_all = streams.last().map(|rows| rows.end) == Some(batch.len() as u32);
+        if batch.len() > MAX_GROUP_ROWS || notes.bytes > MAX_GROUP_BYTES || !is_all {
             return None;
         }
-        let mut columns = Vec::new();
-        let streams = streams.iter().map(|rows| DecodedStream { rows: rows.clone(), spans: Vec::new() });
-        let mut streams: Vec<DecodedStream> = streams.collect();
-        for field in (0..batch.schema().fields().len() as u32).map(FieldId) {
-            let column = batch.column(field);
-            if column.is_empty() || batch.schema().field(field).name == INDEX_FIELD {
-                continue;
+        let fields = (0..batch.schema().fields().len() as u32).map(FieldId);
+        let has_values =
+            |field: &FieldId| !batch.column(*field).is_empty() && batch.schema().field(*field).name != INDEX_FIELD;
+        let fields: Vec<FieldId> = fields.filter(has_values).collect();
+        let columns: Vec<&Column> = fields.iter().map(|field| batch.column(*field)).collect();
+        let mut decoded = Self {
+            schema: batch.schema().clone(),
+            rows: batch.len() as u32,
+            columns: PackedColumns::of(&columns)?,
+            fields,
+            streams: streams.iter().map(|rows| DecodedStream { rows: rows.clone(), spans: Vec::new() }).collect(),
+            having: Vec::new(),
+            odd: notes.odd.clone(),
+        };
+        columns.iter().zip(0..).for_each(|(column, number)| decoded.note_spans(number, column.rows()));
+        Some(decoded)
+    }
+
+    /// Takes note of where a column has the values of each data stream.
+    fn note_spans(&mut self, column: u32, mut rest: &[u32]) {
+        let mut start = 0;
+        while let Some(row) = rest.first() {
+            // Most columns have values of few data streams.
+            let stream = self.streams.partition_point(|stream| stream.rows.end <= *row);
+            let DecodedStream { rows, spans } = &mut self.streams[stream];
+            let own = rest.split_off(..rest.partition_point(|row| *row < rows.end)).unwrap_or_default();
+            let values = start..start + own.len() as u32;
+            start = values.end;
+            // Without a way out of the loop, which makes it fast.
+            let has_several = own.array_windows().fold(false, |any, [row, next]| any | (row == next));
+            let is_full = own.len() == rows.len() && !has_several;
+            let having = (!is_full).then_some(self.having.len() as u32);
+            if !is_full {
+                self.having.extend_from_slice(own);
             }
-            let (mut rest, mut start) = (column.rows(), 0);
-            while let Some(row) = rest.first() {
-                // Most columns have values of few data streams.
-                let stream = &mut streams[ends.partition_point(|end| end <= row)];
-                let own = rest.split_off(..rest.partition_point(|row| *row < stream.rows.end)).unwrap_or_default();
-                let values = start..start + own.len() as u32;
-                start = values.end;
-                let has_several = own.array_windows().any(|[row, next]| row == next);
-                stream.spans.push(Span { column: columns.len() as u32, values, has_several });
-            }
-            columns.push((field, column.clone()));
+            spans.push(Span { column, values, having, has_several });
         }
-        let (schema, odd) = (batch.schema().clone(), notes.odd.clone());
-        Some(Self { schema, rows: batch.len() as u32, columns, streams, odd })
     }
 
     /// The rows of a data stream.
     pub fn stream(&self, number: usize) -> Range<u32> {
         self.streams.get(number).map_or(0..0, |stream| stream.rows.clone())
+    }
+
+    /// A data stream's values in a span, of some of its rows.
+    fn values_of(&self, stream: &DecodedStream, span: &Span, rows: &Range<u32>) -> FieldValues<'_> {
+        let (start, count) = (span.values.start as usize, span.values.len());
+        let (place, having) = match span.having {
+            None => {
+                let place = |row: u32| (row - stream.rows.start) as usize;
+                (place(rows.start)..place(rows.end), Having::All(rows.clone()))
+            }
+            Some(having) => {
+                let own = &self.having[having as usize..having as usize + count];
+                let place = |row: u32| own.partition_point(|other| *other < row);
+                let place = if *rows == stream.rows { 0..count } else { place(rows.start)..place(rows.end) };
+                (place.clone(), Having::Some(&own[place]))
+            }
+        };
+        let column = self.columns.column(span.column as usize);
+        let codes = column.codes().part(start + place.start..start + place.end);
+        let field = self.fields[span.column as usize];
+        FieldValues { field, column, rows: having, codes, may_have_several: span.has_several }
     }
 
     /// How many events there are.
@@ -119,30 +161,49 @@ impl DecodedRows {
 
     /// Bytes of memory that it takes.
     pub fn memory(&self) -> usize {
-        let columns: usize = self.columns.iter().map(|(_, column)| column.memory()).sum();
         let spans: usize = self.streams.iter().map(|stream| stream.spans.capacity()).sum();
-        columns
-            + self.columns.capacity() * size_of::<(FieldId, Column)>()
+        self.columns.memory()
+            + self.fields.capacity() * size_of::<FieldId>()
             + spans * size_of::<Span>()
-            + self.odd.capacity() * size_of::<u32>()
+            + (self.having.capacity() + self.odd.capacity()) * size_of::<u32>()
     }
 }
 
-/// Where a column has the values of some rows.
-fn values_of(column: &Column, rows: &Range<u32>) -> Range<usize> {
-    let at = |row: u32| column.rows().partition_point(|other| *other < row);
-    at(rows.start)..at(rows.end)
+/// The rows that have values.
+#[derive(Clone)]
+pub(crate) enum Having<'d> {
+    /// Each of these has one.
+    All(Range<u32>),
+    /// By value, ascending.
+    Some(&'d [u32]),
 }
 
 /// A field's values of some events.
 pub(crate) struct FieldValues<'d> {
     pub(crate) field: FieldId,
-    pub(crate) column: &'d Column,
-    /// Of each value its row, and its code.
-    pub(crate) rows: &'d [u32],
-    pub(crate) codes: &'d [u32],
+    pub(crate) column: PackedColumn<'d>,
+    pub(crate) rows: Having<'d>,
+    /// Of each value.
+    pub(crate) codes: Codes<'d>,
     /// Some row has several, or one beside them has.
-    pub(crate) may_have_several: bool,
+    may_have_several: bool,
+}
+
+impl<'d> FieldValues<'d> {
+    /// Whether some row has several values.
+    pub(crate) fn has_several(&self) -> bool {
+        let several = |rows: &[u32]| rows.array_windows().any(|[row, next]| row == next);
+        self.may_have_several && matches!(self.rows, Having::Some(rows) if several(rows))
+    }
+
+    /// Each value with its row.
+    pub(crate) fn values(&self) -> Vec<(u32, ValueRef<'d>)> {
+        let (codes, value) = (self.codes.iter(), |code| self.column.value(code));
+        match &self.rows {
+            Having::All(rows) => rows.clone().zip(codes.map(value)).collect(),
+            Having::Some(rows) => rows.iter().copied().zip(codes.map(value)).collect(),
+        }
+    }
 }
 
 /// Events that came in together and go to one segment, one behind the other.
@@ -166,16 +227,9 @@ impl<'d> DecodedPart<'d> {
         let spans = stream
             .into_iter()
             .flat_map(|(decoded, stream)| stream.spans.iter().map(move |span| (decoded, stream, span)));
-        spans.filter_map(move |(decoded, stream, span)| {
-            let (field, column) = &decoded.columns[span.column as usize];
-            let values = match *rows == stream.rows {
-                true => span.values.start as usize..span.values.end as usize,
-                false => values_of(column, rows),
-            };
-            let (rows, codes) = (&column.rows()[values.clone()], &column.codes()[values]);
-            let values = FieldValues { field: *field, column, rows, codes, may_have_several: span.has_several };
-            (!rows.is_empty()).then_some(values)
-        })
+        spans
+            .map(move |(decoded, stream, span)| decoded.values_of(stream, span, rows))
+            .filter(|values| !values.codes.is_empty())
     }
 
     /// The rows that are to be decoded again.

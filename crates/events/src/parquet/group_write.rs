@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::Range;
 
 use eqlipse_batch::{Column, RowMeta};
 use parquet::basic::Encoding;
@@ -11,7 +12,7 @@ use parquet::schema::types::ColumnDescPtr;
 use serde_json::{Map, Value};
 
 use super::column::NO_CODE;
-use super::encode::{Bounds, ColumnEncoder, Packer, Pages, PlainValues, Rows};
+use super::encode::{Bounds, ColumnEncoder, Packer, Pages, PlainValues, Rows, has_one_each};
 use super::layout::{ColumnSpec, Count, Kind};
 use super::value::{Stored, ToStore, to_json, to_store};
 use super::write::failed;
@@ -102,6 +103,13 @@ impl TextCodes {
         };
         self.rows.push(row);
         self.codes.push(code);
+    }
+
+    /// Adds the same text to each of these rows.
+    pub(super) fn add_all(&mut self, rows: Range<u32>, text: &str) {
+        let code = self.code(text);
+        self.codes.extend(rows.clone().map(|_| code));
+        self.rows.extend(rows);
     }
 
     fn code(&mut self, text: &str) -> u32 {
@@ -290,7 +298,7 @@ impl FieldDictionary {
         others: &mut BTreeMap<u32, Map<String, Value>>,
     ) -> (Cow<'c, [u32]>, Cow<'c, [u32]>) {
         let holds_several = spec.count == Count::List;
-        if self.fits && (holds_several || column.rows().is_sorted_by(|row, next| row < next)) {
+        if self.fits && (holds_several || has_one_each(column.rows())) {
             return (Cow::Borrowed(column.rows()), Cow::Borrowed(column.codes()));
         }
         let (mut rows, mut codes) = (Vec::new(), Vec::new());

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::census::Census;
 use super::write::{Effort, FileWriter, WriterMemory};
 use super::{GroupDocuments, ParquetError, ParquetFile};
-use crate::decoded::{DecodedPart, FieldValues};
+use crate::decoded::DecodedPart;
 
 /// An event to be written.
 #[derive(Clone, Copy, Debug)]
@@ -141,12 +141,12 @@ impl Census {
     fn learn(&mut self, part: &DecodedPart<'_>, events: &[SegmentEvent<'_>]) {
         part.odd().for_each(|row| _ = self.add(events[(row - part.rows.start) as usize].document));
         let Some(decoded) = part.decoded else { return };
-        for FieldValues { field, column, rows, codes, may_have_several } in part.values(&part.rows) {
-            let name = &decoded.schema.field(field).name;
+        for values in part.values(&part.rows) {
+            let name = &decoded.schema.field(values.field).name;
             if !self.has(name) {
-                self.count(name, rows.iter().zip(codes).map(|(row, code)| (*row, column.value(*code))));
+                self.count(name, values.values().into_iter());
             }
-            if may_have_several && rows.array_windows().any(|[row, next]| row == next) {
+            if values.has_several() {
                 self.note_several(name);
             }
         }

@@ -15,14 +15,13 @@ use parquet::schema::types::ColumnDescPtr;
 use serde_json::{Map, Value};
 
 use super::census::walk;
-use super::column::NO_CODE;
 use super::encode::{Bounds, ColumnEncoder, PlainValues};
 use super::group_write::{GroupColumns, PlainCells, Rest, add_other};
 use super::layout::{ColumnSpec, Count, INDEX, Layout, OTHERS_KEY, TYPES_KEY, VERSION, VERSION_KEY};
 use super::segment::SegmentEvent;
 use super::spool::Entry;
 use super::{MAX_GROUP_BYTES, MAX_GROUP_ROWS};
-use crate::decoded::{DecodedPart, FieldValues};
+use crate::decoded::{DecodedPart, FieldValues, Having};
 use crate::json::{Decoder, Hit, logical_index};
 use crate::pages::{DocumentPage, PAGE_LEVEL};
 use crate::reserved::{Reserved, reserve};
@@ -76,10 +75,8 @@ pub(super) struct FileWriter<'o> {
     rest: Rest,
     /// By column of a schema that rows were decoded with: the builder's.
     targets: (Option<Arc<Schema>>, Vec<Option<FieldId>>),
-    /// The builder's code of each of a decoded column's.
+    /// Memory to look codes up in.
     codes: Vec<u32>,
-    /// Of values of a decoded column, the builder's.
-    translated: Vec<u32>,
     /// By column of the layout: whether a row had a value.
     is_used: Vec<bool>,
     others: OtherKinds,
@@ -178,7 +175,6 @@ impl<'o> FileWriter<'o> {
             },
             targets: (None, Vec::new()),
             codes: Vec::new(),
-            translated: Vec::new(),
             is_used: vec![false; layout.fields.len()],
             layout,
             index: reserved.index,
@@ -257,14 +253,11 @@ impl<'o> FileWriter<'o> {
 
     /// Adds events that were decoded before: those of the part, in this order.
     pub(super) fn add_decoded(&mut self, part: &DecodedPart<'_>, events: &[SegmentEvent<'_>]) -> io::Result<()> {
-        let name = |index| std::iter::once(logical_index(index));
         let mut next = part.rows.start;
         for row in part.odd().chain([part.rows.end]) {
             self.fill(part, next..row);
             let event = (row - part.rows.start) as usize;
-            for SegmentEvent { index, id, document, meta } in &events[(next - part.rows.start) as usize..event] {
-                self.end_row(Some(index), Some(id), name(index), meta, document);
-            }
+            self.end_rows(&events[(next - part.rows.start) as usize..event]);
             if let Some(event) = events.get(event) {
                 let row = self.open_row(event);
                 self.end_row_of(event, &row);
@@ -285,24 +278,12 @@ impl<'o> FileWriter<'o> {
         for FieldValues { field, column, rows: having, codes, .. } in part.values(&rows) {
             // What has no column is noted with the documents.
             let Some(target) = self.targets.1[field.index()] else { continue };
-            let (known, translated, mut filler) = (&mut self.codes, &mut self.translated, self.builder.fill(target));
-            let mut translate = |code: u32| filler.code(column.value(code));
-            translated.clear();
-            // For few values, no table of all codes.
-            if codes.len() < column.cardinality() / 4 {
-                translated.extend(codes.iter().map(|code| translate(*code)));
-            } else {
-                known.clear();
-                known.resize(column.cardinality(), NO_CODE);
-                translated.extend(codes.iter().map(|code| {
-                    let known = &mut known[*code as usize];
-                    if *known == NO_CODE {
-                        *known = translate(*code);
-                    }
-                    *known
-                }));
+            let (known, mut filler) = (&mut self.codes, self.builder.fill(target));
+            match having {
+                Having::All(all) => filler.put_rows(0..all.len() as u32),
+                Having::Some(having) => filler.put_rows(having.iter().map(|row| row - rows.start)),
             }
-            filler.put_shifted(having, rows.start, translated.iter().copied());
+            filler.put_packed(column, codes, known);
         }
     }
 
@@ -319,6 +300,27 @@ impl<'o> FileWriter<'o> {
         let bytes: usize = events.iter().map(|event| event.document.len()).sum();
         let is_full = self.rest.bytes + bytes > MAX_GROUP_BYTES || self.builder.len() + events.len() > MAX_GROUP_ROWS;
         if is_full && !self.builder.is_empty() { self.write_group() } else { Ok(()) }
+    }
+
+    /// Accepts rows whose columns were filled.
+    fn end_rows(&mut self, events: &[SegmentEvent<'_>]) {
+        let (mut first, rest) = (self.builder.len() as u32, &mut self.rest);
+        self.builder.end_rows(events.iter().map(|event| event.meta));
+        for same in events.chunk_by(|event, next| event.index == next.index) {
+            let rows = first..first + same.len() as u32;
+            rest.indices.add_all(rows.clone(), same[0].index);
+            rest.index_names.add_all(rows.clone(), logical_index(same[0].index));
+            first = rows.end;
+            for (event, row) in same.iter().zip(rows) {
+                rest.ids.add(row, Some(event.id), PlainValues::add_text);
+                rest.add_meta(row, &event.meta);
+                rest.bytes += event.document.len();
+            }
+        }
+        if self.layout.has_other_fields {
+            let first = first - events.len() as u32;
+            events.iter().zip(first..).for_each(|(event, row)| self.add_other_fields(row, event.document));
+        }
     }
 
     fn end_row<'n>(
