@@ -141,6 +141,15 @@ mod tests {
         assert_eq!(batch.column(pid).values_of(2).collect::<Vec<_>>(), [ValueRef::Int(7)]);
     }
 
+    fn value(row: u32, text: &mut String) -> ValueRef<'_> {
+        *text = format!("text {row}");
+        match row % 4 {
+            0 => ValueRef::Int(row.into()),
+            1 => ValueRef::Ip(std::net::Ipv4Addr::from_bits(row).into()),
+            _ => ValueRef::Str(text),
+        }
+    }
+
     /// However many values came before, and whichever of a packed column are taken, they are what they were.
     #[test]
     fn values_of_packed_columns_stay_what_they_are() {
@@ -149,14 +158,6 @@ mod tests {
         let mut schema = Schema::builder();
         let field = schema.add_typed("x", FieldType::Dynamic);
         let schema = schema.build();
-        let value = |row: u32, text: &mut String| {
-            *text = format!("text {row}");
-            match row % 4 {
-                0 => ValueRef::Int(row.into()),
-                1 => ValueRef::Ip(std::net::Ipv4Addr::from_bits(row).into()),
-                _ => ValueRef::Str(text),
-            }
-        };
         for (distinct, before) in [(300, 0), (300, 2_000), (7, 2_000), (7, 0)] {
             let (mut source, mut text) = (BatchBuilder::new(schema.clone()), String::new());
             for row in 0..300 {

@@ -208,7 +208,7 @@ mod tests {
         let fields = [schema.add("a"), schema.add("empty"), schema.add("many")];
         let mut builder = BatchBuilder::new(schema.build());
         let order = OrderKey { time: None, tiebreaker: None, arrival: Arrival::default() };
-        for row in 0..70_000u32 {
+        for row in 0..100_000u32 {
             let values = [
                 ValueRef::Str("text"),
                 ValueRef::Int(-3),
@@ -239,6 +239,6 @@ mod tests {
         let part = packed.column(0).codes().part(2..4);
         assert_eq!((part.len(), packed.column(1).codes().is_empty()), (2, true));
         let texts = columns.iter().map(|column| column.text_bytes()).sum::<usize>();
-        assert!(packed.memory() > texts && packed.memory() < texts + (2 * 70_000) * 16);
+        assert!(packed.memory() > texts && packed.memory() < texts + 2 * 100_000 * 16);
     }
 }

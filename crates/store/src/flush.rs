@@ -27,7 +27,7 @@ use crate::damage::{self, Outcome};
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span, TimeRange};
 use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
-use crate::store::{Inner, ParquetWriting, lock};
+use crate::store::{Inner, SegmentWriting, lock};
 use crate::upload;
 
 /// How often the background looks around.
@@ -170,7 +170,7 @@ pub(crate) fn flush(inner: &Inner) -> Result<(), StoreError> {
         return Err(error);
     }
     written.iter().for_each(|entry| inner.streams.know(&entry.index));
-    inner.schema.learn(lock(&inner.parquet).columns.values().flat_map(SegmentColumns::fields));
+    inner.schema.learn(lock(&inner.writing).columns.values().flat_map(SegmentColumns::fields));
     let segments = written.into_iter().zip(rows).map(|(entry, rows)| Arc::new(new_segment(inner, entry, rows, true)));
     let segments: Vec<Arc<Part>> = segments.collect();
     inner.change(|parts| {
@@ -381,8 +381,11 @@ fn write_one(
         remove_files(&path);
         StoreError::io(&path)(error)
     })?;
-    let packed = rows.encode(effort).map_err(StoreError::io(&path))?;
-    if let Err(error) = write_lasting(&rows_path(&path), &packed) {
+    let mut encoder = lock(&inner.writing).encoders.pop().unwrap_or_default();
+    let packed = encoder.encode(rows, effort).map_err(StoreError::io(&path));
+    let lasting = packed.and_then(|packed| write_lasting(&rows_path(&path), packed));
+    lock(&inner.writing).encoders.push(encoder);
+    if let Err(error) = lasting {
         remove_files(&path);
         return Err(error);
     }
@@ -402,17 +405,17 @@ fn write_parquet(
     write: impl FnOnce(&mut SegmentWriter, &mut SegmentColumns, &dyn Fn() -> io::Result<Hashing>) -> io::Result<Hashing>,
 ) -> io::Result<(u64, u128)> {
     let (mut columns, mut writer) = {
-        let ParquetWriting { columns, writers } = &mut *lock(&inner.parquet);
+        let SegmentWriting { columns, writers, .. } = &mut *lock(&inner.writing);
         if columns.len() >= MAX_STREAMS && !columns.contains_key(index) {
             columns.clear();
         }
         (columns.remove(index).unwrap_or_default(), writers.pop().unwrap_or_default())
     };
     let written = write(&mut writer, &mut columns, &|| Hashing::create(path));
-    let mut parquet = lock(&inner.parquet);
-    parquet.columns.insert(index.to_owned(), columns);
-    parquet.writers.push(writer);
-    drop(parquet);
+    let mut writing = lock(&inner.writing);
+    writing.columns.insert(index.to_owned(), columns);
+    writing.writers.push(writer);
+    drop(writing);
     written?.finish()
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use eqlipse_engine::{KnownRules, ListCounts, MatchList};
 use eqlipse_events::{Effort, Segment, SegmentError};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 use crate::StoreError;
 use crate::catalogue::{Catalogue, Versions};
@@ -25,6 +27,8 @@ const MAGIC: &[u8; 8] = b"eqrows01";
 const COMPRESSION_LEVEL: i32 = 1;
 /// Zstd's fast levels are below zero.
 const FAST_LEVEL: i32 = -5;
+/// Memory for files of rows that is kept for further ones.
+const MAX_KEPT: usize = 32 << 20;
 /// Longer files of rows are unpacked piece by piece.
 const MAX_TOLD: usize = 256 << 20;
 
@@ -66,41 +70,6 @@ impl Rows {
             + self.lists.iter().map(|list| list.memory()).sum::<usize>()
     }
 
-    /// The file's bytes, with so much work put into them.
-    pub(crate) fn encode(&self, effort: Effort) -> std::io::Result<Vec<u8>> {
-        // Encoded, they take less than in memory.
-        let mut plain = Vec::with_capacity(self.memory());
-        plain.extend((self.sequences.len() as u32).to_le_bytes());
-        // Differences are small numbers, of which little is left once they are packed.
-        let mut last = 0;
-        for sequence in &self.sequences {
-            plain.extend(sequence.wrapping_sub(last).to_le_bytes());
-            last = *sequence;
-        }
-        let mut last = 0;
-        for time in &self.ingested {
-            plain.extend(time.wrapping_sub(last).to_le_bytes());
-            last = *time;
-        }
-        plain.extend((self.own_ids.len() as u32).to_le_bytes());
-        plain.extend(self.own_ids.iter().flat_map(|id| id.to_le_bytes()));
-        for list in &self.lists {
-            let start = plain.len();
-            plain.extend([0; 8]);
-            list.encode(&mut plain);
-            let length = (plain.len() - start - 8) as u64;
-            plain[start..start + 8].copy_from_slice(&length.to_le_bytes());
-        }
-        let level = match effort {
-            Effort::Little => FAST_LEVEL,
-            Effort::Usual => COMPRESSION_LEVEL,
-        };
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(xxh3_128(&plain).to_le_bytes());
-        bytes.extend(zstd::bulk::compress(&plain, level)?);
-        Ok(bytes)
-    }
-
     /// What stands in a file's bytes; `None` if they are damaged.
     pub(crate) fn decode(bytes: &[u8], known: &KnownRules) -> Option<Self> {
         let bytes = &mut &bytes[..];
@@ -136,6 +105,63 @@ impl Rows {
             *rest = behind;
         }
         Some(Self { sequences, ingested, own_ids, lists })
+    }
+}
+
+/// Makes files of rows, keeping its memory from one to the next: they are large, and fresh memory is cleared first.
+#[derive(Default)]
+pub(crate) struct RowsEncoder {
+    plain: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+impl RowsEncoder {
+    /// The file's bytes, with so much work put into them.
+    pub(crate) fn encode(&mut self, rows: &Rows, effort: Effort) -> io::Result<&[u8]> {
+        let Self { plain, bytes } = self;
+        plain.clear();
+        bytes.clear();
+        // What was needed once for many rows is not kept forever.
+        plain.shrink_to(MAX_KEPT);
+        bytes.shrink_to(MAX_KEPT);
+        put_rows(rows, plain);
+        let level = match effort {
+            Effort::Little => FAST_LEVEL,
+            Effort::Usual => COMPRESSION_LEVEL,
+        };
+        bytes.extend(MAGIC);
+        bytes.extend(xxh3_128(plain).to_le_bytes());
+        let start = bytes.len();
+        bytes.reserve(compress_bound(plain.len()));
+        let mut behind = Cursor::new(&mut *bytes);
+        behind.set_position(start as u64);
+        Compressor::new(level)?.compress_to_buffer(plain, &mut behind)?;
+        Ok(bytes)
+    }
+}
+
+/// Appends all of them but the magic number and the checksum.
+fn put_rows(rows: &Rows, plain: &mut Vec<u8>) {
+    plain.extend((rows.sequences.len() as u32).to_le_bytes());
+    // Differences are small numbers, of which little is left once they are packed.
+    let mut last = 0;
+    for sequence in &rows.sequences {
+        plain.extend(sequence.wrapping_sub(last).to_le_bytes());
+        last = *sequence;
+    }
+    let mut last = 0;
+    for time in &rows.ingested {
+        plain.extend(time.wrapping_sub(last).to_le_bytes());
+        last = *time;
+    }
+    plain.extend((rows.own_ids.len() as u32).to_le_bytes());
+    plain.extend(rows.own_ids.iter().flat_map(|id| id.to_le_bytes()));
+    for list in &rows.lists {
+        let start = plain.len();
+        plain.extend([0; 8]);
+        list.encode(plain);
+        let length = (plain.len() - start - 8) as u64;
+        plain[start..start + 8].copy_from_slice(&length.to_le_bytes());
     }
 }
 
@@ -460,8 +486,9 @@ impl SegmentPart {
 
     /// Writes the file of rows anew.
     pub(crate) fn replace_rows(&self, rows: &Rows, catalogue: &Catalogue) -> Result<(), StoreError> {
-        let bytes = rows.encode(Effort::Usual).map_err(StoreError::io(&self.local[1].path))?;
-        self.write_rows(&bytes, catalogue)?;
+        let mut encoder = RowsEncoder::default();
+        let bytes = encoder.encode(rows, Effort::Usual).map_err(StoreError::io(&self.local[1].path))?;
+        self.write_rows(bytes, catalogue)?;
         self.forget_rows();
         self.files.wake();
         Ok(())
@@ -628,7 +655,7 @@ impl SegmentPart {
     /// What is wrong with the Parquet file.
     pub(crate) fn check_parquet(&self) -> Result<(), StoreError> {
         let mut hasher = Xxh3::new();
-        let mut hash = || -> std::io::Result<u128> {
+        let mut hash = || -> io::Result<u128> {
             let mut file = fs::File::open(&self.path)?;
             let mut piece = vec![0; 1 << 20];
             loop {
@@ -695,12 +722,15 @@ mod tests {
             own_ids: vec![u64::MAX],
             lists: vec![Arc::default(), Arc::default()],
         };
-        let (bytes, known) = (rows.encode(Effort::Usual).unwrap(), KnownRules::default());
-        let read = Rows::decode(&bytes, &known).unwrap();
+        let (mut encoder, known) = (RowsEncoder::default(), KnownRules::default());
+        let many = Rows { sequences: (0..1_000).collect(), ingested: vec![3; 1_000], ..Rows::default() };
+        encoder.encode(&many, Effort::Little).unwrap();
+        let bytes = encoder.encode(&rows, Effort::Usual).unwrap();
+        let read = Rows::decode(bytes, &known).unwrap();
         assert_eq!((&read.sequences, &read.ingested, &read.own_ids), (&rows.sequences, &rows.ingested, &rows.own_ids));
         assert_eq!(read.lists.len(), 2);
         for place in 0..bytes.len() {
-            let mut damaged = bytes.clone();
+            let mut damaged = bytes.to_vec();
             damaged[place] ^= 0x10;
             if let Some(read) = Rows::decode(&damaged, &known) {
                 // Zstd has bits of no meaning.

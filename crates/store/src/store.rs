@@ -25,7 +25,7 @@ use crate::part::{Part, PartKind, TimeRange};
 use crate::queue::{Answer, Group, Queue};
 use crate::readers::Readers;
 use crate::replay::Replay;
-use crate::segment::{RowsCache, SegmentPart};
+use crate::segment::{RowsCache, RowsEncoder, SegmentPart};
 use crate::snapshot::Snapshot;
 use crate::streams::Streams;
 use crate::sync::Bell;
@@ -173,13 +173,15 @@ pub struct CheckReport {
 #[derive(Clone)]
 pub struct Store(pub(crate) Arc<Inner>);
 
-/// What is kept from one Parquet file to the next.
+/// What is kept from one segment to the next.
 #[derive(Default)]
-pub(crate) struct ParquetWriting {
+pub(crate) struct SegmentWriting {
     /// By data stream: the columns of its segments.
     pub(crate) columns: HashMap<String, SegmentColumns>,
     /// Those that nobody writes with now.
     pub(crate) writers: Vec<SegmentWriter>,
+    /// Likewise, for files of rows.
+    pub(crate) encoders: Vec<RowsEncoder>,
 }
 
 pub(crate) struct Inner {
@@ -201,7 +203,7 @@ pub(crate) struct Inner {
     /// Held by who writes segments.
     pub(crate) flushing: Mutex<()>,
     /// For those who write the Parquet file of a segment.
-    pub(crate) parquet: Mutex<ParquetWriting>,
+    pub(crate) writing: Mutex<SegmentWriting>,
     pub(crate) ids: Mutex<RecentIds>,
     pub(crate) streams: Streams,
     under_way: AtomicUsize,
@@ -277,7 +279,7 @@ impl Store {
             snapshot: RwLock::default(),
             changing: Mutex::default(),
             flushing: Mutex::default(),
-            parquet: Mutex::default(),
+            writing: Mutex::default(),
             ids: Mutex::default(),
             streams: Streams::default(),
             under_way: AtomicUsize::new(0),

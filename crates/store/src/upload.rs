@@ -175,7 +175,7 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::*;
-    use crate::segment::Rows;
+    use crate::segment::{Rows, RowsEncoder};
     use crate::store::tests::one_segment;
     use crate::{ObjectPlace, SegmentPlace};
 
@@ -190,9 +190,8 @@ mod tests {
 
         let before = segment.rows().unwrap();
         let (sequences, ingested) = (before.sequences.clone(), before.ingested.clone());
-        let bytes = Rows { sequences, ingested, own_ids: vec![7], lists: before.lists.clone() }
-            .encode(eqlipse_events::Effort::Usual)
-            .unwrap();
+        let rows = Rows { sequences, ingested, own_ids: vec![7], lists: before.lists.clone() };
+        let bytes = RowsEncoder::default().encode(&rows, eqlipse_events::Effort::Usual).unwrap().to_vec();
         let (sender, done) = channel();
         std::thread::scope(|scope| {
             let written = inner.files.write(segment.file(true), &bytes, || {
