@@ -33,7 +33,7 @@ impl Entry {
 }
 
 /// The values of one field in one batch: sparse, multi-valued, dictionary-encoded.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Column {
     pub(crate) rows: Vec<u32>,
     pub(crate) codes: Vec<u32>,

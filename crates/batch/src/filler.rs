@@ -61,12 +61,13 @@ impl ColumnFiller<'_> {
     }
 
     /// The next values of those whose rows were [said](Self::put_rows): of a packed column that has this column's type, those
-    /// with these codes. `known` is memory to work with.
+    /// with these codes, one for each of the rows. `known` is memory to work with.
     pub fn put_packed(&mut self, column: PackedColumn<'_>, codes: Codes<'_>, known: &mut Vec<u32>) {
         match codes {
             Codes::Narrow(codes) => self.put_known(column, codes, known),
             Codes::Wide(codes) => self.put_known(column, codes, known),
         }
+        debug_assert_eq!(self.column.rows.len(), self.column.codes.len());
     }
 
     fn put_known<T: Copy + Into<u32>>(&mut self, column: PackedColumn<'_>, codes: &[T], known: &mut Vec<u32>) {

@@ -4,6 +4,8 @@
 //! document along the schema's [path tree](Schema::step) and pushes the values it meets into a [`BatchBuilder`]; the
 //! finished [`EventBatch`] gives the matcher one dictionary-encoded, sparse [`Column`] a field.
 //!
+//! What is to be kept of a batch after it has gone are [`PackedColumns`].
+//!
 //! A column stores only the values that are there: `rows[i]` is the row that has value `codes[i]`, in row order. A
 //! field with several values in an event has several entries for that row; a missing field has none.
 

@@ -31,7 +31,7 @@ struct Place {
 /// So many entries have codes of 16 bits.
 const MAX_NARROW: usize = 1 << 16;
 
-/// One of them.
+/// A column of [`PackedColumns`].
 #[derive(Clone, Copy, Debug)]
 pub struct PackedColumn<'c> {
     entries: &'c [Entry],
@@ -50,11 +50,12 @@ pub enum Codes<'c> {
 }
 
 impl PackedColumns {
-    /// A copy of these columns. `None` if their texts take more than 4 GiB.
+    /// A copy of these columns. `None` if they have 2^32 values or bytes of text, or more.
     pub fn of(columns: &[&Column]) -> Option<Self> {
         let total = |count: &dyn Fn(&Column) -> usize| columns.iter().map(|column| count(column)).sum();
-        let text = total(&|column| column.text.len());
-        u32::try_from(text).ok()?;
+        let (text, values): (usize, usize) = (total(&|column| column.text.len()), total(&|column| column.codes.len()));
+        // There are no more entries than values.
+        u32::try_from(text.max(values)).ok()?;
         let codes =
             |narrow: bool| move |column: &Column| if is_narrow(column) == narrow { column.codes.len() } else { 0 };
         let mut packed = Self {
@@ -240,5 +241,21 @@ mod tests {
         assert_eq!((part.len(), packed.column(1).codes().is_empty()), (2, true));
         let texts = columns.iter().map(|column| column.text_bytes()).sum::<usize>();
         assert!(packed.memory() > texts && packed.memory() < texts + 2 * 100_000 * 16);
+    }
+
+    #[test]
+    fn codes_are_narrow_while_they_can_be() {
+        let mut schema = Schema::builder();
+        let field = schema.add("process.pid");
+        let schema = schema.build();
+        for (entries, is_narrow) in [(1 << 16, true), ((1 << 16) + 1, false)] {
+            let mut builder = BatchBuilder::new(schema.clone());
+            (0..entries).for_each(|pid| builder.push_value(field, ValueRef::Int(pid)));
+            let packed = PackedColumns::of(&[builder.batch().column(field)]).unwrap();
+            let column = packed.column(0);
+            assert_eq!(matches!(column.codes(), Codes::Narrow(_)), is_narrow);
+            let last = column.codes().iter().last().unwrap();
+            assert_eq!(column.value(last), ValueRef::Int(entries - 1));
+        }
     }
 }

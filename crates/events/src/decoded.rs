@@ -49,7 +49,7 @@ pub struct DecodedRows {
     rows: u32,
     /// Those that have values.
     fields: Vec<FieldId>,
-    /// By the same numbers.
+    /// Of these, in the same order.
     columns: PackedColumns,
     streams: Vec<DecodedStream>,
     /// The row of each value of [`Span`]s that say where.
@@ -99,6 +99,7 @@ impl DecodedRows {
             odd: notes.odd.clone(),
         };
         columns.iter().zip(0..).for_each(|(column, number)| decoded.note_spans(number, column.rows()));
+        decoded.having.shrink_to_fit();
         Some(decoded)
     }
 
@@ -128,8 +129,9 @@ impl DecodedRows {
         self.streams.get(number).map_or(0..0, |stream| stream.rows.clone())
     }
 
-    /// A data stream's values in a span, of some of its rows.
+    /// A data stream's values in a span, of some of its rows, which must be rows of it.
     fn values_of(&self, stream: &DecodedStream, span: &Span, rows: &Range<u32>) -> FieldValues<'_> {
+        debug_assert!(stream.rows.start <= rows.start && rows.end <= stream.rows.end);
         let (start, count) = (span.values.start as usize, span.values.len());
         let (place, having) = match span.having {
             None => {
@@ -170,7 +172,6 @@ impl DecodedRows {
 }
 
 /// The rows that have values.
-#[derive(Clone)]
 pub(crate) enum Having<'d> {
     /// Each of these has one.
     All(Range<u32>),
@@ -197,12 +198,12 @@ impl<'d> FieldValues<'d> {
     }
 
     /// Each value with its row.
-    pub(crate) fn values(&self) -> Vec<(u32, ValueRef<'d>)> {
-        let (codes, value) = (self.codes.iter(), |code| self.column.value(code));
-        match &self.rows {
-            Having::All(rows) => rows.clone().zip(codes.map(value)).collect(),
-            Having::Some(rows) => rows.iter().copied().zip(codes.map(value)).collect(),
-        }
+    pub(crate) fn values(&self) -> impl Iterator<Item = (u32, ValueRef<'d>)> {
+        let (all, some): (_, &[u32]) = match &self.rows {
+            Having::All(rows) => (rows.clone(), &[]),
+            Having::Some(rows) => (0..0, rows),
+        };
+        all.chain(some.iter().copied()).zip(self.codes.iter().map(|code| self.column.value(code)))
     }
 }
 
@@ -213,7 +214,7 @@ pub struct DecodedPart<'d> {
     pub decoded: Option<&'d DecodedRows>,
     /// The number of their data stream there.
     pub stream: usize,
-    /// Which rows of it they are; as many as there are events.
+    /// Which rows of that data stream they are; as many as there are events.
     pub rows: Range<u32>,
     /// Their documents, where all are packed already.
     pub pages: &'d [DocumentPage],

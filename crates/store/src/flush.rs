@@ -384,7 +384,7 @@ fn write_one(
     let mut encoder = lock(&inner.writing).encoders.pop().unwrap_or_default();
     let packed = encoder.encode(rows, effort).map_err(StoreError::io(&path));
     let lasting = packed.and_then(|packed| write_lasting(&rows_path(&path), packed));
-    lock(&inner.writing).encoders.push(encoder);
+    lock(&inner.writing).encoders.push(encoder.emptied());
     if let Err(error) = lasting {
         remove_files(&path);
         return Err(error);

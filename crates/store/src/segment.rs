@@ -27,8 +27,8 @@ const MAGIC: &[u8; 8] = b"eqrows01";
 const COMPRESSION_LEVEL: i32 = 1;
 /// Zstd's fast levels are below zero.
 const FAST_LEVEL: i32 = -5;
-/// Memory for files of rows that is kept for further ones.
-const MAX_KEPT: usize = 32 << 20;
+/// Memory for files of rows that is kept for further ones, twice by each who writes segments.
+const MAX_KEPT: usize = 16 << 20;
 /// Longer files of rows are unpacked piece by piece.
 const MAX_TOLD: usize = 256 << 20;
 
@@ -108,7 +108,7 @@ impl Rows {
     }
 }
 
-/// Makes files of rows, keeping its memory from one to the next: they are large, and fresh memory is cleared first.
+/// Makes files of rows, keeping its memory from one to the next: they are large, and the system clears fresh memory first.
 #[derive(Default)]
 pub(crate) struct RowsEncoder {
     plain: Vec<u8>,
@@ -121,9 +121,6 @@ impl RowsEncoder {
         let Self { plain, bytes } = self;
         plain.clear();
         bytes.clear();
-        // What was needed once for many rows is not kept forever.
-        plain.shrink_to(MAX_KEPT);
-        bytes.shrink_to(MAX_KEPT);
         put_rows(rows, plain);
         let level = match effort {
             Effort::Little => FAST_LEVEL,
@@ -137,6 +134,15 @@ impl RowsEncoder {
         behind.set_position(start as u64);
         Compressor::new(level)?.compress_to_buffer(plain, &mut behind)?;
         Ok(bytes)
+    }
+
+    /// For the next file, without the memory that only many rows need.
+    pub(crate) fn emptied(mut self) -> Self {
+        for memory in [&mut self.plain, &mut self.bytes] {
+            memory.clear();
+            memory.shrink_to(MAX_KEPT);
+        }
+        self
     }
 }
 
@@ -725,6 +731,7 @@ mod tests {
         let (mut encoder, known) = (RowsEncoder::default(), KnownRules::default());
         let many = Rows { sequences: (0..1_000).collect(), ingested: vec![3; 1_000], ..Rows::default() };
         encoder.encode(&many, Effort::Little).unwrap();
+        encoder = encoder.emptied();
         let bytes = encoder.encode(&rows, Effort::Usual).unwrap();
         let read = Rows::decode(bytes, &known).unwrap();
         assert_eq!((&read.sequences, &read.ingested, &read.own_ids), (&rows.sequences, &rows.ingested, &rows.own_ids));

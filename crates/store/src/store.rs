@@ -202,7 +202,7 @@ pub(crate) struct Inner {
     changing: Mutex<()>,
     /// Held by who writes segments.
     pub(crate) flushing: Mutex<()>,
-    /// For those who write the Parquet file of a segment.
+    /// For those who write a segment's files.
     pub(crate) writing: Mutex<SegmentWriting>,
     pub(crate) ids: Mutex<RecentIds>,
     pub(crate) streams: Streams,

@@ -1,8 +1,9 @@
 //! `cargo run -p xtask -- bench-serve`: the service under load, against a hunt over the same events.
 //!
-//! First as many events as clients can send for some time, then half of that rate, with a tick of a second: how long an
-//! event takes to its alert, and whether memory stays flat. Then, where `--backtest` says how many events are to be stored
-//! in all, one rule over them. All rules are the ones of `hunt-all`.
+//! First as many events as clients can send for some time, in rounds with hunts in between, for which the service is
+//! stopped. Then half of the middle rate, with a tick of a second: how long an event takes to its alert, and whether memory
+//! stays flat. Then, where `--backtest` says how many events are to be stored in all, one rule over them. All rules are the
+//! ones of `hunt-all`.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -88,9 +89,11 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     for _ in 0..ROUNDS {
         let load = full_load(&service, &bodies, options.seconds)?;
         std::thread::sleep(SETTLES);
-        let after = hunt()?;
+        let after = service.stopped_for(hunt)?;
         let around = hunts.iter().chain(&after);
-        rounds.push(Round { load, hunt: middle(around.map(|run| (run.time, run.cpu)).collect()) });
+        let round = Round { load, hunt: middle(around.map(|run| (run.time, run.cpu)).collect()) };
+        eprintln!("round {} of {ROUNDS}: {:.0} events/s", rounds.len() + 1, round.load.rate);
+        rounds.push(round);
         hunts = after;
     }
     let events = options.events as f64;
@@ -98,7 +101,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
         "{events} events in bulks of {BULK} from {CLIENTS} clients, all rules; {ROUNDS} rounds\n\n| | |\n|---|---|"
     );
     let rate = report(&rounds, &options);
-    println!("| peak memory after full load | {} MiB |", service.memory("VmHWM:") >> 20);
+    println!("| peak memory after {ROUNDS} rounds of full load | {} MiB |", service.memory("VmHWM:") >> 20);
     let load = (rate / 2.0, options.half_seconds.unwrap_or(options.seconds));
     half_load(&service, &bodies, load, &inputs.rules_that_find(&inputs.rules[2], &stream)?)?;
     if let Some(events) = options.backtest {
@@ -150,7 +153,7 @@ fn report(rounds: &[Round], options: &Options) -> f64 {
     line("serve, processors' time for an event", &|round| micros(round.load.cpu, sent(&round.load)));
     let ratios = rounds.iter().map(|round| round.load.rate / hunted(round)).collect::<Vec<_>>();
     line("serve / hunt-all", &|round| format!("{:.2}", round.load.rate / hunted(round)));
-    println!("| the middle one (bar: at least 0.60) | {:.2} |", middle(ratios));
+    println!("| serve / hunt-all, the middle one (bar: at least 0.60) | {:.2} |", middle(ratios));
     line("reply time at full load, p50", &reply(50));
     line("reply time at full load, p99", &reply(99));
     middle(rounds.iter().map(|round| round.load.rate).collect())
@@ -273,8 +276,8 @@ impl Bodies {
     }
 }
 
-/// A bulk request whose events are given the time, and a mark of the load and the round, each time it is sent: the same event
-/// again would be the same event. The client must not take much of the time that the service needs.
+/// A bulk request whose events are given the time, and a mark of the load and the request's number, each time it is sent: the
+/// same event again would be the same event. The client must not take much of the time that the service needs.
 #[derive(Default)]
 struct Body {
     text: Vec<u8>,
@@ -428,10 +431,30 @@ impl Service {
         Ok(hits.iter().filter(|hit| !is_noisy(hit)).filter_map(latency).collect())
     }
 
+    /// Does something while the service takes no time of the processors, as by its ticks.
+    fn stopped_for<T>(&self, work: impl FnOnce() -> Result<T, Box<dyn Error>>) -> Result<T, Box<dyn Error>> {
+        self.signal("STOP")?;
+        let done = work();
+        self.signal("CONT")?;
+        done
+    }
+
+    fn signal(&self, name: &str) -> std::io::Result<()> {
+        Command::new("kill").args(["-s", name]).arg(self.child.id().to_string()).status().map(drop)
+    }
+
     fn stop(mut self) -> Result<(), Box<dyn Error>> {
-        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        self.signal("TERM")?;
         self.child.wait()?;
         Ok(())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Where something failed, it still runs.
+        _ = self.child.kill();
+        _ = self.child.wait();
     }
 }
 

@@ -48,15 +48,15 @@ impl Copied {
         Ok(Self { file, metadata, leaves })
     }
 
-    /// The file's bytes, unless they are many: column by column, it would be read in small pieces.
-    fn content(&self) -> io::Result<Option<Bytes>> {
+    /// The file's bytes, unless they are more than so many: column by column, it would be read in small pieces.
+    fn content(&self, max: u64) -> io::Result<Option<Bytes>> {
         let length = self.file.metadata()?.len();
-        if length > MAX_READ_AT_ONCE {
+        if length > max {
             return Ok(None);
         }
         let mut bytes = Vec::with_capacity(length as usize + 1);
         (&self.file).seek(SeekFrom::Start(0))?;
-        (&self.file).take(MAX_READ_AT_ONCE).read_to_end(&mut bytes)?;
+        (&self.file).take(max).read_to_end(&mut bytes)?;
         Ok(Some(bytes.into()))
     }
 
@@ -80,6 +80,14 @@ pub fn concat_segments<W: Write + Send>(
     paths: &[&Path],
     open: impl FnOnce() -> io::Result<W>,
 ) -> io::Result<Option<W>> {
+    concat(paths, open, MAX_READ_AT_ONCE)
+}
+
+fn concat<W: Write + Send>(
+    paths: &[&Path],
+    open: impl FnOnce() -> io::Result<W>,
+    max_read_at_once: u64,
+) -> io::Result<Option<W>> {
     let files: Vec<Copied> = paths.iter().map(|path| Copied::open(path)).collect::<io::Result<_>>()?;
     let Some(first) = files.first().filter(|_| !has_small_groups(&files)) else { return Ok(None) };
     let (Some(schema), Some(pairs)) = (common_schema(&files), common_pairs(&files)) else { return Ok(None) };
@@ -89,7 +97,7 @@ pub fn concat_segments<W: Write + Send>(
     let columns = out.schema_descr().columns().to_vec();
     let mut encoder = ColumnEncoder::new(Effort::Usual)?;
     for file in &files {
-        let content = file.content()?;
+        let content = file.content(max_read_at_once)?;
         for group in 0..file.metadata.num_row_groups() {
             let mut copied = out.next_row_group().map_err(failed)?;
             for column in &columns {
@@ -200,4 +208,27 @@ fn common_pairs(files: &[Copied]) -> Option<Vec<KeyValue>> {
     pairs.push(own(TYPES_KEY, Some(&serde_json::to_string(&types).ok()?)));
     pairs.extend(others.and_then(|others| others.pair().ok()?));
     Some(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use eqlipse_batch::{Arrival, OrderKey, RowMeta};
+
+    use super::super::segment::{SegmentEvent, write_segment};
+    use super::*;
+
+    #[test]
+    fn large_files_are_copied_as_small_ones_are() {
+        let order = OrderKey { time: Some(1), tiebreaker: None, arrival: Arrival::default() };
+        let meta = RowMeta { order, identity: None };
+        let files = [r#"{"n":1,"a":"b"}"#, r#"{"n":2}"#].map(|document| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let events = (0..50).map(|_| SegmentEvent { index: "logs-x", id: "1", document, meta });
+            write_segment(events, &mut file.as_file()).unwrap();
+            file
+        });
+        let paths: Vec<&Path> = files.iter().map(|file| file.path()).collect();
+        let copied = |max| concat(&paths, || Ok(Vec::new()), max).unwrap().unwrap();
+        assert_eq!(copied(0), copied(MAX_READ_AT_ONCE));
+    }
 }

@@ -144,7 +144,7 @@ impl Census {
         for values in part.values(&part.rows) {
             let name = &decoded.schema.field(values.field).name;
             if !self.has(name) {
-                self.count(name, values.values().into_iter());
+                self.count(name, values.values());
             }
             if values.has_several() {
                 self.note_several(name);
