@@ -65,11 +65,16 @@ impl Bench {
 
     /// With a rule: its id, its query, and how many alerts an execution gives at most.
     pub fn rule(self, id: &str, query: &str, max_signals: u32) -> Self {
+        self.rule_every("5m", id, query, max_signals)
+    }
+
+    /// The same of a rule with another interval than five minutes.
+    pub fn rule_every(self, interval: &str, id: &str, query: &str, max_signals: u32) -> Self {
         let text = format!(
             "[metadata]\ncreation_date = \"2026/03/01\"\nupdated_date = \"2026/03/01\"\nmaturity = \"production\"\n\n\
              [rule]\nrule_id = \"{id}\"\nname = \"Rule {id}\"\ndescription = \"Of a test.\"\nseverity = \"low\"\n\
              risk_score = 21\ntype = \"eql\"\nlanguage = \"eql\"\nauthor = [\"Test\"]\nlicense = \"Apache-2.0\"\n\
-             index = [\"logs-*\"]\nfrom = \"now-9m\"\ninterval = \"5m\"\nmax_signals = {max_signals}\n\
+             index = [\"logs-*\"]\nfrom = \"now-9m\"\ninterval = \"{interval}\"\nmax_signals = {max_signals}\n\
              timestamp_override = \"event.ingested\"\nquery = '''\n{query}\n'''\n"
         );
         let path = self.file(&format!("rules/{id}.toml"), text);
