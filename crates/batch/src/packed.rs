@@ -138,9 +138,7 @@ impl<'c> PackedColumn<'c> {
     pub fn value(&self, code: u32) -> ValueRef<'c> {
         self.entries[code as usize].value(self.text, self.addresses)
     }
-}
 
-impl PackedColumn<'_> {
     /// Appends some entries to a column's dictionary.
     pub(crate) fn append_to(&self, entries: Range<usize>, column: &mut Column) {
         let entries = &self.entries[entries];

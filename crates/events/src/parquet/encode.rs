@@ -359,12 +359,12 @@ pub(super) struct Rows<'r> {
 impl Rows<'_> {
     /// Whether every row has a value, and no row has two.
     fn have_one_each(&self) -> bool {
-        !self.having.is_empty() && self.having.len() == self.all && has_one_each(self.having)
+        !self.having.is_empty() && self.having.len() == self.all && no_row_twice(self.having)
     }
 }
 
-/// Whether no row stands twice.
-pub(super) fn has_one_each(rows: &[u32]) -> bool {
+/// Whether no row stands twice, of rows that ascend.
+pub(super) fn no_row_twice(rows: &[u32]) -> bool {
     // Without a way out of the loop, which makes it fast.
     rows.array_windows().fold(true, |all, [row, next]| all & (row < next))
 }

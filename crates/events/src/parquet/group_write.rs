@@ -12,7 +12,7 @@ use parquet::schema::types::ColumnDescPtr;
 use serde_json::{Map, Value};
 
 use super::column::NO_CODE;
-use super::encode::{Bounds, ColumnEncoder, Packer, Pages, PlainValues, Rows, has_one_each};
+use super::encode::{Bounds, ColumnEncoder, Packer, Pages, PlainValues, Rows, no_row_twice};
 use super::layout::{ColumnSpec, Count, Kind};
 use super::value::{Stored, ToStore, to_json, to_store};
 use super::write::failed;
@@ -298,7 +298,7 @@ impl FieldDictionary {
         others: &mut BTreeMap<u32, Map<String, Value>>,
     ) -> (Cow<'c, [u32]>, Cow<'c, [u32]>) {
         let holds_several = spec.count == Count::List;
-        if self.fits && (holds_several || has_one_each(column.rows())) {
+        if self.fits && (holds_several || no_row_twice(column.rows())) {
             return (Cow::Borrowed(column.rows()), Cow::Borrowed(column.codes()));
         }
         let (mut rows, mut codes) = (Vec::new(), Vec::new());
