@@ -2,14 +2,15 @@
 //! what is there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use bytes::Bytes;
 use eqlipse_batch::EventBatch;
 use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, Matcher};
 use eqlipse_events::{
@@ -24,6 +25,7 @@ use crate::StoreError;
 use crate::catalogue::Versions;
 use crate::chunk::{Chunk, Decoded, Listed, split_lists};
 use crate::damage::{self, Outcome};
+use crate::direct::DirectFile;
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span, TimeRange};
 use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
@@ -46,6 +48,9 @@ const COMPACTED_ROWS: u32 = 200_000;
 const COMPACTED_SEGMENTS: usize = 8;
 /// and when there are so many in any case: with each time, their events are copied once more.
 const AWAITED_SEGMENTS: usize = 16;
+
+/// Longer segments are copied without having all of one in memory.
+const MAX_READ_AT_ONCE: u64 = 32 << 20;
 
 /// Beyond so many tenths of its memory, the cache of what matched is emptied down to so many.
 const FULL: usize = 9;
@@ -419,26 +424,22 @@ fn write_parquet(
     written?.finish()
 }
 
-/// Pages are copied one by one; to the disk they go together.
-const WRITE_BYTES: usize = 1 << 20;
-
 /// A file to be, with its checksum.
 struct Hashing {
-    file: BufWriter<File>,
+    file: DirectFile,
     hasher: Xxh3,
-    bytes: u64,
 }
 
 impl Hashing {
     fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: BufWriter::with_capacity(WRITE_BYTES, File::create(path)?), hasher: Xxh3::new(), bytes: 0 })
+        Ok(Self { file: DirectFile::create(path, false)?, hasher: Xxh3::new() })
     }
 
     /// Sees to it that all is on disk, and says how long it is and what its checksum is.
     fn finish(self) -> io::Result<(u64, u128)> {
-        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        Ok((self.bytes, self.hasher.digest128()))
+        let length = self.file.length();
+        self.file.finish()?;
+        Ok((length, self.hasher.digest128()))
     }
 }
 
@@ -446,7 +447,6 @@ impl Write for Hashing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
         Ok(written)
     }
 
@@ -518,13 +518,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     if of_all.iter().any(|rules| *rules != of_all[0]) {
         return Ok(());
     }
-    // What is damaged stays as it is: a new file of it would have a checksum that fits.
-    let sound = |segment: &SegmentPart| {
-        let _held = segment.hold()?;
-        segment.check_parquet()?;
-        segment.rows()
-    };
-    let all = segments.iter().map(|segment| sound(segment).inspect_err(|error| leave_apart(segment, error)));
+    let all = segments.iter().map(|segment| segment.rows().inspect_err(|error| leave_apart(segment, error)));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
     let has_these = |rows: &Arc<Rows>| rows.lists.iter().map(|list| list.rules()).eq(&of_all[0]);
     if !all.iter().all(has_these) {
@@ -552,7 +546,8 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     let index = &segments[0].entry.index;
     let _held = segments.iter().map(|segment| segment.hold()).collect::<Result<Vec<_>, _>>()?;
     let paths: Vec<&Path> = segments.iter().map(|segment| &*segment.path).collect();
-    let write = |path: &Path| match concat_segments(&paths, || Hashing::create(path))? {
+    let content = |number: usize| sound_content(segments[number]).map_err(io::Error::other);
+    let write = |path: &Path| match concat_segments(&paths, content, || Hashing::create(path))? {
         Some(out) => out.finish(),
         None => write_again(inner, index, path, segments, &all),
     };
@@ -586,6 +581,16 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     Ok(())
 }
 
+/// The bytes of a segment that is put together with others, unless they are too many. What is damaged stays as it is: a
+/// new file of it would have a checksum that fits.
+fn sound_content(segment: &SegmentPart) -> Result<Option<Bytes>, StoreError> {
+    let sound = match segment.entry.bytes <= MAX_READ_AT_ONCE {
+        true => segment.sound_bytes().map(Some),
+        false => segment.check_parquet().map(|()| None),
+    };
+    sound.inspect_err(|error| leave_apart(segment, error))
+}
+
 /// What is damaged is not tried again and again, and is looked at.
 fn leave_apart(segment: &SegmentPart, error: &StoreError) {
     segment.suspect(error);
@@ -602,6 +607,7 @@ fn write_again(
 ) -> io::Result<(u64, u128)> {
     let mut events = Vec::new();
     for (segment, rows) in segments.iter().zip(all) {
+        segment.check_parquet().inspect_err(|error| leave_apart(segment, error)).map_err(io::Error::other)?;
         let read = read_back(segment, rows).inspect_err(|error| {
             segment.suspect(error);
             // Its checksum was found to fit just now: it would be sound, and fail again.

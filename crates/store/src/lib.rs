@@ -17,6 +17,7 @@
 mod catalogue;
 mod chunk;
 mod damage;
+mod direct;
 mod error;
 mod files;
 mod flush;

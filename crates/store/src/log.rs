@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::StoreError;
+use crate::direct::DirectFile;
 use crate::frame::{Frame, next_frame};
 use crate::sync::lock;
 
@@ -193,7 +194,9 @@ fn recover(path: &Path, quarantine: &Path, recovered: &mut Recovered) -> Result<
         recovered.quarantined.push(copy);
     }
     if sound < bytes.len() {
-        recovered.cut += (bytes.len() - sound) as u64;
+        // A file that was not closed may have zeros up to the end of a block.
+        let is_torn = bytes[sound..].iter().any(|byte| *byte != 0);
+        recovered.cut += if is_torn { (bytes.len() - sound) as u64 } else { 0 };
         let file = OpenOptions::new().write(true).open(path).map_err(StoreError::io(path))?;
         file.set_len(sound as u64).and_then(|()| file.sync_all()).map_err(StoreError::io(path))?;
     }
@@ -210,9 +213,8 @@ struct Writer {
 }
 
 struct OpenFile {
-    file: File,
+    file: DirectFile,
     path: PathBuf,
-    length: u64,
 }
 
 impl Writer {
@@ -232,6 +234,7 @@ impl Writer {
                 _ = waiting.reply.send(written.clone());
             }
         }
+        self.close_file();
     }
 
     fn write(&mut self, group: &[Waiting]) -> io::Result<()> {
@@ -239,17 +242,16 @@ impl Writer {
             Some(open) => open,
             none => none.insert(create(&self.folder, &mut self.number)?),
         };
+        let mark = open.file.mark();
         let written = group.iter().try_for_each(|waiting| open.file.write_all(&waiting.bytes));
-        if let Err(error) = written.and_then(|()| open.file.sync_data()) {
+        if let Err(error) = written.and_then(|()| open.file.sync()) {
             // What was half written must not stand before the next group.
-            let cut = open.file.set_len(open.length).and_then(|()| open.file.seek(SeekFrom::Start(open.length)));
-            if cut.is_err() {
+            if open.file.go_back(mark).is_err() {
                 self.close_file();
             }
             return Err(error);
         }
-        open.length += group.iter().map(|waiting| waiting.bytes.len() as u64).sum::<u64>();
-        let is_full = open.length >= MAX_FILE_BYTES;
+        let is_full = open.file.length() >= MAX_FILE_BYTES;
         let last = group.iter().map(|waiting| waiting.last).max();
         {
             let mut files = lock(&self.files);
@@ -263,6 +265,8 @@ impl Writer {
 
     fn close_file(&mut self) {
         let Some(open) = self.open.take() else { return };
+        // Who reads it passes over zeros at the end.
+        _ = open.file.trim();
         let mut files = lock(&self.files);
         let last = files.last.take().unwrap_or_default();
         files.closed.push((open.path, last));
@@ -272,10 +276,10 @@ impl Writer {
 fn create(folder: &Path, number: &mut u64) -> io::Result<OpenFile> {
     let path = folder.join(format!("{number:012}.log"));
     *number += 1;
-    let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+    let file = DirectFile::create(&path, true)?;
     // The file's name must be as lasting as what is in it.
     File::open(folder)?.sync_all()?;
-    Ok(OpenFile { file, path, length: 0 })
+    Ok(OpenFile { file, path })
 }
 
 #[cfg(test)]
@@ -314,6 +318,30 @@ mod tests {
         assert!(path.exists());
         log.forget_below(6).unwrap();
         assert!(!path.exists());
+    }
+
+    /// Whether its last block is filled up with zeros or not.
+    #[test]
+    fn a_file_that_was_not_closed_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let [at, killed, quarantine] = ["log", "killed", "quarantine"].map(|name| folder.path().join(name));
+        let (log, _) = Log::open(&at, &quarantine).unwrap();
+        for first in [0, 2] {
+            log.append(encoded(first), first + 1).unwrap();
+        }
+        fs::create_dir(&killed).unwrap();
+        let path = killed.join("000000000000.log");
+        fs::copy(at.join("000000000000.log"), &path).unwrap();
+        log.append(encoded(4), 5).unwrap();
+        log.close();
+        let whole = [0, 2, 4].map(|first| encoded(first).len()).iter().sum::<usize>();
+        assert_eq!(fs::metadata(at.join("000000000000.log")).unwrap().len(), whole as u64);
+        for zeros in [0, 4_096] {
+            let bytes = [&fs::read(&path).unwrap()[..], &vec![0; zeros]].concat();
+            fs::write(&path, bytes).unwrap();
+            let (_, recovered) = Log::open(&killed, &quarantine).unwrap();
+            assert_eq!((firsts(&recovered), recovered.cut, recovered.quarantined.len()), (vec![0, 2], 0, 0));
+        }
     }
 
     #[test]

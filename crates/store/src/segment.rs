@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use bytes::Bytes;
 use eqlipse_engine::{KnownRules, ListCounts, MatchList};
 use eqlipse_events::{Effort, Segment, SegmentError};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -16,6 +17,7 @@ use zstd::zstd_safe::compress_bound;
 
 use crate::StoreError;
 use crate::catalogue::{Catalogue, Versions};
+use crate::direct::{self, DirectFile};
 use crate::files::{Held, LocalFile, SegmentFiles};
 use crate::part::Span;
 use crate::readers::Readers;
@@ -280,9 +282,9 @@ impl Drop for SegmentPart {
 pub(crate) fn write_lasting(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let unfinished = path.with_extension("tmp");
     let write = || {
-        let mut file = fs::File::create(&unfinished)?;
+        let mut file = DirectFile::create(&unfinished, false)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        file.finish()?;
         fs::rename(&unfinished, path)?;
         path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
     };
@@ -671,7 +673,17 @@ impl SegmentPart {
                 }
             }
         };
-        match hash().map_err(StoreError::io(&self.path))? == self.entry.checksum {
+        self.check_hash(hash().map_err(StoreError::io(&self.path))?)
+    }
+
+    /// The bytes of the Parquet file, if they are what they were.
+    pub(crate) fn sound_bytes(&self) -> Result<Bytes, StoreError> {
+        let bytes = direct::read(&self.path).map_err(StoreError::io(&self.path))?;
+        self.check_hash(xxh3_128(&bytes)).map(|()| bytes)
+    }
+
+    fn check_hash(&self, hash: u128) -> Result<(), StoreError> {
+        match hash == self.entry.checksum {
             true => Ok(()),
             false => Err(StoreError::Segment { path: self.path.clone(), reason: "its checksum is another".to_owned() }),
         }

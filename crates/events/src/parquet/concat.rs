@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,9 +25,6 @@ const MAX_SMALL_GROUPS: usize = 16;
 /// Rows that a row group has on average, where they are not small.
 const MIN_GROUP_ROWS: i64 = 1_000;
 
-/// Longer files are copied without having all of them in memory.
-const MAX_READ_AT_ONCE: u64 = 32 << 20;
-
 /// A file to be copied.
 struct Copied {
     file: File,
@@ -48,18 +45,6 @@ impl Copied {
         Ok(Self { file, metadata, leaves })
     }
 
-    /// The file's bytes, unless they are more than so many: column by column, it would be read in small pieces.
-    fn content(&self, max: u64) -> io::Result<Option<Bytes>> {
-        let length = self.file.metadata()?.len();
-        if length > max {
-            return Ok(None);
-        }
-        let mut bytes = Vec::with_capacity(length as usize + 1);
-        (&self.file).seek(SeekFrom::Start(0))?;
-        (&self.file).take(max).read_to_end(&mut bytes)?;
-        Ok(Some(bytes.into()))
-    }
-
     /// The top of each column.
     fn nodes(&self) -> &[TypePtr] {
         self.metadata.file_metadata().schema_descr().root_schema().get_fields()
@@ -74,19 +59,14 @@ impl Copied {
 /// be done, as where a field has a column of one type here and of another there, or should not, as there would be many small
 /// row groups. Nothing is unpacked, so that it costs little more than copying.
 ///
+/// `content` gives the bytes of a file by its number, or none of one that is too long to be in memory as a whole.
+///
 /// # Errors
 /// If a file is no Parquet file or cannot be read, or the output cannot be opened or written.
 pub fn concat_segments<W: Write + Send>(
     paths: &[&Path],
+    mut content: impl FnMut(usize) -> io::Result<Option<Bytes>>,
     open: impl FnOnce() -> io::Result<W>,
-) -> io::Result<Option<W>> {
-    concat(paths, open, MAX_READ_AT_ONCE)
-}
-
-fn concat<W: Write + Send>(
-    paths: &[&Path],
-    open: impl FnOnce() -> io::Result<W>,
-    max_read_at_once: u64,
 ) -> io::Result<Option<W>> {
     let files: Vec<Copied> = paths.iter().map(|path| Copied::open(path)).collect::<io::Result<_>>()?;
     let Some(first) = files.first().filter(|_| !has_small_groups(&files)) else { return Ok(None) };
@@ -96,8 +76,8 @@ fn concat<W: Write + Send>(
     let mut out = SerializedFileWriter::new(open()?, schema, Arc::new(properties.build())).map_err(failed)?;
     let columns = out.schema_descr().columns().to_vec();
     let mut encoder = ColumnEncoder::new(Effort::Usual)?;
-    for file in &files {
-        let content = file.content(max_read_at_once)?;
+    for (number, file) in files.iter().enumerate() {
+        let content = content(number)?;
         for group in 0..file.metadata.num_row_groups() {
             let mut copied = out.next_row_group().map_err(failed)?;
             for column in &columns {
@@ -228,7 +208,8 @@ mod tests {
             file
         });
         let paths: Vec<&Path> = files.iter().map(|file| file.path()).collect();
-        let copied = |max| concat(&paths, || Ok(Vec::new()), max).unwrap().unwrap();
-        assert_eq!(copied(0), copied(MAX_READ_AT_ONCE));
+        let content = |number: usize| std::fs::read(paths[number]).map(|bytes| Some(bytes.into()));
+        let whole = concat_segments(&paths, content, || Ok(Vec::new())).unwrap().unwrap();
+        assert_eq!(concat_segments(&paths, |_| Ok(None), || Ok(Vec::new())).unwrap().unwrap(), whole);
     }
 }
