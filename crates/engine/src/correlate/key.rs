@@ -190,6 +190,13 @@ impl KeyTable {
         self.ids.reserve(keys, |id| Id::spread(id.hash));
     }
 
+    /// Makes room for the keys of other tables.
+    pub(super) fn reserve_for<'t>(&mut self, others: impl Iterator<Item = &'t KeyTable>) {
+        let (keys, bytes) = others.fold((0, 0), |(keys, bytes), other| (keys + other.len(), bytes + other.bytes.len()));
+        self.reserve(keys);
+        self.bytes.reserve(bytes);
+    }
+
     pub(super) fn intern(&mut self, key: &[u8]) -> KeyId {
         let hash = hash(key);
         if let Some(known) = self.find_hashed(key, hash) {

@@ -95,6 +95,9 @@ pub struct MatchList {
     pub(super) latest: Option<i64>,
 }
 
+/// By event of a list: the part that it goes to, and its number there.
+type Places = Vec<Option<(u32, u32)>>;
+
 /// A [`MatchedEvent`] in little more than half of its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ListedEvent {
@@ -273,34 +276,88 @@ impl MatchList {
     ) -> Vec<MatchList> {
         let Some(first) = lists.first() else { return (0..parts).map(|_| MatchList::default()).collect() };
         debug_assert!(lists.iter().all(|list| list.rules == first.rules));
-        let mut all: Vec<Kept> = (0..parts).map(|_| Kept::new(first.ends.len())).collect();
+        let selections = lists.iter().map(|list| list.ends.len()).max().unwrap_or_default();
+        let start = || MatchList { rules: first.rules.clone(), ends: vec![0; selections], ..MatchList::default() };
+        let mut all: Vec<MatchList> = (0..parts).map(|_| start()).collect();
+        if let [all] = &mut all[..] {
+            all.events.reserve(lists.iter().map(|list| list.events.len()).sum());
+            all.keys.reserve_for(lists.iter().map(|list| &list.keys));
+        }
+        let mut places: Vec<Places> = Vec::with_capacity(lists.len());
         for (number, list) in lists.iter().enumerate() {
-            let events = list.events.iter().zip(0..).map(|(event, at)| {
-                let event = event.event();
-                let (part, handle) = place(number, at, &event)?;
-                let events = &mut all[part as usize].events;
-                events.push(MatchedEvent { handle, ..event });
-                Some((part, events.len() as u32 - 1))
-            });
-            let events: Vec<Option<(u32, u32)>> = events.collect();
-            let mut keys: Vec<Vec<Option<KeyId>>> = vec![Vec::new(); parts];
-            for selection in 0..list.ends.len() as u32 {
-                for row in list.rows_of(selection) {
-                    let Some((part, event)) = events[row.event as usize] else { continue };
-                    let (to, keys) = (&mut all[part as usize], &mut keys[part as usize]);
-                    keys.resize(list.keys.len(), None);
-                    let key = &mut keys[row.key.0 as usize];
-                    let key = *key.get_or_insert_with(|| to.keys.intern_from(&list.keys, row.key));
-                    to.rows[selection as usize].push(StageRow { event, key });
-                }
+            places.push(list.place_events(&mut all, |at, event| place(number, at, event)));
+        }
+        for (list, places) in lists.iter().zip(&places) {
+            list.count_places(places, &mut all);
+        }
+        let mut next: Vec<Vec<u32>> = all.iter_mut().map(MatchList::open_rows).collect();
+        for (list, places) in lists.iter().zip(&places) {
+            list.place_rows(places, &mut all, &mut next);
+        }
+        all
+    }
+
+    /// Appends the events to the parts that they go to, and what belongs to them.
+    fn place_events(
+        &self,
+        all: &mut [MatchList],
+        mut place: impl FnMut(u32, &MatchedEvent) -> Option<(u32, u64)>,
+    ) -> Places {
+        let events = self.events.iter().zip(0..).map(|(listed, at)| {
+            let event = listed.event();
+            let (part, handle) = place(at, &event)?;
+            let to = &mut all[part as usize];
+            to.latest = to.latest.max(event.order.time);
+            to.events.push(ListedEvent { handle, ..*listed });
+            Some((part, to.events.len() as u32 - 1))
+        });
+        let events: Places = events.collect();
+        for own in &self.own_orders {
+            if let Some((part, event)) = events[own.event as usize] {
+                all[part as usize].own_orders.push(OwnOrder { event, ..own.clone() });
             }
-            for own in &list.own_orders {
-                if let Some((part, event)) = events[own.event as usize] {
-                    all[part as usize].own_orders.push(OwnOrder { event, ..own.clone() });
+        }
+        events
+    }
+
+    /// Adds to each part's `ends` how many rows of each selection come to it.
+    fn count_places(&self, places: &Places, all: &mut [MatchList]) {
+        for selection in 0..self.ends.len() as u32 {
+            for row in self.rows_of(selection) {
+                if let Some((part, _)) = places[row.event as usize] {
+                    all[part as usize].ends[selection as usize] += 1;
                 }
             }
         }
-        all.into_iter().map(|kept| MatchList::of(kept, &first.rules)).collect()
+    }
+
+    /// Makes room for the rows that were counted. Returns where those of each selection begin.
+    fn open_rows(&mut self) -> Vec<u32> {
+        let (mut all, mut starts) = (0, Vec::with_capacity(self.ends.len()));
+        for end in &mut self.ends {
+            starts.push(all);
+            all += *end;
+            *end = all;
+        }
+        self.rows.resize(all as usize, StageRow { event: 0, key: KeyId(0) });
+        starts
+    }
+
+    /// Puts the rows at the next places of their selections in their parts.
+    fn place_rows(&self, places: &Places, all: &mut [MatchList], next: &mut [Vec<u32>]) {
+        let mut keys: Vec<Vec<Option<KeyId>>> = vec![Vec::new(); all.len()];
+        for selection in 0..self.ends.len() {
+            for row in self.rows_of(selection as u32) {
+                let Some((part, event)) = places[row.event as usize] else { continue };
+                let (part, keys) = (part as usize, &mut keys[part as usize]);
+                keys.resize(self.keys.len(), None);
+                let to = &mut all[part];
+                let key = &mut keys[row.key.0 as usize];
+                let key = *key.get_or_insert_with(|| to.keys.intern_from(&self.keys, row.key));
+                to.rows[next[part][selection] as usize] = StageRow { event, key };
+                next[part][selection] += 1;
+            }
+        }
     }
 
     /// Whether a row is of an event and a key that are there.

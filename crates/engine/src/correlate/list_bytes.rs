@@ -16,8 +16,8 @@ use crate::compile::RuleIndex;
 const MAGIC: &[u8; 8] = b"eqlist02";
 const FIXED_MAGIC: &[u8; 8] = b"eqlist01";
 
-/// Room for more events and keys than this is made as they come: what damaged bytes promise, they may not have.
-const MAX_RESERVED: u32 = 1 << 16;
+/// The fewest bytes of an event: flags, source, position and handle.
+const MIN_EVENT_BYTES: usize = 4;
 
 fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
@@ -202,14 +202,15 @@ impl MatchList {
         let count = reader.number()?;
         let rules: Vec<ListedRule> = (0..count).map(|_| reader.rule()).collect::<Option<_>>()?;
         let events = reader.number()?;
-        list.events.reserve(events.min(MAX_RESERVED) as usize);
+        // Damaged bytes may promise more than they can have.
+        list.events.reserve(reader.bytes.len().div_ceil(MIN_EVENT_BYTES).min(events as usize));
         for _ in 0..events {
             let event = reader.event()?;
             list.latest = list.latest.max(event.order.time);
             list.events.push(event.into());
         }
         let keys = reader.number()?;
-        list.keys.reserve(keys.min(MAX_RESERVED) as usize);
+        list.keys.reserve(reader.bytes.len().min(keys as usize));
         for number in 0..keys {
             // A key that stands there twice would shift all that follow.
             if list.keys.intern(reader.text()?).0 != number {
