@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_128;
@@ -121,7 +122,7 @@ impl Counts {
 
 /// An event that waits for the rest of its portion.
 struct Waiting {
-    index: String,
+    index: ByteString,
     id: Option<String>,
     document: Range<usize>,
 }
@@ -166,6 +167,10 @@ impl<'a> Portions<'a> {
         self.number += 1;
         let start = self.texts.len();
         self.texts.extend_from_slice(source.get().as_bytes());
+        let index = match self.waiting.last() {
+            Some(last) if *last.index == *index => last.index.clone(),
+            _ => index.into(),
+        };
         self.waiting.push(Waiting { index, id, document: start..self.texts.len() });
         match self.texts.len() >= PORTION_BYTES || self.waiting.len() >= PORTION_DOCUMENTS {
             true => self.send(),
@@ -179,12 +184,12 @@ impl<'a> Portions<'a> {
             return Ok(());
         }
         let texts = Bytes::from(std::mem::take(&mut self.texts));
-        let actions: Vec<Action<'_>> = self
+        let actions: Vec<Action> = self
             .waiting
             .iter()
             .map(|Waiting { index, id, document }| Action {
                 operation: Operation::Create,
-                index: index.as_str().into(),
+                index: index.clone(),
                 id: id.clone(),
                 document: texts.slice(document.clone()),
                 unsupported: None,
@@ -206,7 +211,7 @@ impl<'a> Portions<'a> {
 
     /// Waits where memory is short for a moment, or somebody else is at the same events: what becomes of them there is not
     /// known yet.
-    fn take_patiently(&self, mut actions: Vec<Action<'_>>) -> (Counts, Result<(), Failure>) {
+    fn take_patiently(&self, mut actions: Vec<Action>) -> (Counts, Result<(), Failure>) {
         let may_wait = || self.until.is_none_or(|until| Instant::now() < until);
         let mut counts = Counts::default();
         loop {

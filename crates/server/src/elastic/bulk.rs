@@ -1,10 +1,10 @@
 //! The body of a bulk request: a line that says what to do, then a line with the document, and so on.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use bytestring::ByteString;
 use memchr::memchr;
 use serde_json::{Map, Value};
 
@@ -50,9 +50,10 @@ impl Operation {
 
 /// An action with its document, which still lies in the body.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Action<'b> {
+pub(crate) struct Action {
     pub(crate) operation: Operation,
-    pub(crate) index: Cow<'b, str>,
+    /// Shared by those of a request that say the same.
+    pub(crate) index: ByteString,
     pub(crate) id: Option<String>,
     /// Nothing for `delete`.
     pub(crate) document: Bytes,
@@ -61,8 +62,8 @@ pub(crate) struct Action<'b> {
 }
 
 /// What actions take in memory beside the body.
-pub(crate) fn memory_of(actions: &[Action<'_>]) -> u64 {
-    let names = |action: &Action<'_>| action.index.len() + action.id.as_ref().map_or(0, String::len);
+pub(crate) fn memory_of(actions: &[Action]) -> u64 {
+    let names = |action: &Action| action.index.len() + action.id.as_ref().map_or(0, String::len);
     actions.iter().map(|action| ACTION_BYTES + 2 * names(action) as u64).sum()
 }
 
@@ -70,14 +71,15 @@ pub(crate) fn memory_of(actions: &[Action<'_>]) -> u64 {
 ///
 /// # Errors
 /// If a line with an action cannot be read: nothing of the request is done then, and the error names the line.
-pub(crate) fn parse<'b>(body: &'b Bytes, index: Option<&'b str>) -> Result<Vec<Action<'b>>, Failure> {
+pub(crate) fn parse(body: &Bytes, index: Option<&str>) -> Result<Vec<Action>, Failure> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Failure::Parsing("request body is required".to_owned()));
     }
+    let index = index.map(ByteString::from);
     let mut lines = Lines { rest: body, number: 0 };
     let mut actions = Vec::new();
     // Shippers say the same few things again and again: what was read of a line holds for another like it.
-    let mut known: HashMap<&[u8], Action<'b>> = HashMap::new();
+    let mut known: HashMap<&[u8], Action> = HashMap::new();
     while let Some(line) = lines.next()? {
         // Elasticsearch passes over empty lines between actions.
         if line.is_empty() {
@@ -89,7 +91,7 @@ pub(crate) fn parse<'b>(body: &'b Bytes, index: Option<&'b str>) -> Result<Vec<A
         let mut action = match known.get(line) {
             Some(action) => action.clone(),
             None => {
-                let action = read_action(line, lines.number, index)?;
+                let action = read_action(line, lines.number, index.as_ref())?;
                 if action.id.is_none() && known.len() < MAX_KNOWN_LINES {
                     known.insert(line, action.clone());
                 }
@@ -142,7 +144,7 @@ fn invalid(what: &str) -> Failure {
     Failure::elastic(StatusCode::BAD_REQUEST, "action_request_validation_exception", reason)
 }
 
-fn read_action<'b>(line: &[u8], number: usize, index: Option<&'b str>) -> Result<Action<'b>, Failure> {
+fn read_action(line: &[u8], number: usize, index: Option<&ByteString>) -> Result<Action, Failure> {
     let value: Value = serde_json::from_slice(line).map_err(|error| malformed(number, &error.to_string()))?;
     let Value::Object(action) = value else {
         return Err(malformed(number, &format!("expected START_OBJECT but found [{}]", token(&value))));
@@ -162,22 +164,18 @@ fn read_action<'b>(line: &[u8], number: usize, index: Option<&'b str>) -> Result
         return Err(malformed(number, &format!("expected START_OBJECT but found [{}]", token(&metadata))));
     };
     let mut action =
-        Action { operation, index: Cow::Borrowed(""), id: None, document: Bytes::new(), unsupported: None };
+        Action { operation, index: ByteString::new(), id: None, document: Bytes::new(), unsupported: None };
     let own_index = read_metadata(metadata, number, &mut action)?;
     action.index = match (own_index, index) {
-        (Some(own), _) => Cow::Owned(own),
-        (None, Some(index)) => Cow::Borrowed(index),
+        (Some(own), _) => own.into(),
+        (None, Some(index)) => index.clone(),
         (None, None) => return Err(invalid(&format!("index is missing (line {number})"))),
     };
     Ok(action)
 }
 
 /// Reads what stands beside the operation; returns the index.
-fn read_metadata(
-    metadata: Map<String, Value>,
-    number: usize,
-    action: &mut Action<'_>,
-) -> Result<Option<String>, Failure> {
+fn read_metadata(metadata: Map<String, Value>, number: usize, action: &mut Action) -> Result<Option<String>, Failure> {
     let mut index = None;
     for (name, value) in metadata {
         match name.as_str() {

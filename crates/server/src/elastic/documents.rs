@@ -1,6 +1,6 @@
 //! Documents on their way in: `_bulk`, `_doc`, `_create`.
 
-use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -205,16 +205,13 @@ pub(crate) type Outcome = Result<Stored, ItemError>;
 ///
 /// # Errors
 /// If nothing was taken, for a while; the client sends the request again. [`turned_away`] counts what is given up.
-pub(crate) fn take(app: &App, caller: Option<&Caller>, actions: &[Action<'_>]) -> Result<Vec<Outcome>, Failure> {
+pub(crate) fn take(app: &App, caller: Option<&Caller>, actions: &[Action]) -> Result<Vec<Outcome>, Failure> {
     let now = crate::now();
     let mut documents: Vec<NewDocument> = Vec::with_capacity(actions.len());
     let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(actions.len());
     for action in actions {
         let refusing = caller.filter(|caller| !caller.may_write_to(&action.index));
-        match refusing.map_or_else(
-            || new_document(action, documents.last()),
-            |caller| Err(ItemError::forbidden(&action.index, caller)),
-        ) {
+        match refusing.map_or_else(|| new_document(action), |caller| Err(ItemError::forbidden(&action.index, caller))) {
             Ok(document) => {
                 documents.push(document);
                 outcomes.push(None);
@@ -239,8 +236,7 @@ pub(crate) fn take(app: &App, caller: Option<&Caller>, actions: &[Action<'_>]) -
     Ok(outcomes)
 }
 
-/// `last` is the one before: mostly, the next goes to the same index.
-fn new_document(action: &Action<'_>, last: Option<&NewDocument>) -> Result<NewDocument, ItemError> {
+fn new_document(action: &Action) -> Result<NewDocument, ItemError> {
     if matches!(action.operation, Operation::Update | Operation::Delete) {
         return Err(ItemError::illegal(APPEND_ONLY));
     }
@@ -253,27 +249,23 @@ fn new_document(action: &Action<'_>, last: Option<&NewDocument>) -> Result<NewDo
     // Shippers send what programs wrote; one bad byte must not hide an event.
     let document = ByteString::try_from(action.document.clone())
         .unwrap_or_else(|_| String::from_utf8_lossy(&action.document).into_owned().into());
-    let index = match last {
-        Some(last) if *last.index == *action.index => last.index.clone(),
-        _ => (&*action.index).into(),
-    };
-    Ok(NewDocument { index, id: action.id.as_deref().map(ByteString::from), document })
+    Ok(NewDocument { index: action.index.clone(), id: action.id.as_deref().map(ByteString::from), document })
 }
 
 /// The longest id of an event, which is Elasticsearch's limit.
 pub(crate) const MAX_ID_BYTES: usize = 512;
 
 /// Counts what became of the documents, and keeps those that were refused.
-fn record(app: &App, actions: &[Action<'_>], outcomes: &[Outcome], now: i64) {
+fn record(app: &App, actions: &[Action], outcomes: &[Outcome], now: i64) {
     let (mut stored, mut conflicts, mut bytes) = (0, 0, 0);
-    let mut indices = BTreeSet::new();
+    let mut indices: HashMap<*const u8, &str> = HashMap::new();
     let mut refused = Vec::new();
     for (action, outcome) in actions.iter().zip(outcomes) {
         match outcome {
             Ok(_) => {
                 stored += 1;
                 bytes += action.document.len() as u64;
-                indices.insert(&*action.index);
+                indices.insert(action.index.as_ptr(), &action.index);
             }
             // What is there already is not lost.
             Err(error) if error.is_conflict() => conflicts += 1,
@@ -282,7 +274,8 @@ fn record(app: &App, actions: &[Action<'_>], outcomes: &[Outcome], now: i64) {
             Err(error) => refused.push((action, error)),
         }
     }
-    indices.into_iter().for_each(|index| app.stash.note_index(index));
+    // Those that say the same share it, mostly.
+    indices.into_values().for_each(|index| app.stash.note_index(index));
     app.metrics.document_bytes.inc_by(bytes);
     app.metrics.documents(DocumentResult::Stored, stored);
     app.metrics.documents(DocumentResult::Conflict, conflicts);
@@ -290,7 +283,7 @@ fn record(app: &App, actions: &[Action<'_>], outcomes: &[Outcome], now: i64) {
     bury(app, &refused, now);
 }
 
-fn bury(app: &App, refused: &[(&Action<'_>, &ItemError)], now: i64) {
+fn bury(app: &App, refused: &[(&Action, &ItemError)], now: i64) {
     if refused.is_empty() {
         return;
     }
@@ -419,7 +412,7 @@ impl<'a> StoredAnswer<'a> {
 }
 
 impl<'a> Item<'a> {
-    fn new(action: &'a Action<'_>, outcome: &'a Outcome, forced_refresh: bool) -> Self {
+    fn new(action: &'a Action, outcome: &'a Outcome, forced_refresh: bool) -> Self {
         let result = match outcome {
             Ok(stored) => ItemResult::Stored(StoredAnswer::new(&action.index, stored, forced_refresh, Some(201))),
             Err(error) => ItemResult::Failed(FailedAnswer {
