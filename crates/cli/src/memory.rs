@@ -8,8 +8,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The place of `mi_option_purge_delay` among mimalloc's options, in milliseconds.
 const PURGE_DELAY: c_int = 15;
 
-/// Ten seconds, in which a service fills its memory for recent events anew several times at full load.
-const KEPT_FREED: c_long = 10_000;
+/// A minute. When it is over, the system gets back all that is free just then, even what was freed a moment ago: at full
+/// load a service asks for that again at once.
+const KEPT_FREED: c_long = 60_000;
 
 /// Keeps freed memory longer before the system gets it back, for a process that needs as much again in a moment: fresh
 /// memory is cleared first, which was a sixth of the work of taking events in.
