@@ -33,8 +33,8 @@ pub use intake::{Identity, IncomingEvent, Intake, IntakeError};
 pub use pages::{DocumentPage, PAGE_LEVEL, put_document, take_document};
 pub use parquet::{
     Effort, MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
-    Segment, SegmentColumns, SegmentError, SegmentEvent, SegmentWriter, concat_segments, convert_to_parquet,
-    write_segment,
+    Segment, SegmentColumns, SegmentContent, SegmentError, SegmentEvent, SegmentWriter, concat_segments,
+    convert_to_parquet, write_segment,
 };
 pub use pipeline::{
     DEFAULT_BATCH_ROWS, Given, Input, MAX_BATCH_BYTES, MAX_DOCUMENT_BYTES, MAX_LISTED, OrderBy, Progress, ReadError,

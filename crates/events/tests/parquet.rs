@@ -12,8 +12,8 @@ use eqlipse_batch::{Arrival, EventBatch, OrderKey, RowMeta, Schema};
 use eqlipse_ecs::FieldType;
 use eqlipse_events::{
     AgainError, DecodedPart, DecodedRows, DiscoverOptions, Discovery, DocumentPage, DocumentReader, Effort, Identity,
-    IncomingEvent, InputProblem, Intake, OrderBy, Progress, ReadOptions, ReadReport, SegmentColumns, SegmentEvent,
-    SegmentWriter, Window, convert_to_parquet, discover, put_document, read, reserve,
+    IncomingEvent, InputProblem, Intake, OrderBy, Progress, ReadOptions, ReadReport, SegmentColumns, SegmentContent,
+    SegmentEvent, SegmentWriter, Window, convert_to_parquet, discover, put_document, read, reserve,
 };
 use eqlipse_testkit::generate;
 use proptest::prelude::*;
@@ -287,9 +287,12 @@ fn segment(folder: &Path, name: &str, documents: &[&str]) -> PathBuf {
     file(folder, name, written)
 }
 
+fn contents(paths: &[&Path]) -> Vec<SegmentContent> {
+    paths.iter().map(|path| SegmentContent::Bytes(std::fs::read(path).unwrap().into())).collect()
+}
+
 fn concat(paths: &[&Path]) -> Option<Vec<u8>> {
-    let content = |number: usize| std::fs::read(paths[number]).map(|bytes| Some(bytes.into()));
-    eqlipse_events::concat_segments(paths, content, || Ok(Vec::new())).unwrap()
+    eqlipse_events::concat_segments(&contents(paths), || Ok(Vec::new())).unwrap()
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn segments_that_are_better_written_anew_are_not_copied() {
     };
     assert!(concat(&[&many("m"), &many("n")]).is_none());
     let broken = file(folder.path(), "broken", "PAR1");
-    assert!(eqlipse_events::concat_segments(&[&long, &broken], |_| Ok(None), || Ok(Vec::new())).is_err());
+    assert!(eqlipse_events::concat_segments(&contents(&[&long, &broken]), || Ok(Vec::new())).is_err());
 }
 
 #[test]

@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use eqlipse_batch::EventBatch;
 use eqlipse_engine::{Collector, Coverage, ListedRules, MatchList, Matcher};
 use eqlipse_events::{
-    DecodedPart, Discovery, DocumentPage, Effort, Identity, Progress, ReadOptions, SegmentColumns, SegmentEvent,
-    SegmentWriter, Source, concat_segments,
+    DecodedPart, Discovery, DocumentPage, Effort, Identity, Progress, ReadOptions, SegmentColumns, SegmentContent,
+    SegmentEvent, SegmentWriter, Source, concat_segments,
 };
 use jiff::Timestamp;
 use walkdir::WalkDir;
@@ -49,8 +48,8 @@ const COMPACTED_SEGMENTS: usize = 8;
 /// and when there are so many in any case: with each time, their events are copied once more.
 const AWAITED_SEGMENTS: usize = 16;
 
-/// Longer segments are copied without having all of one in memory.
-const MAX_READ_AT_ONCE: u64 = 32 << 20;
+/// Segments that are put together are in memory up to so many bytes; others are copied piece by piece.
+const MAX_READ_AT_ONCE: u64 = 128 << 20;
 
 /// Beyond so many tenths of its memory, the cache of what matched is emptied down to so many.
 const FULL: usize = 9;
@@ -432,7 +431,7 @@ struct Hashing {
 
 impl Hashing {
     fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: DirectFile::create(path, false)?, hasher: Xxh3::new() })
+        Ok(Self { file: DirectFile::create(path, false, usize::MAX)?, hasher: Xxh3::new() })
     }
 
     /// Sees to it that all is on disk, and says how long it is and what its checksum is.
@@ -518,6 +517,11 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     if of_all.iter().any(|rules| *rules != of_all[0]) {
         return Ok(());
     }
+    let _held = segments
+        .iter()
+        .map(|segment| segment.hold().inspect_err(|error| leave_apart(segment, error)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let contents = sound_contents(segments)?;
     let all = segments.iter().map(|segment| segment.rows().inspect_err(|error| leave_apart(segment, error)));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
     let has_these = |rows: &Arc<Rows>| rows.lists.iter().map(|list| list.rules()).eq(&of_all[0]);
@@ -544,10 +548,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         times.add(span.last);
     }
     let index = &segments[0].entry.index;
-    let _held = segments.iter().map(|segment| segment.hold()).collect::<Result<Vec<_>, _>>()?;
-    let paths: Vec<&Path> = segments.iter().map(|segment| &*segment.path).collect();
-    let content = |number: usize| sound_content(segments[number]).map_err(io::Error::other);
-    let write = |path: &Path| match concat_segments(&paths, content, || Hashing::create(path))? {
+    let write = |path: &Path| match concat_segments(&contents, || Hashing::create(path))? {
         Some(out) => out.finish(),
         None => write_again(inner, index, path, segments, &all),
     };
@@ -581,14 +582,18 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     Ok(())
 }
 
-/// The bytes of a segment that is put together with others, unless they are too many. What is damaged stays as it is: a
-/// new file of it would have a checksum that fits.
-fn sound_content(segment: &SegmentPart) -> Result<Option<Bytes>, StoreError> {
-    let sound = match segment.entry.bytes <= MAX_READ_AT_ONCE {
-        true => segment.sound_bytes().map(Some),
-        false => segment.check_parquet().map(|()| None),
+/// What stands in segments that are put together. What is damaged stays as it is: a new file of it would have a checksum
+/// that fits.
+fn sound_contents(segments: &[&SegmentPart]) -> Result<Vec<SegmentContent>, StoreError> {
+    let mut room = MAX_READ_AT_ONCE;
+    let mut content = |segment: &SegmentPart| match room.checked_sub(segment.entry.bytes) {
+        Some(left) => {
+            room = left;
+            segment.sound_bytes().map(SegmentContent::Bytes)
+        }
+        None => segment.sound_file().map(SegmentContent::File),
     };
-    sound.inspect_err(|error| leave_apart(segment, error))
+    segments.iter().map(|segment| content(segment).inspect_err(|error| leave_apart(segment, error))).collect()
 }
 
 /// What is damaged is not tried again and again, and is looked at.
@@ -607,7 +612,6 @@ fn write_again(
 ) -> io::Result<(u64, u128)> {
     let mut events = Vec::new();
     for (segment, rows) in segments.iter().zip(all) {
-        segment.check_parquet().inspect_err(|error| leave_apart(segment, error)).map_err(io::Error::other)?;
         let read = read_back(segment, rows).inspect_err(|error| {
             segment.suspect(error);
             // Its checksum was found to fit just now: it would be sound, and fail again.

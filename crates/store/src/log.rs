@@ -10,15 +10,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::StoreError;
-use crate::direct::DirectFile;
+use crate::direct::{BLOCK, DirectFile};
 use crate::frame::{Frame, next_frame};
 use crate::sync::lock;
 
 /// A new file begins when one is longer than this.
 const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Between two looks at a file that somebody is writing.
+const PAUSE: Duration = Duration::from_millis(10);
 /// The most bytes of frames that share one sync.
 const MAX_GROUP_BYTES: usize = 32 << 20;
 
@@ -72,7 +75,7 @@ impl Log {
         let files = Arc::new(Mutex::new(files));
         let writer = Writer { folder: folder.to_owned(), number, open: None, files: files.clone() };
         let (sender, receiver) = channel();
-        let thread = std::thread::Builder::new().name("eqlipse-log".to_owned()).spawn(move || writer.run(&receiver));
+        let thread = thread::Builder::new().name("eqlipse-log".to_owned()).spawn(move || writer.run(&receiver));
         let thread = thread.map_err(StoreError::io(folder))?;
         Ok((Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), files }, recovered))
     }
@@ -161,7 +164,7 @@ fn scan(bytes: &[u8], frames: &mut BTreeMap<u64, Frame>) -> Scan {
 pub(crate) fn read(folder: &Path) -> Result<(BTreeMap<u64, Frame>, Vec<PathBuf>), StoreError> {
     let (mut frames, mut damaged) = (BTreeMap::new(), Vec::new());
     for path in log_files(folder)? {
-        // Where the writer takes a half-written frame back while it is read, it looks like damage, once.
+        // Where the writer fills its last block up, or takes a half-written frame back, while it is read, that looks like damage.
         let mut tries = 3;
         loop {
             let bytes = match fs::read(&path) {
@@ -177,6 +180,7 @@ pub(crate) fn read(folder: &Path) -> Result<(BTreeMap<u64, Frame>, Vec<PathBuf>)
                 damaged.push(path);
                 break;
             }
+            thread::sleep(PAUSE);
         }
     }
     Ok((frames, damaged))
@@ -195,8 +199,8 @@ fn recover(path: &Path, quarantine: &Path, recovered: &mut Recovered) -> Result<
     }
     if sound < bytes.len() {
         // A file that was not closed may have zeros up to the end of a block.
-        let is_torn = bytes[sound..].iter().any(|byte| *byte != 0);
-        recovered.cut += if is_torn { (bytes.len() - sound) as u64 } else { 0 };
+        let is_filled_up = bytes.len() - sound < BLOCK && bytes[sound..].iter().all(|byte| *byte == 0);
+        recovered.cut += if is_filled_up { 0 } else { (bytes.len() - sound) as u64 };
         let file = OpenOptions::new().write(true).open(path).map_err(StoreError::io(path))?;
         file.set_len(sound as u64).and_then(|()| file.sync_all()).map_err(StoreError::io(path))?;
     }
@@ -276,7 +280,7 @@ impl Writer {
 fn create(folder: &Path, number: &mut u64) -> io::Result<OpenFile> {
     let path = folder.join(format!("{number:012}.log"));
     *number += 1;
-    let file = DirectFile::create(&path, true)?;
+    let file = DirectFile::create(&path, true, usize::MAX)?;
     // The file's name must be as lasting as what is in it.
     File::open(folder)?.sync_all()?;
     Ok(OpenFile { file, path })
@@ -336,11 +340,12 @@ mod tests {
         log.close();
         let whole = [0, 2, 4].map(|first| encoded(first).len()).iter().sum::<usize>();
         assert_eq!(fs::metadata(at.join("000000000000.log")).unwrap().len(), whole as u64);
-        for zeros in [0, 4_096] {
+        // More zeros than that were something else once.
+        for (zeros, cut) in [(0, 0), (BLOCK - 1, 0), (BLOCK, BLOCK as u64)] {
             let bytes = [&fs::read(&path).unwrap()[..], &vec![0; zeros]].concat();
             fs::write(&path, bytes).unwrap();
             let (_, recovered) = Log::open(&killed, &quarantine).unwrap();
-            assert_eq!((firsts(&recovered), recovered.cut, recovered.quarantined.len()), (vec![0, 2], 0, 0));
+            assert_eq!((firsts(&recovered), recovered.cut, recovered.quarantined.len()), (vec![0, 2], cut, 0));
         }
     }
 

@@ -282,7 +282,7 @@ impl Drop for SegmentPart {
 pub(crate) fn write_lasting(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let unfinished = path.with_extension("tmp");
     let write = || {
-        let mut file = DirectFile::create(&unfinished, false)?;
+        let mut file = DirectFile::create(&unfinished, false, bytes.len())?;
         file.write_all(bytes)?;
         file.finish()?;
         fs::rename(&unfinished, path)?;
@@ -662,9 +662,14 @@ impl SegmentPart {
 
     /// What is wrong with the Parquet file.
     pub(crate) fn check_parquet(&self) -> Result<(), StoreError> {
+        self.sound_file().map(drop)
+    }
+
+    /// The Parquet file, if its bytes are what they were.
+    pub(crate) fn sound_file(&self) -> Result<fs::File, StoreError> {
+        let mut file = fs::File::open(&self.path).map_err(StoreError::io(&self.path))?;
         let mut hasher = Xxh3::new();
         let mut hash = || -> io::Result<u128> {
-            let mut file = fs::File::open(&self.path)?;
             let mut piece = vec![0; 1 << 20];
             loop {
                 match file.read(&mut piece)? {
@@ -673,12 +678,13 @@ impl SegmentPart {
                 }
             }
         };
-        self.check_hash(hash().map_err(StoreError::io(&self.path))?)
+        self.check_hash(hash().map_err(StoreError::io(&self.path))?).map(|()| file)
     }
 
     /// The bytes of the Parquet file, if they are what they were.
     pub(crate) fn sound_bytes(&self) -> Result<Bytes, StoreError> {
-        let bytes = direct::read(&self.path).map_err(StoreError::io(&self.path))?;
+        let length = usize::try_from(self.entry.bytes).unwrap_or(usize::MAX);
+        let bytes = direct::read(&self.path, length).map_err(StoreError::io(&self.path))?;
         self.check_hash(xxh3_128(&bytes)).map(|()| bytes)
     }
 

@@ -614,6 +614,41 @@ fn one_that_cannot_be_joined_keeps_no_others_apart() {
 }
 
 #[test]
+fn a_damaged_footer_keeps_no_others_apart() {
+    let (folder, rules) = (tempfile::tempdir().unwrap(), rules(&[EVENTS]));
+    let put = |store: &Store, number: i64| {
+        let now = jiff::Timestamp::now().as_nanosecond() as i64;
+        assert!(store.ingest(&[event("logs-a", number, "a")], now).unwrap()[0].is_ok());
+    };
+    let (store, _) = open(folder.path(), &rules);
+    for number in 0..9 {
+        put(&store, number);
+        store.flush().unwrap();
+    }
+    store.close().unwrap();
+    drop(store);
+    let segments = files(&folder.path().join("segments"));
+    let parquet = segments.into_iter().find(|path| path.ends_with(".parquet")).unwrap();
+    let mut bytes = fs::read(&parquet).unwrap();
+    // In front of the footer's length.
+    let last = bytes.len() - 9;
+    bytes[last] ^= 0xff;
+    fs::write(&parquet, bytes).unwrap();
+    let options = StoreOptions { flush_age: Duration::ZERO, ..StoreOptions::default() };
+    let (store, _) = Store::open(folder.path(), options, rules).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    for number in 9.. {
+        put(&store, number);
+        std::thread::sleep(Duration::from_millis(300));
+        if store.stats().segments <= 4 && store.stats().quarantined == 1 {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{:?}", store.stats());
+    }
+    assert!(!Path::new(&parquet).exists());
+}
+
+#[test]
 fn a_damaged_document_takes_its_segment_out_of_the_way() {
     let rules = rules(&[EVENTS]);
     let (folder, ..) = two_segments(&rules);

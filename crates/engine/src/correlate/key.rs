@@ -165,7 +165,7 @@ fn hash(key: &[u8]) -> u32 {
 impl KeyTable {
     /// About how many bytes of memory it takes.
     pub(super) fn memory(&self) -> usize {
-        self.bytes.len() + self.ends.len() * size_of::<u64>() + self.ids.capacity() * (size_of::<Id>() + 1)
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u64>() + self.ids.capacity() * (size_of::<Id>() + 1)
     }
 
     pub(super) fn bytes_of(&self, id: KeyId) -> &[u8] {
@@ -190,11 +190,10 @@ impl KeyTable {
         self.ids.reserve(keys, |id| Id::spread(id.hash));
     }
 
-    /// Makes room for the keys of other tables.
-    pub(super) fn reserve_for<'t>(&mut self, others: impl Iterator<Item = &'t KeyTable>) {
-        let (keys, bytes) = others.fold((0, 0), |(keys, bytes), other| (keys + other.len(), bytes + other.bytes.len()));
-        self.reserve(keys);
-        self.bytes.reserve(bytes);
+    /// Makes room for the keys of other tables, many of which may be the same.
+    pub(super) fn reserve_for<'t>(&mut self, others: impl Iterator<Item = &'t KeyTable> + Clone) {
+        self.reserve(others.clone().map(KeyTable::len).max().unwrap_or_default());
+        self.bytes.reserve(others.map(|other| other.bytes.len()).max().unwrap_or_default());
     }
 
     pub(super) fn intern(&mut self, key: &[u8]) -> KeyId {

@@ -346,16 +346,17 @@ impl MatchList {
     /// Puts the rows at the next places of their selections in their parts.
     fn place_rows(&self, places: &Places, all: &mut [MatchList], next: &mut [Vec<u32>]) {
         let mut keys: Vec<Vec<Option<KeyId>>> = vec![Vec::new(); all.len()];
-        for selection in 0..self.ends.len() {
-            for row in self.rows_of(selection as u32) {
+        for selection in 0..self.ends.len() as u32 {
+            for row in self.rows_of(selection) {
                 let Some((part, event)) = places[row.event as usize] else { continue };
                 let (part, keys) = (part as usize, &mut keys[part as usize]);
                 keys.resize(self.keys.len(), None);
                 let to = &mut all[part];
                 let key = &mut keys[row.key.0 as usize];
                 let key = *key.get_or_insert_with(|| to.keys.intern_from(&self.keys, row.key));
-                to.rows[next[part][selection] as usize] = StageRow { event, key };
-                next[part][selection] += 1;
+                let next = &mut next[part][selection as usize];
+                to.rows[*next as usize] = StageRow { event, key };
+                *next += 1;
             }
         }
     }

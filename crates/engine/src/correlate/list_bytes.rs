@@ -16,8 +16,8 @@ use crate::compile::RuleIndex;
 const MAGIC: &[u8; 8] = b"eqlist02";
 const FIXED_MAGIC: &[u8; 8] = b"eqlist01";
 
-/// The fewest bytes of an event: flags, source, position and handle.
-const MIN_EVENT_BYTES: usize = 4;
+/// Room for more events and keys than this is made as they come: what damaged bytes promise, they may not have.
+const MAX_RESERVED: u32 = 1 << 18;
 
 fn put_number(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
@@ -202,15 +202,14 @@ impl MatchList {
         let count = reader.number()?;
         let rules: Vec<ListedRule> = (0..count).map(|_| reader.rule()).collect::<Option<_>>()?;
         let events = reader.number()?;
-        // Damaged bytes may promise more than they can have.
-        list.events.reserve(reader.bytes.len().div_ceil(MIN_EVENT_BYTES).min(events as usize));
+        list.events.reserve(events.min(MAX_RESERVED) as usize);
         for _ in 0..events {
             let event = reader.event()?;
             list.latest = list.latest.max(event.order.time);
             list.events.push(event.into());
         }
         let keys = reader.number()?;
-        list.keys.reserve(reader.bytes.len().min(keys as usize));
+        list.keys.reserve(keys.min(MAX_RESERVED) as usize);
         for number in 0..keys {
             // A key that stands there twice would shift all that follow.
             if list.keys.intern(reader.text()?).0 != number {
@@ -317,6 +316,33 @@ mod tests {
             for bytes in [bytes, fixed(&list)] {
                 prop_assert_eq!(told(&MatchList::decode(&bytes, &known).unwrap()), told(&list));
                 prop_assert!(MatchList::decode(&bytes[..bytes.len() - 1 - cut.min(bytes.len() - 1)], &known).is_none());
+            }
+        }
+
+        /// Each event comes to its part with all of its rows, in the order in which they were.
+        #[test]
+        fn lists_are_split(lists in prop::collection::vec(list(), 1..4), places in prop::collection::vec(prop::option::of(0u32..3), 12)) {
+            let handle = |list: usize, event: u32| (list * 4) as u64 + u64::from(event);
+            let refs: Vec<&MatchList> = lists.iter().collect();
+            let place = |list: usize, event: u32, _: &MatchedEvent| {
+                Some((places[handle(list, event) as usize]?, handle(list, event)))
+            };
+            for (part, split) in MatchList::split(&refs, 3, place).iter().enumerate() {
+                let is_here = |list: usize, event: u32| places[handle(list, event) as usize] == Some(part as u32);
+                for selection in 0..2 {
+                    let rows_of = |list: &MatchList, handle: &dyn Fn(u32) -> u64| -> Vec<(u64, Vec<u8>)> {
+                        let rows = list.rows_of(selection).iter();
+                        rows.map(|row| (handle(row.event), list.keys.bytes_of(row.key).to_vec())).collect()
+                    };
+                    let made = rows_of(split, &|event| split.events[event as usize].event().handle);
+                    let all = lists.iter().enumerate().flat_map(|(number, list)| rows_of(list, &|event| handle(number, event)));
+                    let expected: Vec<_> = all.filter(|(handle, _)| places[*handle as usize] == Some(part as u32)).collect();
+                    prop_assert_eq!(made, expected);
+                }
+                let own = (0..lists.len()).filter(|list| is_here(*list, 3)).map(|list| handle(list, 3));
+                prop_assert!(split.own_orders.iter().map(|own| split.events[own.event as usize].event().handle).eq(own));
+                prop_assert_eq!(split.latest, split.events().filter_map(|event| event.order.time).max());
+                prop_assert!(split.is_sound(&split.rules.0) && split.rows.iter().all(|row| split.has_row(row)));
             }
         }
 

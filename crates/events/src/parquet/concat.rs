@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,24 +24,35 @@ const MAX_SMALL_GROUPS: usize = 16;
 /// Rows that a row group has on average, where they are not small.
 const MIN_GROUP_ROWS: i64 = 1_000;
 
-/// A file to be copied.
-struct Copied {
-    file: File,
+/// A segment that is put together with others.
+#[derive(Debug)]
+pub enum SegmentContent {
+    /// All of its bytes.
+    Bytes(Bytes),
+    /// Its file, where it is too long to be in memory as a whole.
+    File(File),
+}
+
+/// A segment to be copied.
+struct Copied<'c> {
+    content: &'c SegmentContent,
     metadata: ParquetMetaData,
     /// By name of a column: its number among the leaves.
     leaves: HashMap<String, usize>,
 }
 
-impl Copied {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = ParquetMetaDataReader::new()
-            .with_offset_index_policy(PageIndexPolicy::Optional)
-            .parse_and_finish(&file)
-            .map_err(failed)?;
+impl<'c> Copied<'c> {
+    fn open(content: &'c SegmentContent) -> io::Result<Self> {
+        let mut reader = ParquetMetaDataReader::new().with_offset_index_policy(PageIndexPolicy::Optional);
+        match content {
+            SegmentContent::Bytes(bytes) => reader.try_parse(bytes),
+            SegmentContent::File(file) => reader.try_parse(file),
+        }
+        .map_err(failed)?;
+        let metadata = reader.finish().map_err(failed)?;
         let columns = metadata.file_metadata().schema_descr().columns().iter().enumerate();
         let leaves = columns.map(|(leaf, column)| (column.path().parts()[0].clone(), leaf)).collect();
-        Ok(Self { file, metadata, leaves })
+        Ok(Self { content, metadata, leaves })
     }
 
     /// The top of each column.
@@ -59,16 +69,13 @@ impl Copied {
 /// be done, as where a field has a column of one type here and of another there, or should not, as there would be many small
 /// row groups. Nothing is unpacked, so that it costs little more than copying.
 ///
-/// `content` gives the bytes of a file by its number, or none of one that is too long to be in memory as a whole.
-///
 /// # Errors
-/// If a file is no Parquet file or cannot be read, or the output cannot be opened or written.
+/// If one is no Parquet file or cannot be read, or the output cannot be opened or written.
 pub fn concat_segments<W: Write + Send>(
-    paths: &[&Path],
-    mut content: impl FnMut(usize) -> io::Result<Option<Bytes>>,
+    segments: &[SegmentContent],
     open: impl FnOnce() -> io::Result<W>,
 ) -> io::Result<Option<W>> {
-    let files: Vec<Copied> = paths.iter().map(|path| Copied::open(path)).collect::<io::Result<_>>()?;
+    let files: Vec<Copied<'_>> = segments.iter().map(Copied::open).collect::<io::Result<_>>()?;
     let Some(first) = files.first().filter(|_| !has_small_groups(&files)) else { return Ok(None) };
     let (Some(schema), Some(pairs)) = (common_schema(&files), common_pairs(&files)) else { return Ok(None) };
     let created_by = first.metadata.file_metadata().created_by().unwrap_or_default().to_owned();
@@ -76,15 +83,14 @@ pub fn concat_segments<W: Write + Send>(
     let mut out = SerializedFileWriter::new(open()?, schema, Arc::new(properties.build())).map_err(failed)?;
     let columns = out.schema_descr().columns().to_vec();
     let mut encoder = ColumnEncoder::new(Effort::Usual)?;
-    for (number, file) in files.iter().enumerate() {
-        let content = content(number)?;
+    for file in &files {
         for group in 0..file.metadata.num_row_groups() {
             let mut copied = out.next_row_group().map_err(failed)?;
             for column in &columns {
                 match file.leaves.get(&column.path().parts()[0]) {
-                    Some(leaf) => match &content {
-                        Some(content) => copy_column(file, content, (group, *leaf), &mut copied)?,
-                        None => copy_column(file, &file.file, (group, *leaf), &mut copied)?,
+                    Some(leaf) => match file.content {
+                        SegmentContent::Bytes(bytes) => copy_column(file, bytes, (group, *leaf), &mut copied)?,
+                        SegmentContent::File(open) => copy_column(file, open, (group, *leaf), &mut copied)?,
                     },
                     None => {
                         let rows = file.metadata.row_group(group).num_rows();
@@ -98,14 +104,14 @@ pub fn concat_segments<W: Write + Send>(
     out.into_inner().map(Some).map_err(failed)
 }
 
-fn has_small_groups(files: &[Copied]) -> bool {
+fn has_small_groups(files: &[Copied<'_>]) -> bool {
     let groups: usize = files.iter().map(|file| file.metadata.num_row_groups()).sum();
     let rows: i64 = files.iter().map(|file| file.metadata.file_metadata().num_rows()).sum();
     groups > MAX_SMALL_GROUPS && rows < MIN_GROUP_ROWS.saturating_mul(groups as i64)
 }
 
 fn copy_column<W: Write + Send>(
-    Copied { metadata, .. }: &Copied,
+    Copied { metadata, .. }: &Copied<'_>,
     content: &impl ChunkReader,
     (group, leaf): (usize, usize),
     copied: &mut SerializedRowGroupWriter<'_, W>,
@@ -140,7 +146,7 @@ fn write_nulls<W: Write + Send>(
 
 /// The columns that some file has; `None` where a column is of several types or of a kind that eqlipse does not write, there
 /// are too many, or a file lacks one that every file has.
-fn common_schema(files: &[Copied]) -> Option<TypePtr> {
+fn common_schema(files: &[Copied<'_>]) -> Option<TypePtr> {
     let mut nodes: BTreeMap<&str, &TypePtr> = BTreeMap::new();
     for file in files {
         let columns = file.metadata.file_metadata().schema_descr().columns();
@@ -163,7 +169,7 @@ fn common_schema(files: &[Copied]) -> Option<TypePtr> {
 }
 
 /// What the files say of themselves; `None` where they contradict each other.
-fn common_pairs(files: &[Copied]) -> Option<Vec<KeyValue>> {
+fn common_pairs(files: &[Copied<'_>]) -> Option<Vec<KeyValue>> {
     let mut pairs: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     let (mut types, mut others) = (BTreeMap::<String, String>::new(), Some(OtherKinds::default()));
     for file in files {
@@ -192,6 +198,8 @@ fn common_pairs(files: &[Copied]) -> Option<Vec<KeyValue>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use eqlipse_batch::{Arrival, OrderKey, RowMeta};
 
     use super::super::segment::{SegmentEvent, write_segment};
@@ -207,9 +215,12 @@ mod tests {
             write_segment(events, &mut file.as_file()).unwrap();
             file
         });
-        let paths: Vec<&Path> = files.iter().map(|file| file.path()).collect();
-        let content = |number: usize| std::fs::read(paths[number]).map(|bytes| Some(bytes.into()));
-        let whole = concat_segments(&paths, content, || Ok(Vec::new())).unwrap().unwrap();
-        assert_eq!(concat_segments(&paths, |_| Ok(None), || Ok(Vec::new())).unwrap().unwrap(), whole);
+        let whole = |path: &Path| SegmentContent::Bytes(std::fs::read(path).unwrap().into());
+        let open = |path: &Path| SegmentContent::File(File::open(path).unwrap());
+        let copied = |content: &dyn Fn(&Path) -> SegmentContent| {
+            let contents = files.each_ref().map(|file| content(file.path()));
+            concat_segments(&contents, || Ok(Vec::new())).unwrap().unwrap()
+        };
+        assert_eq!(copied(&whole), copied(&open));
     }
 }

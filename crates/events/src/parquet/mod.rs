@@ -28,7 +28,7 @@ use std::io;
 
 use thiserror::Error;
 
-pub use concat::concat_segments;
+pub use concat::{SegmentContent, concat_segments};
 pub use convert::convert_to_parquet;
 pub(crate) use documents::{GroupDocuments, GroupRows};
 pub(crate) use file::ParquetFile;

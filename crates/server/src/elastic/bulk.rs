@@ -1,6 +1,6 @@
 //! The body of a bulk request: a line that says what to do, then a line with the document, and so on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -16,7 +16,7 @@ pub const MAX_ACTIONS: usize = 100_000;
 /// What an action takes in memory beside its text, its index and its id: itself, its outcome, its part of the answer.
 const ACTION_BYTES: u64 = 1 << 10;
 
-/// Lines with actions that are remembered while a request is read.
+/// Lines with actions, and names of indices, that are remembered while a request is read.
 const MAX_KNOWN_LINES: usize = 64;
 
 /// What a line asks for.
@@ -80,6 +80,7 @@ pub(crate) fn parse(body: &Bytes, index: Option<&str>) -> Result<Vec<Action>, Fa
     let mut actions = Vec::new();
     // Shippers say the same few things again and again: what was read of a line holds for another like it.
     let mut known: HashMap<&[u8], Action> = HashMap::new();
+    let mut names: HashSet<ByteString> = HashSet::new();
     while let Some(line) = lines.next()? {
         // Elasticsearch passes over empty lines between actions.
         if line.is_empty() {
@@ -91,7 +92,8 @@ pub(crate) fn parse(body: &Bytes, index: Option<&str>) -> Result<Vec<Action>, Fa
         let mut action = match known.get(line) {
             Some(action) => action.clone(),
             None => {
-                let action = read_action(line, lines.number, index.as_ref())?;
+                let mut action = read_action(line, lines.number, index.as_ref())?;
+                action.index = shared(action.index, &mut names);
                 if action.id.is_none() && known.len() < MAX_KNOWN_LINES {
                     known.insert(line, action.clone());
                 }
@@ -110,6 +112,17 @@ pub(crate) fn parse(body: &Bytes, index: Option<&str>) -> Result<Vec<Action>, Fa
         return Err(invalid("no requests added"));
     }
     Ok(actions)
+}
+
+/// A name that came before, in place of one like it.
+fn shared(name: ByteString, known: &mut HashSet<ByteString>) -> ByteString {
+    if let Some(same) = known.get(&name) {
+        return same.clone();
+    }
+    if known.len() < MAX_KNOWN_LINES {
+        known.insert(name.clone());
+    }
+    name
 }
 
 /// Lines of a body. Each must end, the last one too.

@@ -1,6 +1,6 @@
 //! Documents on their way in: `_bulk`, `_doc`, `_create`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use axum::body::Body;
@@ -274,8 +274,9 @@ fn record(app: &App, actions: &[Action], outcomes: &[Outcome], now: i64) {
             Err(error) => refused.push((action, error)),
         }
     }
-    // Those that say the same share it, mostly.
-    indices.into_values().for_each(|index| app.stash.note_index(index));
+    // Most of one name share it.
+    let indices: BTreeSet<&str> = indices.into_values().collect();
+    indices.into_iter().for_each(|index| app.stash.note_index(index));
     app.metrics.document_bytes.inc_by(bytes);
     app.metrics.documents(DocumentResult::Stored, stored);
     app.metrics.documents(DocumentResult::Conflict, conflicts);
