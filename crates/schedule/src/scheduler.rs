@@ -184,7 +184,7 @@ struct RuleState {
     evaluated: Option<(u128, u128)>,
     /// The last execution left something out: it was capped, or it failed.
     left_some: bool,
-    /// New alerts of an interval, by its number: it may have several windows.
+    /// New alerts of an interval, by its number: it may have several windows. Those of others are in the ledger.
     made: (i64, u64),
     /// Findings of recent windows, and the end of the last window that had them.
     seen: HashMap<SeenFinding, i64>,
@@ -231,7 +231,7 @@ impl RuleState {
     }
 }
 
-/// The number of the interval that a window belongs to which is due then.
+/// The number of the interval that a window belongs to which is due then: it ends at as many intervals, plus one.
 fn interval_of(rule: &ActiveRule, end: i64) -> i64 {
     end.saturating_sub(1).div_euclid(rule.interval.max(1))
 }
@@ -819,6 +819,7 @@ impl Scheduler {
         execution: &mut Execution,
         made: &mut Made,
     ) -> Result<(), ScheduleError> {
+        let limit = self.most_alerts(rule);
         let known = state.rules.entry(rule.id().to_owned()).or_default();
         let findings: Vec<&Finding> = found.findings.iter().filter(|finding| finding.rule == rule.index).collect();
         execution.matches = findings.len() as u64;
@@ -828,14 +829,17 @@ impl Scheduler {
         // Only once they are written is it certain that nobody needs to look at them again.
         old.iter().for_each(|finding| made.note(rule, finding, execution.to));
         execution.known_alerts = old.len() as u64;
-        let limit = self.most_alerts(rule);
+        if !new.is_empty() && execution.kind.is_scheduled() {
+            self.count_made(known, rule, execution.scheduled)?;
+        }
         let most = known.room(limit, rule, execution.scheduled);
         let asked_for = (!execution.kind.is_scheduled()).then_some(execution.scheduled);
         let mut builder = Builder::new(active, &execution.uuid, execution.started, asked_for);
         let mut left = new.len() as u64;
-        let mut unreadable = None;
+        let (mut unreadable, mut has_more) = (None, false);
         for findings in new.chunks(ALERTS_AT_A_TIME) {
-            if execution.new_alerts == most {
+            // After a restart, those that have an alert already are not known yet: they are no reason to say so.
+            if has_more {
                 break;
             }
             let mut built: Vec<(Alert, &Finding)> = Vec::new();
@@ -854,6 +858,7 @@ impl Scheduler {
             for (alert, finding) in &built {
                 let is_known = ids.contains(&alert.id);
                 if !is_known && execution.new_alerts == most {
+                    has_more = true;
                     continue;
                 }
                 left -= 1;
@@ -881,6 +886,18 @@ impl Scheduler {
         if let Some(error) = unreadable {
             execution.status = ExecutionStatus::Failed;
             execution.message = format!("findings whose events cannot be read were left out: {error}");
+        }
+        Ok(())
+    }
+
+    /// Looks into the ledger how many alerts were made in the interval of a window that is due at `end`, unless that is
+    /// remembered: they were made before a restart, or before the rule was changed or the clock set.
+    fn count_made(&self, known: &mut RuleState, rule: &ActiveRule, end: i64) -> Result<(), ScheduleError> {
+        let number = interval_of(rule, end);
+        if known.made.0 != number {
+            let begin = number.saturating_mul(rule.interval);
+            let made = self.control.alerts_made(rule.id(), begin, begin.saturating_add(rule.interval))?;
+            known.made = (number, made);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The scheduler with a clock of its own: nothing is skipped, nothing comes twice, whatever happens in between.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -660,6 +660,61 @@ fn the_limit_of_alerts_is_of_an_interval_and_at_most_that_of_all_rules() {
 }
 
 #[test]
+fn the_limit_of_alerts_holds_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(
+        folder.path(),
+        &[rule("two", ANY, json!({ "max_signals": 2 })), rule("off", ANY, json!({ "max_signals": 2 }))],
+    );
+    let options = ScheduleOptions { tick: Some(Duration::from_secs(20)), ..ScheduleOptions::default() };
+    let clock = Arc::default();
+    let mut service = Service::open(folder.path(), &clock, options);
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    let run = |service: &Service, tick: i64, events: usize| {
+        let time = START + (1 + 20 * tick) * SECOND;
+        let first = 10 * tick as usize;
+        service.at(time).send((first..first + events).map(|id| event(id, time, "a", 1)).collect());
+        service.at(time + 20 * SECOND).scheduler.run_due().unwrap();
+    };
+    for (tick, made) in [(0, 1), (1, 2), (2, 2), (3, 2)] {
+        run(&service, tick, 1);
+        assert_eq!((service.alerts("two").len(), service.alerts("off").len()), (made, made), "tick {tick}");
+        // As much is gone as if it had been killed: at its end the scheduler writes nothing.
+        service.close();
+        service = Service::open(folder.path(), &clock, options);
+        // One that is switched off and on has no other limit.
+        service.set_enabled("off", false);
+        service.scheduler.run_due().unwrap();
+        service.set_enabled("off", true);
+    }
+    // What is left is found in the next interval.
+    service.run_until(5, 5);
+    assert_eq!(service.alerts("two").len(), 2);
+    service.at(START + 321 * SECOND).scheduler.run_due().unwrap();
+    assert_eq!(service.alerts("two").len(), 4);
+    service.close();
+}
+
+#[test]
+fn alerts_from_before_a_restart_are_not_beyond_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("two", ANY, json!({ "max_signals": 2 }))]);
+    let options = ScheduleOptions { tick: Some(Duration::from_secs(20)), ..ScheduleOptions::default() };
+    let clock = Arc::default();
+    let service = Service::open(folder.path(), &clock, options);
+    service.at(START + SECOND).scheduler.run_due().unwrap();
+    service.send((0..2).map(|id| event(id, START, "a", 1)).collect());
+    service.at(START + 21 * SECOND).scheduler.run_due().unwrap();
+    service.close();
+    let service = Service::open(folder.path(), &clock, options);
+    service.at(START + 300 * SECOND).scheduler.run_due().unwrap();
+    let ledger = service.ledger("two");
+    assert_eq!(ledger.iter().map(|run| (run.new_alerts, run.capped)).collect::<Vec<_>>(), [(0, 0), (2, 0), (0, 0)]);
+    assert!(ledger.iter().all(|run| run.status == ExecutionStatus::Succeeded), "{ledger:?}");
+    service.close();
+}
+
+#[test]
 fn ticks_leave_out_a_rule_whose_alerts_are_used_up() {
     let folder = tempfile::tempdir().unwrap();
     setup(folder.path(), &[rule("two", ANY, json!({ "max_signals": 2 }))]);
@@ -1134,6 +1189,11 @@ proptest! {
         }
         let capped = service.alerts("capped");
         prop_assert_eq!(capped.len(), capped.iter().collect::<BTreeSet<_>>().len());
+        let mut made: BTreeMap<i64, u64> = BTreeMap::new();
+        for run in service.ledger("capped") {
+            *made.entry((run.scheduled - 1).div_euclid(5 * MINUTE)).or_default() += run.new_alerts;
+        }
+        prop_assert!(made.values().all(|made| *made <= 1), "{:?}", made);
         for rule in ["t", "off_t", "capped"] {
             let ledger = service.ledger(rule);
             // Nothing comes so late, and nothing comes late twice.
