@@ -561,7 +561,8 @@ impl Scheduler {
             // The first window of a rule may have ended nearly an interval ago.
             let end = last.or_else(|| self.next_end(state, rule, complete)).unwrap_or(now);
             let window = RuleWindow::of(&rule.rule, end.min(now));
-            window.from.saturating_sub(rule.lookback).saturating_sub(self.late_bound())
+            let late = self.late_bound().saturating_add(rule.late_reach(window).min(window.length()));
+            window.from.saturating_sub(rule.lookback).saturating_sub(late)
         };
         self.match_missing(&active, first)?;
         let mut status = lock(&self.status);
@@ -636,8 +637,7 @@ impl Scheduler {
         for rule in busy {
             let since = state.rules.get(rule.id()).and_then(|known| known.since(rule));
             let reach = REACHES.partition_point(|reach| rule.reach.is_none_or(|of_rule| of_rule > *reach));
-            let lateness =
-                late.get(&rule.index).filter(|(_, late)| late.oldest.is_some()).map(|(lateness, _)| lateness);
+            let lateness = late.get(&rule.index).filter(|(_, late)| late.from.is_some()).map(|(lateness, _)| lateness);
             // What is late is another matter for each rule that left something out.
             let alone = lateness.filter(|lateness| lateness.since != lateness.last).map(|_| rule.index);
             let late_since = lateness.map(|lateness| lateness.last);
@@ -658,17 +658,17 @@ impl Scheduler {
         due: Due,
         snapshot: &Snapshot,
     ) -> Result<LateByRule<'r>, ScheduleError> {
-        let from = due.window.from;
-        let bound = from.saturating_sub(self.late_bound());
+        let bound = self.late_bound();
+        let oldest = due.window.from.saturating_sub(bound);
         let lateness = |rule: &&'r ActiveRule| {
             let known = state.rules.get(rule.id()).filter(|_| rule.basis == TimeBasis::Timestamp)?;
             let last = known.last?;
             // What came before the bound is beyond it, if no sender's clock is ahead.
-            let since = known.whole.unwrap_or(last).max(bound).min(last);
+            let since = known.whole.unwrap_or(last).max(oldest).min(last);
             Some(Lateness { rule, since, last, end: due.end })
         };
         let of: Vec<Lateness<'r>> = rules.iter().filter_map(lateness).collect();
-        let found = late_events(snapshot, &of, from, bound)?;
+        let found = late_events(snapshot, &of, due.window, bound)?;
         Ok(of.into_iter().zip(found).map(|(of, found)| (of.rule.index, (of, found))).collect())
     }
 
@@ -686,9 +686,9 @@ impl Scheduler {
     ) -> Result<usize, ScheduleError> {
         let some_late = rules.iter().filter_map(|rule| {
             let (lateness, events) = late.get(&rule.index)?;
-            Some(Late { lateness: *lateness, oldest: events.oldest? })
+            Some(Late { lateness: *lateness, from: events.from? })
         });
-        let task = Task { window: due.window, late: some_late.min_by_key(|late| late.oldest), since };
+        let task = Task { window: due.window, late: some_late.min_by_key(|late| late.from), since };
         let most = self.options.rule_events;
         let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(active, rules, task, snapshot, most)));
         let found = match evaluated {

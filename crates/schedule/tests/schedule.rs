@@ -219,6 +219,89 @@ fn what_came_late_is_looked_for_since_the_last_window_of_each_rule() {
 }
 
 #[test]
+fn a_sequence_is_found_whose_first_event_came_in_time_and_another_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let by_time = || json!({ "timestamp_override": null });
+    let unlimited = SEQUENCE.replace(" with maxspan=2m", "");
+    setup(
+        folder.path(),
+        &[
+            rule("short", SEQUENCE, by_time()),
+            rule("long", &SEQUENCE.replace("2m", "90m"), by_time()),
+            rule("unlimited", &unlimited, by_time()),
+        ],
+    );
+    let clock = Arc::default();
+    let mut service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    // By key, in minutes: when the first event was, and when the second.
+    let pairs =
+        [(4, 5), (3, 11), (6, 16), (7, 8)].map(|(first, second)| (START + first * MINUTE, START + second * MINUTE));
+    service.run_until(0, 0);
+    for (pid, (first, _)) in pairs.iter().enumerate().take(3) {
+        service.at(*first).send(vec![event(2 * pid, *first, "a", pid as u32)]);
+    }
+    service.run_until(5, 40);
+    let late = pairs.iter().enumerate().map(|(pid, (_, second))| event(2 * pid + 1, *second, "b", pid as u32));
+    service.at(START + 41 * MINUTE).send(late.collect());
+    service.run_until(45, 45);
+    // This one comes still later, and its second event is what waits for it.
+    service.at(START + 46 * MINUTE).send(vec![event(6, pairs[3].0, "a", 3)]);
+    for minute in (50..=70).step_by(5) {
+        service.run_until(minute, minute);
+        service.close();
+        service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    }
+    let found = |rule: &str| service.alerts(rule).iter().map(|events| events[0].parse::<i64>().unwrap() / 2).collect();
+    let keys: [Vec<i64>; 3] = ["short", "long", "unlimited"].map(found);
+    assert_eq!(keys, [vec![0, 3], vec![0, 1, 2, 3], vec![0, 1, 2, 3]]);
+    for rule in ["short", "long", "unlimited"] {
+        let ledger = service.ledger(rule);
+        assert_eq!(ledger.iter().map(|run| run.new_alerts).sum::<u64>(), service.alerts(rule).len() as u64);
+        assert_eq!(ledger.iter().map(|run| run.late_events).sum::<u64>(), 5);
+        assert!(ledger.iter().all(|run| run.status == ExecutionStatus::Succeeded), "{ledger:?}");
+    }
+    service.close();
+}
+
+#[test]
+fn a_sequence_is_found_whose_late_event_is_in_a_window_that_begins_behind_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("s", &SEQUENCE.replace("2m", "5m"), json!({ "timestamp_override": null }))]);
+    for tick in [None, Some(Duration::from_secs(20))] {
+        let options = ScheduleOptions { tick, ..ScheduleOptions::default() };
+        let service = Service::open(folder.path(), &Arc::default(), options);
+        let begin = if tick.is_some() { 60 } else { 0 };
+        service.run_until(begin, begin + 5);
+        let (first, second) = (START + (begin + 9) * MINUTE, START + (begin + 12) * MINUTE);
+        service.at(first).send(vec![event(begin as usize, first, "a", 1)]);
+        service.run_until(begin + 10, begin + 15);
+        // The window that ended a minute before would have held both.
+        service.at(START + (begin + 16) * MINUTE).send(vec![event(begin as usize + 1, second, "b", 1)]);
+        service.run_until(begin + 20, begin + 40);
+        assert!(service.alerts("s").contains(&vec![begin.to_string(), (begin + 1).to_string()]), "tick: {tick:?}");
+        assert!(service.ledger("s").iter().all(|run| run.late_events == 0));
+        service.close();
+    }
+}
+
+#[test]
+fn a_new_rule_is_matched_with_what_late_events_may_be_in_a_sequence_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    let (first, second) = (START - 70 * MINUTE, START - 64 * MINUTE);
+    service.at(first).send(vec![event(0, first, "a", 1)]);
+    service.store.flush().unwrap();
+    service.at(START + SECOND);
+    let by_time = json!({ "timestamp_override": null });
+    service.control.create_rule(rule("s", &SEQUENCE.replace("2m", "9m"), by_time), "ann", START).unwrap();
+    service.scheduler.run_due().unwrap();
+    service.at(START + MINUTE).send(vec![event(1, second, "b", 1)]);
+    service.run_until(5, 5);
+    assert_eq!(service.alerts("s"), [["0", "1"]], "{:?}", service.ledger("s"));
+    service.close();
+}
+
+#[test]
 fn a_window_may_end_before_it_is_due() {
     let folder = tempfile::tempdir().unwrap();
     let windows = json!({ "from": "now-11m", "to": "now-5m" });
@@ -1209,6 +1292,55 @@ proptest! {
                 ledger.iter().map(|run| run.scheduled).filter(|end| end % (5 * MINUTE) == 0).collect();
             prop_assert!(ends.windows(2).all(|pair| pair[1] == pair[0] + 5 * MINUTE), "{:?}", ends);
         }
+        service.close();
+    }
+
+    /// Events come up to 50 minutes late: after the last window, the sequences are those of a hunt over the same events,
+    /// whichever of their events came first.
+    #[test]
+    fn sequences_are_found_however_late_their_events_come(
+        steps in proptest::collection::vec(
+            (1i64..500, proptest::collection::vec((0i64..3_000, any::<bool>(), 0u32..2), 0..4), 0u32..6),
+            1..30,
+        ),
+        tick: bool,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        setup(folder.path(), &[rule("s", SEQUENCE, json!({ "timestamp_override": null }))]);
+        let options = ScheduleOptions { tick: tick.then(|| Duration::from_secs(20)), ..ScheduleOptions::default() };
+        let clock = service_clock(START + SECOND);
+        let mut service = Service::open(folder.path(), &clock, options);
+        service.scheduler.run_due().unwrap();
+        let mut sent: Vec<Sent> = Vec::new();
+        for (wait, events, happens) in steps {
+            clock.0.fetch_add(wait * SECOND, Ordering::SeqCst);
+            let mut documents = Vec::new();
+            for (late, is_first, pid) in events {
+                let time = clock.now() - late * SECOND;
+                documents.push(event(sent.len(), time, if is_first { "a" } else { "b" }, pid));
+                sent.push((sent.len(), time, is_first, pid, clock.now()));
+            }
+            service.send(documents);
+            match happens {
+                0 => {
+                    service.close();
+                    service = Service::open(folder.path(), &clock, options);
+                }
+                1 => service.store.flush().unwrap(),
+                _ => _ = service.scheduler.run_due().unwrap(),
+            }
+        }
+        for _ in 0..3 {
+            clock.0.fetch_add(5 * MINUTE, Ordering::SeqCst);
+            service.scheduler.run_due().unwrap();
+        }
+        let alerts = service.alerts("s");
+        let found: BTreeSet<Vec<String>> = alerts.iter().cloned().collect();
+        prop_assert_eq!(alerts.len(), found.len());
+        for pair in expected_pairs(&sent) {
+            prop_assert!(found.contains(&pair), "{:?} is missing in {:?} of {:?}", pair, found, sent);
+        }
+        prop_assert!(service.ledger("s").iter().all(|run| run.status == ExecutionStatus::Succeeded));
         service.close();
     }
 }
