@@ -450,6 +450,17 @@ impl Scheduler {
             |number: &usize| state.rules.get(active.rules[*number].id()).is_some_and(|known| known.last.is_some());
         let awaited = due.iter().find(|(_, numbers)| numbers.iter().any(is_awaited));
         lock(&self.status).due = awaited.map(|(due, _)| due.end);
+        self.execute_due(&mut state, &active, due, &snapshot)
+    }
+
+    /// Evaluates windows that are due: by window, the numbers of their rules.
+    fn execute_due(
+        &self,
+        state: &mut State,
+        active: &ActiveRules,
+        due: BTreeMap<Due, Vec<usize>>,
+        snapshot: &Snapshot,
+    ) -> Result<Round, ScheduleError> {
         let mut round = Round::default();
         let mut news = News::default();
         for (due, numbers) in due {
@@ -458,7 +469,7 @@ impl Scheduler {
             }
             for numbers in numbers.chunks(RULES_AT_A_TIME) {
                 let rules: Vec<&ActiveRule> = numbers.iter().map(|number| &active.rules[*number]).collect();
-                round.executions += self.execute(&mut state, &active, &rules, due, &snapshot, &mut news)?;
+                round.executions += self.execute(state, active, &rules, due, snapshot, &mut news)?;
                 round.windows += rules.len();
             }
         }
@@ -481,7 +492,8 @@ impl Scheduler {
     }
 
     /// Goes on from `now` where the clock was ahead: windows that ended in the future, and events that arrived in it, would
-    /// let nothing run until then. A clock that is behind looks the same, and is soon set: for that is waited.
+    /// let nothing run until then. A clock that is behind looks the same, and is soon set: for that is waited. What arrives
+    /// meanwhile does so behind the last windows, and is looked at before rules go back.
     fn mind_clock(&self, state: &mut State, now: i64) -> Result<(), ScheduleError> {
         let looked = state.looked.replace(now);
         if let Some((was, lasts)) = state.went_back.take_if(|(was, _)| *was <= now) {
@@ -503,8 +515,11 @@ impl Scheduler {
                 self.store.go_back(now);
                 self.say_clock_was(arrival, now);
             }
-            let mut status = lock(&self.status);
-            status.clock_was = status.clock_was.filter(|was| *was > now);
+            let clock_was = lock(&self.status).clock_was.filter(|was| *was > now);
+            lock(&self.status).clock_was = clock_was;
+            if clock_was.is_none() && last > now.saturating_add(PUNCTUAL) {
+                self.say_clock_was(last, now);
+            }
             return Ok(());
         }
         let was = last.max(arrival);
@@ -517,18 +532,45 @@ impl Scheduler {
         if now - since < STEP_BACK {
             return Ok(());
         }
-        tracing::error!("rules go on from now, and so do the times of arrival");
-        self.control.go_back(now)?;
-        self.store.go_back(now);
-        let lasts = state.rules.drain().filter_map(|(rule, known)| Some((rule, known.last?)));
+        tracing::error!("rules go on from when that was seen, and times of arrival from now");
+        let lasts = state.rules.iter().filter_map(|(rule, known)| Some((rule.clone(), known.last?)));
         state.went_back = Some((was, lasts.collect()));
+        self.look_at_arrived(state)?;
+        // What came while the clock was waited for has times since then. Should it have stepped more than once, that is no
+        // measure.
+        self.control.go_back(since.max(now.saturating_sub(2 * STEP_BACK)))?;
+        self.store.go_back(now);
+        state.rules.clear();
         state.ahead_since = None;
         let active = state.active.clone();
         self.adopt(state, active)
     }
 
+    /// Has the rules that go by arrival look at what arrived behind their last window. Its times are ahead of the clock, so
+    /// that no window would hold it until the clock is there.
+    fn look_at_arrived(&self, state: &mut State) -> Result<(), ScheduleError> {
+        let end = self.store.watermark(self.store.earliest_arrival());
+        let snapshot = self.store.snapshot();
+        let active = state.active.clone();
+        let mut due: BTreeMap<Due, Vec<usize>> = BTreeMap::new();
+        for (number, rule) in active.rules.iter().enumerate() {
+            let last = state.rules.get(rule.id()).and_then(|known| known.last);
+            if rule.basis == TimeBasis::Ingested && last.is_some_and(|last| last < end) {
+                let of_rule = Due::of(rule, end);
+                // Also what a rule would look at later only.
+                let window = RuleWindow { to: end, ..of_rule.window };
+                due.entry(Due { window, ..of_rule }).or_default().push(number);
+            }
+        }
+        self.execute_due(state, &active, due, &snapshot)?;
+        Ok(())
+    }
+
     fn say_clock_was(&self, was: i64, now: i64) {
-        tracing::error!(seconds = (was - now) / NANOS, "the clock was ahead of what it says now");
+        tracing::error!(
+            seconds = (was - now) / NANOS,
+            "the clock is behind what it said before: rules wait for it, at most ten minutes"
+        );
         lock(&self.status).clock_was = Some(was);
     }
 

@@ -606,7 +606,7 @@ fn rules_go_on_when_the_clock_was_ahead() {
     for rule in ["e", "t"] {
         assert!(service.alerts(rule).contains(&vec!["2".to_owned()]), "{rule}");
         let ends: Vec<i64> = service.ledger(rule).iter().skip(1).map(|run| (run.scheduled - START) / MINUTE).collect();
-        assert_eq!(ends, [15, 20]);
+        assert_eq!(ends, [5, 10, 15, 20]);
     }
     service.close();
 }
@@ -684,7 +684,68 @@ fn a_clock_that_steps_back_again_is_waited_for_no_longer() {
     service.run_until(30, 30);
     service.run_until(0, 15);
     let ends: Vec<i64> = service.ledger("e").iter().map(|run| (run.scheduled - START) / MINUTE).collect();
-    assert_eq!(ends, [60, 15]);
+    assert_eq!(ends, [60, 5, 10, 15]);
+    service.close();
+}
+
+#[test]
+fn what_arrives_while_a_clock_that_is_behind_is_waited_for_is_looked_at_before_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::default();
+    let before = json!({ "from": "now-14m", "to": "now-5m" });
+    setup(
+        folder.path(),
+        &[rule("e", ANY, json!({})), rule("d", ANY, before), rule("t", ANY, json!({ "timestamp_override": null }))],
+    );
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(295, 300);
+    // No window holds this one yet.
+    service.at(START + 301 * MINUTE).send(vec![event(0, START + MINUTE, "a", 0)]);
+    service.close();
+    clock.0.store(START, Ordering::SeqCst);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    assert!(service.scheduler.status().clock_was >= Some(START + 300 * MINUTE));
+    for minute in 0..=20 {
+        service.at(START + minute * MINUTE).send(vec![event(minute as usize + 1, START + minute * MINUTE, "a", 0)]);
+        service.scheduler.run_due().unwrap();
+    }
+    for rule in ["e", "t"] {
+        assert_eq!(service.alerts(rule).len(), 22, "{rule}: {:?}", service.ledger(rule));
+    }
+    // The rest is behind the window, which ends before.
+    assert!(service.alerts("d").len() > 10, "{:?}", service.alerts("d"));
+    // Their windows are there, and all over again when time has come to where it was.
+    service.run_until(25, 320);
+    for rule in ["e", "d", "t"] {
+        assert_eq!(service.alerts(rule).len(), 22, "{rule}");
+        let ledger = service.ledger(rule);
+        let ends: Vec<i64> = ledger.iter().map(|run| run.scheduled).filter(|end| end % (5 * MINUTE) == 0).collect();
+        assert_eq!(ends[2..], (1..=64).map(|end| START + 5 * end * MINUTE).collect::<Vec<_>>(), "{rule}");
+        assert!(ledger.iter().all(|run| run.status != ExecutionStatus::Failed));
+    }
+    assert_eq!(service.scheduler.status().clock_was, None);
+    service.close();
+}
+
+#[test]
+fn a_clock_that_is_a_little_behind_is_waited_for_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::default();
+    setup(folder.path(), &[rule("e", ANY, json!({})), rule("t", ANY, json!({ "timestamp_override": null }))]);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.run_until(0, 10);
+    service.close();
+    clock.0.store(START + 2 * MINUTE, Ordering::SeqCst);
+    let service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    assert_eq!(service.scheduler.status().clock_was, Some(START + 10 * MINUTE));
+    service.at(START + 3 * MINUTE).send(vec![event(0, START + 3 * MINUTE, "a", 0)]);
+    service.run_until(5, 15);
+    assert_eq!(service.scheduler.status().clock_was, None);
+    for rule in ["e", "t"] {
+        assert_eq!(service.alerts(rule), [["0"]]);
+        let ends: Vec<i64> = service.ledger(rule).iter().map(|run| (run.scheduled - START) / MINUTE).collect();
+        assert_eq!(ends, [0, 5, 10, 15]);
+    }
     service.close();
 }
 
@@ -1123,6 +1184,28 @@ enum Step {
     Flush,
 }
 
+/// What happens to a service whose clock is not to be relied on.
+#[derive(Clone, Debug)]
+enum Stepped {
+    /// So many events come in.
+    Send(usize),
+    /// It runs for so many minutes.
+    Run(i64),
+    /// It is restarted, and the clock is so many seconds further behind.
+    Restart(i64),
+    /// The clock is set.
+    Set,
+}
+
+fn stepped() -> impl Strategy<Value = Stepped> {
+    prop_oneof![
+        3 => (1usize..4).prop_map(Stepped::Send),
+        3 => prop_oneof![1i64..12, 25i64..40].prop_map(Stepped::Run),
+        2 => prop_oneof![Just(0), 1i64..600, 600i64..20_000].prop_map(Stepped::Restart),
+        1 => Just(Stepped::Set),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let event = (0i64..100, any::<bool>(), 0u32..3);
     prop_oneof![
@@ -1341,6 +1424,72 @@ proptest! {
             prop_assert!(found.contains(&pair), "{:?} is missing in {:?} of {:?}", pair, found, sent);
         }
         prop_assert!(service.ledger("s").iter().all(|run| run.status == ExecutionStatus::Succeeded));
+        service.close();
+    }
+
+    /// The clock is behind at restarts, by minutes or hours, and is set again or not: every event has one alert, soon for
+    /// rules that go by arrival. What those that go by `@timestamp` do not look at is counted.
+    #[test]
+    fn a_clock_that_is_behind_at_a_restart_skips_and_doubles_nothing(
+        steps in proptest::collection::vec(stepped(), 1..12),
+        tick: bool,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let by_time = json!({ "timestamp_override": null });
+        setup(folder.path(), &[rule("e", ANY, json!({})), rule("t", ANY, by_time)]);
+        let options = ScheduleOptions { tick: tick.then(|| Duration::from_secs(20)), ..ScheduleOptions::default() };
+        let clock = service_clock(START + SECOND);
+        let mut service = Service::open(folder.path(), &clock, options);
+        let run = |service: &Service, minutes: i64| {
+            for _ in 0..minutes {
+                service.scheduler.run_due().unwrap();
+                clock.0.fetch_add(MINUTE, Ordering::SeqCst);
+            }
+            service.scheduler.run_due().unwrap();
+        };
+        run(&service, 0);
+        // How far the clock is behind.
+        let (mut behind, mut sent) = (0, 0);
+        let all = |sent: usize| (0..sent).map(|id| vec![id.to_string()]).collect::<BTreeSet<_>>();
+        for step in steps {
+            match step {
+                Stepped::Send(events) => {
+                    service.send((0..events).map(|event_id| event(sent + event_id, clock.now(), "a", 0)).collect());
+                    sent += events;
+                }
+                Stepped::Run(minutes) => {
+                    run(&service, minutes);
+                    let found: BTreeSet<Vec<String>> = service.alerts("e").into_iter().collect();
+                    prop_assert!(minutes < 25 || found == all(sent), "{:?} of {}: {:?}", found, sent, service.ledger("e"));
+                }
+                Stepped::Restart(back) => {
+                    service.close();
+                    behind += back;
+                    clock.0.fetch_sub(back * SECOND, Ordering::SeqCst);
+                    service = Service::open(folder.path(), &clock, options);
+                    let last = service.control.last_window(&service.id("e")).unwrap();
+                    let is_said = service.scheduler.status().clock_was.is_some();
+                    prop_assert!(is_said || last <= Some(clock.now() + 5 * SECOND));
+                }
+                Stepped::Set => {
+                    clock.0.fetch_add(behind * SECOND, Ordering::SeqCst);
+                    behind = 0;
+                }
+            }
+        }
+        run(&service, 25);
+        clock.0.fetch_add(behind * SECOND, Ordering::SeqCst);
+        run(&service, 25);
+        let (by_arrival, by_time) = (service.alerts("e"), service.alerts("t"));
+        prop_assert_eq!(by_arrival.len(), sent);
+        prop_assert_eq!(by_arrival.into_iter().collect::<BTreeSet<_>>(), all(sent));
+        let found: BTreeSet<Vec<String>> = by_time.iter().cloned().collect();
+        prop_assert_eq!(found.len(), by_time.len());
+        let missed = service.ledger("t").iter().map(|run| run.missed_events).sum::<u64>();
+        prop_assert!(found.is_subset(&all(sent)) && found.len() + missed as usize >= sent, "{} of {}", found.len(), sent);
+        for rule in ["e", "t"] {
+            prop_assert!(service.ledger(rule).iter().all(|run| run.status != ExecutionStatus::Failed));
+        }
         service.close();
     }
 }
