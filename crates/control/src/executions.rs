@@ -301,6 +301,32 @@ impl Control {
         })
     }
 
+    /// How many new alerts those of a rule's executions made that the schedule asked for and that were due behind `after`,
+    /// up to `to`. Alerts and their executions are one transaction, so that this is right whenever the service was killed.
+    /// Only executions that are younger than the last one up to `after` are looked at.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn alerts_made(&self, rule: &str, after: i64, to: i64) -> Result<u64, ControlError> {
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT scheduled, new_alerts FROM executions WHERE rule = ?1 AND {IS_SCHEDULED} ORDER BY number DESC"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([rule])?;
+            let mut made = 0;
+            while let Some(row) = rows.next()? {
+                match row.get::<_, i64>(0)? {
+                    scheduled if scheduled <= after => break,
+                    // A clock that is set now was ahead.
+                    scheduled if scheduled > to => {}
+                    _ => made += row.get::<_, i64>(1)? as u64,
+                }
+            }
+            Ok(made)
+        })
+    }
+
     /// Has the schedule go on from `now` where it is ahead: the clock was.
     ///
     /// # Errors
@@ -443,6 +469,24 @@ mod tests {
         assert_eq!(last(), Some((1_800, 1_200)));
         control.go_back(700).unwrap();
         assert_eq!(last(), Some((700, 700)));
+    }
+
+    #[test]
+    fn alerts_of_a_stretch_are_those_that_the_schedule_had_made() {
+        let (_folder, control) = open();
+        let commit = |scheduled: i64, new_alerts: u64, kind: WindowKind| {
+            let uuid = format!("{scheduled} {}", kind.as_str());
+            let run = Execution { uuid, new_alerts, kind, ..run("r", scheduled, ExecutionStatus::Succeeded) };
+            control.commit_execution(&[run], &[]).unwrap();
+        };
+        assert_eq!(control.alerts_made("r", 0, i64::MAX).unwrap(), 0);
+        for (scheduled, new_alerts) in [(300, 1), (310, 2), (5_000, 4), (320, 8), (600, 16), (601, 32)] {
+            commit(scheduled, new_alerts, WindowKind::OnTime);
+        }
+        commit(330, 64, WindowKind::Backfill);
+        let made = |after, to| control.alerts_made("r", after, to).unwrap();
+        assert_eq!((made(300, 600), made(600, 900), made(610, 900)), (2 + 8 + 16, 32, 0));
+        assert_eq!(control.alerts_made("other", 300, 600).unwrap(), 0);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use eqlipse_rules::{LoadedRule, Origin, Rule, RuleLoad};
 use eqlipse_store::StoreRules;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::window::RuleWindow;
+
 /// Grows when the engine comes to match otherwise: what older versions matched is then matched again.
 const MATCHING: u32 = 1;
 
@@ -41,9 +43,17 @@ pub struct ActiveRule {
     pub needs_all: bool,
     /// How far apart the events of a finding can be; see [`reach`].
     pub reach: Option<i64>,
+    /// How long a finding may last by its query, in nanoseconds: a sequence's `maxspan`; `None` if only the window limits it.
+    /// It is zero for rules that find no sequences.
+    pub span: Option<i64>,
 }
 
 impl ActiveRule {
+    /// How far before an event that came late those may be that came in time and are in a sequence with it.
+    pub fn late_reach(&self, window: RuleWindow) -> i64 {
+        self.span.unwrap_or_else(|| window.length())
+    }
+
     /// The id under which it is stored.
     pub fn id(&self) -> &str {
         self.rule.saved_object_id.as_deref().unwrap_or(&self.rule.rule_id)
@@ -121,9 +131,9 @@ fn active(rule: &Arc<Rule>, index: u32, plan: &MatchPlan) -> ActiveRule {
         _ => TimeBasis::Timestamp,
     };
     let interval = i64::try_from(rule.interval.seconds()).unwrap_or(i64::MAX).saturating_mul(NANOS);
-    let (lookback, closes) = match &plan.rules().plans()[index as usize].plan {
-        Plan::Sequence(sequence) => missing(sequence),
-        _ => (0, None),
+    let ((lookback, closes), span) = match &plan.rules().plans()[index as usize].plan {
+        Plan::Sequence(sequence) => (missing(sequence), sequence.maxspan),
+        _ => ((0, None), Some(0)),
     };
     // What must not be there may have come before what it would stand behind.
     let early = if lookback > 0 && basis == TimeBasis::Ingested { interval } else { 0 };
@@ -138,6 +148,7 @@ fn active(rule: &Arc<Rule>, index: u32, plan: &MatchPlan) -> ActiveRule {
         closes,
         needs_all: needs_all(plan.rules(), RuleIndex(index)),
         reach: reach(plan.rules(), RuleIndex(index)),
+        span,
     }
 }
 

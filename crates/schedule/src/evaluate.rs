@@ -360,11 +360,21 @@ impl Lateness<'_> {
         self.since < arrival && arrival <= self.end && (arrival > self.last || time < self.first_window(arrival).from)
     }
 
+    /// Whether an event of this time and arrival, which the window holds, is one that a window before it would have held,
+    /// had it come in time.
+    fn came_behind(&self, time: i64, arrival: i64) -> bool {
+        let end = arrival.saturating_sub(1).div_euclid(self.interval()).saturating_mul(self.interval());
+        self.since < arrival && arrival <= self.end && time <= RuleWindow::of(&self.rule.rule, end).to
+    }
+
     /// The first window that was due when an event had arrived.
     fn first_window(&self, arrival: i64) -> RuleWindow {
-        let interval = self.rule.interval.max(1);
-        let end = arrival.saturating_sub(1).div_euclid(interval).saturating_add(1).saturating_mul(interval);
-        RuleWindow::of(&self.rule.rule, end.min(self.end))
+        let number = arrival.saturating_sub(1).div_euclid(self.interval()).saturating_add(1);
+        RuleWindow::of(&self.rule.rule, number.saturating_mul(self.interval()).min(self.end))
+    }
+
+    fn interval(&self) -> i64 {
+        self.rule.interval.max(1)
     }
 }
 
@@ -373,8 +383,8 @@ impl Lateness<'_> {
 pub struct Late<'r> {
     /// Which are late. Several rules share it where nothing but their last window tells.
     pub lateness: Lateness<'r>,
-    /// The time of the oldest of them that is not beyond the bound.
-    pub oldest: i64,
+    /// Since when events are looked at for their sake.
+    pub from: i64,
 }
 
 /// When an event was.
@@ -403,7 +413,7 @@ impl Scope<'_> {
     fn wide(&self) -> RuleWindow {
         match (self.basis, self.late) {
             (TimeBasis::Timestamp, Some(late)) => {
-                RuleWindow { from: self.window.from.min(late.oldest), to: self.window.to }
+                RuleWindow { from: self.window.from.min(late.from), to: self.window.to }
             }
             _ => self.window,
         }
@@ -525,8 +535,9 @@ impl Scope<'_> {
 /// What arrived and is older than a window, for a rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LateEvents {
-    /// The time of the oldest one that is not beyond the bound and is to be looked at.
-    pub oldest: Option<i64>,
+    /// Since when events are to be looked at for the sake of those that are not beyond the bound: the oldest of them, or
+    /// what may be in a sequence with it.
+    pub from: Option<i64>,
     /// How many there are up to the bound that arrived since the last window.
     pub late: u64,
     /// How many of these are beyond it.
@@ -535,21 +546,28 @@ pub struct LateEvents {
     pub example: Option<String>,
 }
 
-/// Looks for events that are late for rules, and older than their window, which begins at `from`; those before `bound` are
-/// beyond it.
+impl LateEvents {
+    fn look_since(&mut self, time: i64) {
+        self.from = Some(self.from.map_or(time, |from| from.min(time)));
+    }
+}
+
+/// Looks for events that are late for rules, and older than their window; those that are `bound` before it or more are
+/// beyond it. For sequences also for events at the window's beginning that an earlier one would have held.
 ///
 /// # Errors
 /// If the store cannot be read.
 pub fn late_events(
     snapshot: &Snapshot,
     of: &[Lateness<'_>],
-    from: i64,
+    window: RuleWindow,
     bound: i64,
 ) -> Result<Vec<LateEvents>, EvaluateError> {
     let mut found = vec![LateEvents::default(); of.len()];
     let Some(since) = of.iter().map(|lateness| lateness.since).min() else { return Ok(found) };
+    let reach = of.iter().map(|lateness| lateness.rule.late_reach(window)).max().unwrap_or(0);
     let arrived = Window { from: Some(since.saturating_add(1)), to: of.iter().map(|lateness| lateness.end).max() };
-    let older = Window { from: None, to: Some(from.saturating_sub(1)) };
+    let older = Window { from: None, to: Some(window.from.saturating_add(reach).saturating_sub(1).min(window.to)) };
     for part in snapshot.parts(&TimeRange { timestamp: older, ingested: arrived }) {
         // A damaged one is named by the executions over it.
         let Ok(counts) = part.counts() else { continue };
@@ -564,33 +582,44 @@ pub fn late_events(
         let wanted: Vec<u128> = which.iter().map(|(_, lateness)| lateness.rule.fingerprint).collect();
         let (Ok(arrivals), Ok(lists)) = (part.arrivals(), rows_of(part, &wanted)) else { continue };
         for (number, lateness) in which {
-            look_for_late(part, &arrivals, &lists, lateness, (from, bound), &mut found[number]);
+            look_for_late(part, &arrivals, &lists, lateness, (window, bound), &mut found[number]);
         }
     }
     Ok(found)
 }
 
-/// Looks for events of a part that are late for a rule and before `from`.
+/// Looks for events of a part that are late for a rule.
 fn look_for_late(
     part: &Part,
     arrivals: &Arrivals<'_>,
     lists: &[Arc<MatchList>],
     lateness: &Lateness<'_>,
-    (from, bound): (i64, i64),
+    (window, bound): (RuleWindow, i64),
     found: &mut LateEvents,
 ) {
+    let reach = lateness.rule.late_reach(window);
+    let oldest = window.from.saturating_sub(bound);
+    // However long a sequence may last, what is looked at is limited.
+    let since = |time: i64| time.saturating_sub(reach).max(oldest.saturating_sub(window.length()));
     let mut rows: HashSet<u64> = HashSet::new();
     for event in lists.iter().flat_map(|list| list.events_of(lateness.rule.fingerprint)) {
-        let Some(time) = event.order.time.filter(|time| *time < from) else { continue };
+        let may_matter = |time: &i64| *time < window.from.saturating_add(reach).min(window.to.saturating_add(1));
+        let Some(time) = event.order.time.filter(may_matter) else { continue };
         let arrival = arrivals.of(event.handle as u32);
+        if time >= window.from {
+            if lateness.came_behind(time, arrival) {
+                found.look_since(since(time));
+            }
+            continue;
+        }
         if !lateness.has(time, arrival) || !rows.insert(event.handle) {
             continue;
         }
         // What arrived before the last window was counted then.
         let is_counted = u64::from(arrival > lateness.last);
-        if time >= bound {
+        if time >= oldest {
             found.late += is_counted;
-            found.oldest = Some(found.oldest.map_or(time, |oldest| oldest.min(time)));
+            found.look_since(since(time));
         } else {
             found.missed += is_counted;
             if is_counted > 0 && found.example.is_none() {

@@ -184,7 +184,7 @@ struct RuleState {
     evaluated: Option<(u128, u128)>,
     /// The last execution left something out: it was capped, or it failed.
     left_some: bool,
-    /// New alerts of an interval, by its number: it may have several windows.
+    /// New alerts of an interval, by its number: it may have several windows. Those of others are in the ledger.
     made: (i64, u64),
     /// Findings of recent windows, and the end of the last window that had them.
     seen: HashMap<SeenFinding, i64>,
@@ -231,7 +231,7 @@ impl RuleState {
     }
 }
 
-/// The number of the interval that a window belongs to which is due then.
+/// The number of the interval that a window belongs to which is due then: it ends at as many intervals, plus one.
 fn interval_of(rule: &ActiveRule, end: i64) -> i64 {
     end.saturating_sub(1).div_euclid(rule.interval.max(1))
 }
@@ -450,6 +450,17 @@ impl Scheduler {
             |number: &usize| state.rules.get(active.rules[*number].id()).is_some_and(|known| known.last.is_some());
         let awaited = due.iter().find(|(_, numbers)| numbers.iter().any(is_awaited));
         lock(&self.status).due = awaited.map(|(due, _)| due.end);
+        self.execute_due(&mut state, &active, due, &snapshot)
+    }
+
+    /// Evaluates windows that are due: by window, the numbers of their rules.
+    fn execute_due(
+        &self,
+        state: &mut State,
+        active: &ActiveRules,
+        due: BTreeMap<Due, Vec<usize>>,
+        snapshot: &Snapshot,
+    ) -> Result<Round, ScheduleError> {
         let mut round = Round::default();
         let mut news = News::default();
         for (due, numbers) in due {
@@ -458,7 +469,7 @@ impl Scheduler {
             }
             for numbers in numbers.chunks(RULES_AT_A_TIME) {
                 let rules: Vec<&ActiveRule> = numbers.iter().map(|number| &active.rules[*number]).collect();
-                round.executions += self.execute(&mut state, &active, &rules, due, &snapshot, &mut news)?;
+                round.executions += self.execute(state, active, &rules, due, snapshot, &mut news)?;
                 round.windows += rules.len();
             }
         }
@@ -481,7 +492,8 @@ impl Scheduler {
     }
 
     /// Goes on from `now` where the clock was ahead: windows that ended in the future, and events that arrived in it, would
-    /// let nothing run until then. A clock that is behind looks the same, and is soon set: for that is waited.
+    /// let nothing run until then. A clock that is behind looks the same, and is soon set: for that is waited. What arrives
+    /// meanwhile does so behind the last windows, and is looked at before rules go back.
     fn mind_clock(&self, state: &mut State, now: i64) -> Result<(), ScheduleError> {
         let looked = state.looked.replace(now);
         if let Some((was, lasts)) = state.went_back.take_if(|(was, _)| *was <= now) {
@@ -503,8 +515,11 @@ impl Scheduler {
                 self.store.go_back(now);
                 self.say_clock_was(arrival, now);
             }
-            let mut status = lock(&self.status);
-            status.clock_was = status.clock_was.filter(|was| *was > now);
+            let clock_was = lock(&self.status).clock_was.filter(|was| *was > now);
+            lock(&self.status).clock_was = clock_was;
+            if clock_was.is_none() && last > now.saturating_add(PUNCTUAL) {
+                self.say_clock_was(last, now);
+            }
             return Ok(());
         }
         let was = last.max(arrival);
@@ -517,18 +532,45 @@ impl Scheduler {
         if now - since < STEP_BACK {
             return Ok(());
         }
-        tracing::error!("rules go on from now, and so do the times of arrival");
-        self.control.go_back(now)?;
-        self.store.go_back(now);
-        let lasts = state.rules.drain().filter_map(|(rule, known)| Some((rule, known.last?)));
+        tracing::error!("rules go on from when that was seen, and times of arrival from now");
+        let lasts = state.rules.iter().filter_map(|(rule, known)| Some((rule.clone(), known.last?)));
         state.went_back = Some((was, lasts.collect()));
+        self.look_at_arrived(state)?;
+        // What came while the clock was waited for has times since then. Should it have stepped more than once, that is no
+        // measure.
+        self.control.go_back(since.max(now.saturating_sub(2 * STEP_BACK)))?;
+        self.store.go_back(now);
+        state.rules.clear();
         state.ahead_since = None;
         let active = state.active.clone();
         self.adopt(state, active)
     }
 
+    /// Has the rules that go by arrival look at what arrived behind their last window. Its times are ahead of the clock, so
+    /// that no window would hold it until the clock is there.
+    fn look_at_arrived(&self, state: &mut State) -> Result<(), ScheduleError> {
+        let end = self.store.watermark(self.store.earliest_arrival());
+        let snapshot = self.store.snapshot();
+        let active = state.active.clone();
+        let mut due: BTreeMap<Due, Vec<usize>> = BTreeMap::new();
+        for (number, rule) in active.rules.iter().enumerate() {
+            let last = state.rules.get(rule.id()).and_then(|known| known.last);
+            if rule.basis == TimeBasis::Ingested && last.is_some_and(|last| last < end) {
+                let of_rule = Due::of(rule, end);
+                // Also what a rule would look at later only.
+                let window = RuleWindow { to: end, ..of_rule.window };
+                due.entry(Due { window, ..of_rule }).or_default().push(number);
+            }
+        }
+        self.execute_due(state, &active, due, &snapshot)?;
+        Ok(())
+    }
+
     fn say_clock_was(&self, was: i64, now: i64) {
-        tracing::error!(seconds = (was - now) / NANOS, "the clock was ahead of what it says now");
+        tracing::error!(
+            seconds = (was - now) / NANOS,
+            "the clock is behind what it said before: rules wait for it, at most ten minutes"
+        );
         lock(&self.status).clock_was = Some(was);
     }
 
@@ -561,7 +603,8 @@ impl Scheduler {
             // The first window of a rule may have ended nearly an interval ago.
             let end = last.or_else(|| self.next_end(state, rule, complete)).unwrap_or(now);
             let window = RuleWindow::of(&rule.rule, end.min(now));
-            window.from.saturating_sub(rule.lookback).saturating_sub(self.late_bound())
+            let late = self.late_bound().saturating_add(rule.late_reach(window).min(window.length()));
+            window.from.saturating_sub(rule.lookback).saturating_sub(late)
         };
         self.match_missing(&active, first)?;
         let mut status = lock(&self.status);
@@ -636,8 +679,7 @@ impl Scheduler {
         for rule in busy {
             let since = state.rules.get(rule.id()).and_then(|known| known.since(rule));
             let reach = REACHES.partition_point(|reach| rule.reach.is_none_or(|of_rule| of_rule > *reach));
-            let lateness =
-                late.get(&rule.index).filter(|(_, late)| late.oldest.is_some()).map(|(lateness, _)| lateness);
+            let lateness = late.get(&rule.index).filter(|(_, late)| late.from.is_some()).map(|(lateness, _)| lateness);
             // What is late is another matter for each rule that left something out.
             let alone = lateness.filter(|lateness| lateness.since != lateness.last).map(|_| rule.index);
             let late_since = lateness.map(|lateness| lateness.last);
@@ -658,17 +700,17 @@ impl Scheduler {
         due: Due,
         snapshot: &Snapshot,
     ) -> Result<LateByRule<'r>, ScheduleError> {
-        let from = due.window.from;
-        let bound = from.saturating_sub(self.late_bound());
+        let bound = self.late_bound();
+        let oldest = due.window.from.saturating_sub(bound);
         let lateness = |rule: &&'r ActiveRule| {
             let known = state.rules.get(rule.id()).filter(|_| rule.basis == TimeBasis::Timestamp)?;
             let last = known.last?;
             // What came before the bound is beyond it, if no sender's clock is ahead.
-            let since = known.whole.unwrap_or(last).max(bound).min(last);
+            let since = known.whole.unwrap_or(last).max(oldest).min(last);
             Some(Lateness { rule, since, last, end: due.end })
         };
         let of: Vec<Lateness<'r>> = rules.iter().filter_map(lateness).collect();
-        let found = late_events(snapshot, &of, from, bound)?;
+        let found = late_events(snapshot, &of, due.window, bound)?;
         Ok(of.into_iter().zip(found).map(|(of, found)| (of.rule.index, (of, found))).collect())
     }
 
@@ -686,9 +728,9 @@ impl Scheduler {
     ) -> Result<usize, ScheduleError> {
         let some_late = rules.iter().filter_map(|rule| {
             let (lateness, events) = late.get(&rule.index)?;
-            Some(Late { lateness: *lateness, oldest: events.oldest? })
+            Some(Late { lateness: *lateness, from: events.from? })
         });
-        let task = Task { window: due.window, late: some_late.min_by_key(|late| late.oldest), since };
+        let task = Task { window: due.window, late: some_late.min_by_key(|late| late.from), since };
         let most = self.options.rule_events;
         let evaluated = catch_unwind(AssertUnwindSafe(|| evaluate(active, rules, task, snapshot, most)));
         let found = match evaluated {
@@ -819,6 +861,7 @@ impl Scheduler {
         execution: &mut Execution,
         made: &mut Made,
     ) -> Result<(), ScheduleError> {
+        let limit = self.most_alerts(rule);
         let known = state.rules.entry(rule.id().to_owned()).or_default();
         let findings: Vec<&Finding> = found.findings.iter().filter(|finding| finding.rule == rule.index).collect();
         execution.matches = findings.len() as u64;
@@ -828,14 +871,17 @@ impl Scheduler {
         // Only once they are written is it certain that nobody needs to look at them again.
         old.iter().for_each(|finding| made.note(rule, finding, execution.to));
         execution.known_alerts = old.len() as u64;
-        let limit = self.most_alerts(rule);
+        if !new.is_empty() && execution.kind.is_scheduled() {
+            self.count_made(known, rule, execution.scheduled)?;
+        }
         let most = known.room(limit, rule, execution.scheduled);
         let asked_for = (!execution.kind.is_scheduled()).then_some(execution.scheduled);
         let mut builder = Builder::new(active, &execution.uuid, execution.started, asked_for);
         let mut left = new.len() as u64;
-        let mut unreadable = None;
+        let (mut unreadable, mut has_more) = (None, false);
         for findings in new.chunks(ALERTS_AT_A_TIME) {
-            if execution.new_alerts == most {
+            // After a restart, those that have an alert already are not known yet: they are no reason to say so.
+            if has_more {
                 break;
             }
             let mut built: Vec<(Alert, &Finding)> = Vec::new();
@@ -854,6 +900,7 @@ impl Scheduler {
             for (alert, finding) in &built {
                 let is_known = ids.contains(&alert.id);
                 if !is_known && execution.new_alerts == most {
+                    has_more = true;
                     continue;
                 }
                 left -= 1;
@@ -881,6 +928,18 @@ impl Scheduler {
         if let Some(error) = unreadable {
             execution.status = ExecutionStatus::Failed;
             execution.message = format!("findings whose events cannot be read were left out: {error}");
+        }
+        Ok(())
+    }
+
+    /// Looks into the ledger how many alerts were made in the interval of a window that is due at `end`, unless that is
+    /// remembered: they were made before a restart, or before the rule was changed or the clock set.
+    fn count_made(&self, known: &mut RuleState, rule: &ActiveRule, end: i64) -> Result<(), ScheduleError> {
+        let number = interval_of(rule, end);
+        if known.made.0 != number {
+            let begin = number.saturating_mul(rule.interval);
+            let made = self.control.alerts_made(rule.id(), begin, begin.saturating_add(rule.interval))?;
+            known.made = (number, made);
         }
         Ok(())
     }

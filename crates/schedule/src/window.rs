@@ -22,6 +22,11 @@ impl RuleWindow {
         Self { from: from.min(to), to }
     }
 
+    /// How long it is, in nanoseconds.
+    pub fn length(&self) -> i64 {
+        self.to.saturating_sub(self.from)
+    }
+
     /// Whether a time lies in it.
     pub fn contains(&self, time: i64) -> bool {
         self.from <= time && time <= self.to

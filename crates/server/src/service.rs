@@ -344,7 +344,7 @@ fn problems(
     problems.extend(schedule.clock_was.map(|was| {
         let was = iso_text(was.div_euclid(1_000_000));
         format!(
-            "the clock was at {was} before: rules wait ten minutes for it to be set, and go on without what arrived then"
+            "the clock is behind, it was at {was} before: rules wait for it, at most ten minutes, and go on from what it says"
         )
     }));
     if lag.rules > MAX_BEHIND {
