@@ -106,6 +106,31 @@ fn what_one_rule_wants_is_read_without_the_rest() {
     assert!(counts[0].has(events) && counts[0].has_rows(sequence) && !counts[0].has(7));
 }
 
+/// Earlier versions gave every data stream a folder of its own name; some have another now.
+#[test]
+fn segments_of_earlier_versions_stay_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = open(folder.path(), &rules);
+    store.ingest(&[event("logs-a.", 0, "a"), event("logs-a", 1, "a")], 100 * SECOND).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let segments = folder.path().join("segments");
+    fs::rename(segments.join("logs-a!2e"), segments.join("logs-a.")).unwrap();
+    let catalogue = rusqlite::Connection::open(folder.path().join("catalogue.sqlite")).unwrap();
+    let moved = catalogue.execute("UPDATE segments SET path = replace(path, '!2e/', './')", []).unwrap();
+    assert_eq!(moved, 2);
+    drop(catalogue);
+
+    let (store, report) = open(folder.path(), &rules);
+    assert!(report.missing.is_empty() && documents(&store.snapshot()).len() == 2);
+    store.ingest(&[event("logs-a.", 2, "a")], 101 * SECOND).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.snapshot().data_streams()["logs-a."].events, 2);
+    assert!(segments.join("logs-a.").exists() && segments.join("logs-a!2e").exists());
+    assert!(store.check().problems.is_empty());
+}
+
 #[test]
 fn documents_are_refused_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
