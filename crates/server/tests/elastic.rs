@@ -155,33 +155,30 @@ fn every_index_name_that_elasticsearch_allows_is_taken_and_kept() {
             let sql = Request::new("POST", "/api/sql").header("Content-Type", "application/json").body(query);
             assert_eq!(sql.send(service.address).json()["rows"], json!([[expected, name]]), "{state} {name}");
         }
+        // All but the one that a dot hides.
         let streams = service.get("/_data_stream").json();
-        assert_eq!(streams["data_streams"].as_array().unwrap().len(), names.len(), "{streams}");
+        assert_eq!(streams["data_streams"].as_array().unwrap().len(), names.len() - 1, "{streams}");
         let pattern = in_path("*~*,-~*");
         assert_eq!(service.post(&format!("/{pattern}/_search"), "").json()["hits"]["total"]["value"], 3);
     };
     are_there(&service, "in memory");
     service = Service::on(service.stop(), |_| {});
     are_there(&service, "in segments");
-    assert_eq!(
-        service.post("/_bulk", format!("{}\n{}\n", json!({ "create": { "_index": "~" } }), event("a"))).json()["errors"],
-        false
-    );
     let checked = service.app().store.check();
     assert!(checked.problems.is_empty() && checked.orphans.is_empty(), "{:?}", checked.problems);
     let folder = service.stop();
-    let offline = eqlipse_server::Offline::open(&common::config(folder.path())).unwrap();
-    assert!(
-        offline.recovered.missing.is_empty()
-            && offline.store.snapshot().data_streams().keys().eq(BTreeSet::from(names))
-    );
-    // By age, all go.
-    drop(offline);
-    let day = 86_400;
-    let service = Service::on(folder, |config| config.store.retention_age = Some(Time::seconds(day)));
-    let later = i64::MAX;
-    service.app().store.prune(later).unwrap();
-    assert_eq!(service.app().store.snapshot().events(), 0);
+    // As `eqlipse store` has it.
+    let mut config = common::config(folder.path());
+    config.store.retention_age = Some(Time::seconds(1));
+    let view = eqlipse_server::view(&config).unwrap();
+    assert!(view.damaged.is_empty() && view.snapshot.data_streams().keys().eq(BTreeSet::from(names)));
+    drop(view);
+    let offline = eqlipse_server::Offline::open(&config).unwrap();
+    assert!(offline.recovered.missing.is_empty());
+    let later = jiff::Timestamp::now().as_nanosecond() as i64 + 60_000_000_000;
+    assert_eq!(offline.store.prune(later).unwrap(), names.len() as u64);
+    assert_eq!(offline.store.snapshot().events(), 0);
+    offline.close().unwrap();
 }
 
 #[test]
