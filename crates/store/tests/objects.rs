@@ -400,7 +400,7 @@ fn all_names_of_indices_are_names_of_objects() {
     let rules = rules(&[EVENTS]);
     let (store, _) = bench.open(&rules);
     let now = now();
-    let stored = store.ingest(&names.map(|name| event(name, 0, "a")), now).unwrap();
+    let stored = store.ingest(names.map(|name| event(name, 0, "a")), now).unwrap();
     assert!(stored.iter().all(std::result::Result::is_ok), "{stored:?}");
     store.flush().unwrap();
     wait_for_uploads(&store);
