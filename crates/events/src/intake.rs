@@ -324,6 +324,52 @@ mod tests {
         }
     }
 
+    /// However often and in whichever way its sender wrote it.
+    #[test]
+    fn the_service_alone_says_when_an_event_arrived() {
+        let mut schema = SchemaBuilder::default();
+        let ingested = schema.add("event.ingested");
+        crate::reserve(&mut schema);
+        let mut intake = Intake::new(&schema.build()).unwrap();
+        let time = ArrivalTime::new(1_500_000_000_123_456_789);
+        let documents = [
+            r#"{"event.ingested":"1999-01-01T00:00:00Z","n":1}"#,
+            r#"{"event":{"ingested":"1999-01-01T00:00:00Z"},"event.ingested":"1998-01-01T00:00:00Z"}"#,
+            r#"{"event.ingested":"1998-01-01T00:00:00Z","event":{"kind":"x","ingested":"1999-01-01T00:00:00Z"}}"#,
+            r#"{"event.ingested":1,"event.ingested":2,"event.ingested":[3,4]}"#,
+            r#"{"n":1, "event.ingested":1 , "event.ingested":2}"#,
+            r#"{"event":{"ingested":1,"ingested":2}}"#,
+            r#"{"event":{"kind":"x","ingested":1,"ingested":2},"event.ingested":3,"n":[1]}"#,
+            r#"{"event":{"ingested":1},"event":{"ingested":2,"kind":"x"}}"#,
+            r#"{"event":{"ingested":1},"n":1,"event":{"kind":"x"}}"#,
+            r#"{"event":{"ingested":1,"kind":"x"},"event":"odd"}"#,
+            r#"{"event":[{"ingested":1},[{"kind":"x","ingested":2}],{"ingested":3},"x"]}"#,
+            r#"{"event":"odd"}"#,
+            r#"{"\u0065vent":{"\u0069ngested":1}}"#,
+            r#"{"event":{"\u0069ngested":1},"event\u002eingested":2,"\ud800":1e999}"#,
+            "{\n\"event\": {\n\"ingested\": 1,\n\"ingested\": 2\n},\n\"event.ingested\": 3\n}",
+        ];
+        for document in documents {
+            let mut stamped = String::new();
+            let (identity, arrival) = (Identity::Known(None), Arrival::default());
+            let event = IncomingEvent { document, index: "logs-x-default", id: None, identity, arrival };
+            intake.add_arriving(&event, &time, &mut stamped).unwrap();
+            intake.add(&IncomingEvent { document: &stamped, ..event }).unwrap();
+            let batch = intake.batch();
+            for row in [0, 1] {
+                let values: Vec<_> = batch.column(ingested).values_of(row).collect();
+                assert_eq!(values, [eqlipse_batch::ValueRef::Date(time.nanos().unwrap())], "{document} {stamped}");
+            }
+            // To readers who keep the last of two members with one name, too.
+            let source: serde_json::Value = serde_json::from_str(&stamped).unwrap();
+            let nested = source.pointer("/event/ingested");
+            let told: Vec<_> = nested.into_iter().chain(source.get("event.ingested")).collect();
+            assert_eq!(told, [time.text()], "{document} {stamped}");
+            assert_eq!(stamped.matches(time.text()).count(), 2, "{document} {stamped}");
+            intake.clear();
+        }
+    }
+
     #[test]
     fn cleaning() {
         assert_eq!(clean_document("{\n \"a\": \"\\ud800\"}"), "{\"a\":\"\\ufffd\"}");

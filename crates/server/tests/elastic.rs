@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use common::{Request, Service, creates, event, gzip};
 use eqlipse_control::Role;
+use eqlipse_server::config::Time;
 use eqlipse_testkit::evtx_writer::{EvtxEvent, Payload, Value as EvtxValue, write_evtx};
 use serde_json::{Value, json};
 
@@ -112,6 +113,106 @@ fn bulk_answers_item_by_item() {
     assert_eq!((&letters[0]["document"], &letters[0]["index"]), (&json!("{broken"), &json!("logs-c-d")));
     assert_eq!((&letters[2]["index"], letters.len()), (&json!("UPPER"), 3));
     assert!(letters[0]["reason"].as_str().unwrap().contains("failed to parse"));
+}
+
+/// A name as it stands in a path.
+fn in_path(name: &str) -> String {
+    name.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[test]
+fn every_index_name_that_elasticsearch_allows_is_taken_and_kept() {
+    let long = ["~".repeat(255), "\u{65e5}".repeat(85)];
+    let names = ["logs-a+b@c=d~e!f-x", "~", "!7e", "=a&b$(c)'%20", "caf\u{e9}.", "...", "nul", &long[0], &long[1]];
+    let mut service = Service::start();
+    let key = json!({ "name": "k", "role_descriptors": { "k": {
+        "index": [{ "names": ["logs-a+b@c=d~*"], "privileges": ["create_doc"] }] } } });
+    let key = service.post("/_security/api_key", key.to_string()).json();
+    let key = format!("ApiKey {}", key["encoded"].as_str().unwrap());
+    let by_key = |address, name: &str| {
+        let path = format!("/{}/_doc", in_path(name));
+        Request::anonymous("POST", &path).header("Authorization", &key).body(event("k")).send(address).status
+    };
+    assert_eq!((by_key(service.address, names[0]), by_key(service.address, names[1])), (201, 403));
+    for name in names {
+        let action = json!({ "create": { "_index": name } });
+        let answer = service.post("/_bulk", format!("{action}\n{}\n", event("a"))).json();
+        assert_eq!(answer["errors"], false, "{answer}");
+        assert_eq!(service.put(&format!("/_data_stream/{}", in_path(name)), "").status, 200);
+        let created = service.put(&format!("/{}/_create/a%20b~c", in_path(name)), event("b"));
+        assert_eq!((created.status, &created.json()["_index"]), (201, &json!(name)));
+        // Whoever follows it arrives.
+        let location = created.header("location").unwrap();
+        assert!(location.ends_with("/_doc/a%20b%7Ec") && location.is_ascii(), "{location}");
+    }
+    let are_there = |service: &Service, state: &str| {
+        for name in names {
+            let expected = if name == names[0] { 3 } else { 2 };
+            let found = service.post(&format!("/{}/_search", in_path(name)), "").json();
+            assert_eq!(found["hits"]["total"]["value"], expected, "{state} {name}: {found}");
+            assert_eq!(found["hits"]["hits"][0]["_index"], name);
+            let query = json!({ "query": format!("SELECT count(*), min(_index) FROM \"{name}\"") }).to_string();
+            let sql = Request::new("POST", "/api/sql").header("Content-Type", "application/json").body(query);
+            assert_eq!(sql.send(service.address).json()["rows"], json!([[expected, name]]), "{state} {name}");
+        }
+        // All but the one that a dot hides.
+        let streams = service.get("/_data_stream").json();
+        assert_eq!(streams["data_streams"].as_array().unwrap().len(), names.len() - 1, "{streams}");
+        let pattern = in_path("*~*,-~*");
+        assert_eq!(service.post(&format!("/{pattern}/_search"), "").json()["hits"]["total"]["value"], 3);
+    };
+    are_there(&service, "in memory");
+    service = Service::on(service.stop(), |_| {});
+    are_there(&service, "in segments");
+    let checked = service.app().store.check();
+    assert!(checked.problems.is_empty() && checked.orphans.is_empty(), "{:?}", checked.problems);
+    let folder = service.stop();
+    // As `eqlipse store` has it.
+    let mut config = common::config(folder.path());
+    config.store.retention_age = Some(Time::seconds(1));
+    let view = eqlipse_server::view(&config).unwrap();
+    assert!(view.damaged.is_empty() && view.snapshot.data_streams().keys().eq(BTreeSet::from(names)));
+    drop(view);
+    let offline = eqlipse_server::Offline::open(&config).unwrap();
+    assert!(offline.recovered.missing.is_empty());
+    let later = jiff::Timestamp::now().as_nanosecond() as i64 + 60_000_000_000;
+    assert_eq!(offline.store.prune(later).unwrap(), names.len() as u64);
+    assert_eq!(offline.store.snapshot().events(), 0);
+    offline.close().unwrap();
+}
+
+#[test]
+fn other_index_names_are_refused_in_elasticsearchs_words() {
+    let service = Service::start();
+    let refused = |name: &str, fault: &str| {
+        let expected = ("invalid_index_name_exception".to_owned(), format!("Invalid index name [{name}], {fault}"));
+        let action = json!({ "create": { "_index": name } });
+        let answer = service.post("/_bulk", format!("{action}\n{}\n", event("a"))).json();
+        let error = &answer["items"][0]["create"]["error"];
+        assert_eq!((&error["type"], &error["reason"]), (&json!(expected.0), &json!(expected.1)));
+        for (method, path) in [("POST", format!("/{}/_doc", in_path(name))), ("PUT", format!("/{}", in_path(name)))] {
+            let answer = Request::new(method, &path).body("{\"a\":1}").send(service.address);
+            assert_eq!((answer.status, answer.error()), (400, expected.clone()), "{method} {path}");
+        }
+        let answer = service.put(&format!("/_data_stream/{}", in_path(name)), "");
+        assert_eq!((answer.status, answer.error()), (400, expected));
+    };
+    let characters = r#"must not contain the following characters [' ','"','*',',','/','<','>','?','\','|']"#;
+    for name in ["a b", "a\"", "a*", "a,b", "a/b", "<a", "a>", "a?", "a\\b", "a|b"] {
+        refused(name, characters);
+    }
+    refused("a#b", "must not contain '#'");
+    refused("a:b", "must not contain ':'");
+    for name in ["_a", "-a", "+a"] {
+        refused(name, "must not start with '_', '-', or '+'");
+    }
+    for name in [".", ".."] {
+        refused(name, "must not be '.' or '..'");
+    }
+    refused("Logs", "must be lowercase");
+    refused("caf\u{c9}", "must be lowercase");
+    refused(&"a".repeat(256), "index name is too long, (256 > 255)");
+    assert_eq!(service.app().store.snapshot().events(), 0);
 }
 
 #[test]

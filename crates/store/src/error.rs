@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::index_name::InvalidIndexName;
+
 /// Why the store as a whole cannot do something.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -91,9 +93,9 @@ pub enum Refused {
         /// The limit.
         limit: usize,
     },
-    /// Its index has no name that the store takes.
-    #[error("invalid index name [{0}]: lower case letters, digits and . _ - only, at most 255 bytes")]
-    IndexName(String),
+    /// No index can have the name of its index.
+    #[error(transparent)]
+    IndexName(#[from] InvalidIndexName),
 }
 
 /// Why nothing of a request was taken. It can be sent again.

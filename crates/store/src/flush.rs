@@ -25,6 +25,7 @@ use crate::catalogue::Versions;
 use crate::chunk::{Chunk, Decoded, Listed, split_lists};
 use crate::damage::{self, Outcome};
 use crate::direct::DirectFile;
+use crate::index_name::folder_of;
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span, TimeRange};
 use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
@@ -377,7 +378,7 @@ fn write_one(
     let day =
         Timestamp::from_nanosecond(i128::from(ingested.first.unwrap_or_default())).unwrap_or(Timestamp::UNIX_EPOCH);
     let day = day.strftime("%Y-%m-%d").to_string();
-    let name = format!("{index}/{day}/{first_sequence:016}-{:08}.parquet", rows.sequences.len());
+    let name = format!("{}/{day}/{first_sequence:016}-{:08}.parquet", folder_of(index), rows.sequences.len());
     let path = segments_folder(inner).join(&name);
     let folder = path.parent().unwrap_or(&path).to_owned();
     fs::create_dir_all(&folder).map_err(StoreError::io(&folder))?;

@@ -13,6 +13,7 @@ use eqlipse_events::ArrivalTime;
 use crate::chunk::ChunkBuilder;
 use crate::error::Refused;
 use crate::ids::{Reserved, Taken, id_hash};
+use crate::index_name::check_index_name;
 use crate::matching::Worker;
 use crate::record::Record;
 use crate::store::{Inner, NewDocument, Stored};
@@ -101,8 +102,8 @@ impl<'a, 'w> GroupIntake<'a, 'w> {
 
     /// Why all documents of a data stream are refused.
     fn refuses(&mut self, index: &str) -> Option<Refused> {
-        if !is_index_name(index) {
-            return Some(Refused::IndexName(index.to_owned()));
+        if let Err(invalid) = check_index_name(index) {
+            return Some(invalid.into());
         }
         let (known, limit) = (&self.inner.streams, self.inner.options.max_data_streams);
         if known.has(index) {
@@ -177,14 +178,4 @@ fn by_stream<'d>(documents: &[&'d NewDocument]) -> Vec<(&'d str, Vec<usize>)> {
         streams[last].1.push(place);
     }
     streams
-}
-
-/// As Elasticsearch has it, and safe as the name of a folder.
-fn is_index_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
-    !name.is_empty()
-        && name.len() <= 255
-        && name.bytes().all(is_plain)
-        && !name.starts_with(['-', '_'])
-        && name.bytes().any(|byte| byte != b'.')
 }

@@ -23,6 +23,7 @@ mod files;
 mod flush;
 mod frame;
 mod ids;
+mod index_name;
 mod intake;
 mod log;
 mod matching;
@@ -42,6 +43,7 @@ mod upload;
 mod view;
 
 pub use error::{IngestError, Refused, StoreError};
+pub use index_name::{InvalidIndexName, check_index_name};
 pub use matching::StoreRules;
 pub use objects::{ObjectPlace, S3Options, SegmentPlace};
 pub use part::{Arrivals, Part, PartReader, SegmentFile, Sequences, TimeRange};

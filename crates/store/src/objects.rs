@@ -195,7 +195,7 @@ impl Objects {
     }
 
     fn at(&self, path: &str) -> ObjectPath {
-        // Parts of names are checked where events come in; what is odd is encoded, and never leaves the prefix.
+        // Names of segments have nothing that is encoded here; whatever else is asked for never leaves the prefix.
         path.split('/').fold(self.place.prefix.clone(), |place, part| place.join(part))
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::StoreError;
 use crate::catalogue::BEGUN;
+use crate::index_name::index_of;
 use crate::objects::{Missing, Objects};
 use crate::part::Part;
 use crate::segment::SegmentPart;
@@ -143,8 +144,8 @@ pub(crate) fn check(segment: &SegmentPart) -> Result<(), Missing> {
 
 /// Whether an object is one of those that [`upload`] makes.
 pub(crate) fn is_ours(name: &str) -> bool {
-    let parts: Vec<&str> = name.split('/').collect();
-    let [_, day, file] = parts[..] else { return false };
+    let mut parts = name.rsplitn(3, '/');
+    let (Some(file), Some(day), Some(folder)) = (parts.next(), parts.next(), parts.next()) else { return false };
     let is_like = |text: &str, pattern: &str| {
         text.len() == pattern.len()
             && text.bytes().zip(pattern.bytes()).all(|(byte, like)| match like {
@@ -155,7 +156,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
     let Some((stem, "parquet" | "rows")) = file.rsplit_once('.') else { return false };
     let Some((first, rows)) = stem.split_once('-') else { return false };
     let is_number = |text: &str, least: usize| text.len() >= least && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_like(day, "0000-00-00") && is_number(first, 16) && is_number(rows, 8)
+    is_like(day, "0000-00-00") && is_number(first, 16) && is_number(rows, 8) && index_of(folder).is_some()
 }
 
 /// Whether a file below the folder of segments is one that has such an object, or was going to be one.
@@ -214,9 +215,11 @@ mod tests {
 
     #[test]
     fn only_names_of_segments_are_ours() {
-        for ours in
-            ["logs-a/2026-03-01/0000000000000007-00000003.parquet", "x/2026-03-01/0000000000000007-00000003.rows"]
-        {
+        for ours in [
+            "logs-a/2026-03-01/0000000000000007-00000003.parquet",
+            "x/2026-03-01/0000000000000007-00000003.rows",
+            "a!7e/2026-03-01/0000000000000007-00000003.rows",
+        ] {
             assert!(is_ours(ours), "{ours}");
         }
         for other in [
@@ -226,6 +229,7 @@ mod tests {
             "logs-a/today/0000000000000007-00000003.parquet",
             "a/logs-a/2026-03-01/0000000000000007-00000003.parquet",
             "logs-a/2026-03-01/0000000000000007.parquet",
+            "Logs/2026-03-01/0000000000000007-00000003.parquet",
         ] {
             assert!(!is_ours(other), "{other}");
         }

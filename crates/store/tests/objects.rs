@@ -391,6 +391,32 @@ fn what_is_only_there_is_read_as_if_it_were_here() {
     assert_eq!((report.segments, report.objects), (2, 2));
 }
 
+/// Names whose characters an object store, a URL or a file system has a meaning for.
+#[test]
+fn all_names_of_indices_are_names_of_objects() {
+    let long = ["~".repeat(255), "\u{65e5}".repeat(85)];
+    let names = ["a+b@c=d~e!f", "~", "!7e", "%7e", "caf\u{e9}", "cafe\u{301}", "a.", "a", &long[0], &long[1]];
+    let bench = Bench::forgetful();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = bench.open(&rules);
+    let now = now();
+    let stored = store.ingest(names.map(|name| event(name, 0, "a")), now).unwrap();
+    assert!(stored.iter().all(std::result::Result::is_ok), "{stored:?}");
+    store.flush().unwrap();
+    wait_for_uploads(&store);
+    assert_eq!(bench.objects.segments().len(), names.len(), "{:?}", bench.objects.segments());
+
+    let (store, report) = bench.again_without_copies(store, &rules);
+    assert!(report.missing.is_empty());
+    assert_eq!(documents(&store.snapshot()), names.len());
+    let streams = store.snapshot().data_streams();
+    assert!(names.iter().all(|name| streams[*name].events == 1) && streams.len() == names.len());
+    let checked = store.check();
+    assert!(checked.problems.is_empty() && checked.orphans.is_empty(), "{checked:?}");
+    assert_eq!(store.prune(now + 2_000 * SECOND).unwrap(), names.len() as u64);
+    wait_until("objects stay", || bench.objects.objects() == ["one/service/eqlipse-store"]);
+}
+
 #[test]
 fn copies_go_beyond_their_limit_and_what_is_read_stays() {
     let mut bench = Bench::new();

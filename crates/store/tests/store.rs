@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{EVENTS, SECOND, SEQUENCE, copy_folder, found, rules};
@@ -104,6 +104,78 @@ fn what_one_rule_wants_is_read_without_the_rest() {
     assert_eq!((rows(&some, events), rows(&some, sequence)), (2, 0));
     let counts = part.counts().unwrap();
     assert!(counts[0].has(events) && counts[0].has_rows(sequence) && !counts[0].has(7));
+}
+
+/// What events that are read as a hunt reads them have as their times of arrival, in seconds.
+fn arrivals(snapshot: &Snapshot) -> Vec<Vec<i64>> {
+    let mut schema = eqlipse_batch::Schema::builder();
+    let ingested = schema.add("event.ingested");
+    eqlipse_events::reserve(&mut schema);
+    let (inputs, found) = (snapshot.discovery(&TimeRange::default(), |_| true), Mutex::new(Vec::new()));
+    let options = eqlipse_events::ReadOptions::default();
+    let report = eqlipse_events::read(&inputs, &schema.build(), &options, &Default::default(), |_| {
+        |batch: &eqlipse_batch::EventBatch| {
+            let seconds = |value| match value {
+                eqlipse_batch::ValueRef::Date(nanos) => nanos / SECOND,
+                other => panic!("{other:?}"),
+            };
+            let of_row = |row| batch.column(ingested).values_of(row).map(seconds).collect();
+            found.lock().unwrap().extend((0..batch.rows().len() as u32).map(of_row));
+        }
+    });
+    assert!(report.unwrap().problems.is_empty());
+    found.into_inner().unwrap()
+}
+
+#[test]
+fn events_arrived_once_whatever_they_say_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = open(folder.path(), &rules);
+    let documents = [
+        r#"{"event":{"ingested":"1999-01-01T00:00:00Z"},"event.ingested":"1998-01-01T00:00:00Z"}"#,
+        r#"{"event.ingested":"1999-01-01T00:00:00Z","event.ingested":"1998-01-01T00:00:00Z","n":1}"#,
+        r#"{"event":{"ingested":"1999-01-01T00:00:00Z","ingested":"1998-01-01T00:00:00Z"}}"#,
+        r#"{"event":[{"ingested":"1999-01-01T00:00:00Z"},{"ingested":"1998-01-01T00:00:00Z"}]}"#,
+        r#"{"event":"x","n":2}"#,
+    ];
+    let new = |document: &str| NewDocument { index: "logs-x".into(), id: None, document: document.to_owned().into() };
+    assert!(store.ingest(documents.map(new), 100 * SECOND).unwrap().iter().all(Result::is_ok));
+    let once = |snapshot: &Snapshot| {
+        assert_eq!(arrivals(snapshot), vec![vec![100]; documents.len()]);
+        for document in self::documents(snapshot) {
+            assert!(!document.contains("1999") && !document.contains("1998"), "{document}");
+            assert_eq!(document.matches("ingested").count(), 1, "{document}");
+        }
+    };
+    once(&store.snapshot());
+    store.flush().unwrap();
+    once(&store.snapshot());
+}
+
+/// Earlier versions gave every data stream a folder of its own name; some have another now.
+#[test]
+fn segments_of_earlier_versions_stay_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS]);
+    let (store, _) = open(folder.path(), &rules);
+    store.ingest(&[event("logs-a.", 0, "a"), event("logs-a", 1, "a")], 100 * SECOND).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let segments = folder.path().join("segments");
+    fs::rename(segments.join("logs-a!2e"), segments.join("logs-a.")).unwrap();
+    let catalogue = rusqlite::Connection::open(folder.path().join("catalogue.sqlite")).unwrap();
+    let moved = catalogue.execute("UPDATE segments SET path = replace(path, '!2e/', './')", []).unwrap();
+    assert_eq!(moved, 2);
+    drop(catalogue);
+
+    let (store, report) = open(folder.path(), &rules);
+    assert!(report.missing.is_empty() && documents(&store.snapshot()).len() == 2);
+    store.ingest(&[event("logs-a.", 2, "a")], 101 * SECOND).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.snapshot().data_streams()["logs-a."].events, 2);
+    assert!(segments.join("logs-a.").exists() && segments.join("logs-a!2e").exists());
+    assert!(store.check().problems.is_empty());
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl<'t> Reader<'t, '_, '_> {
             place = key.map(Key::after).or(place);
             reader.blanks();
             match node {
-                Some(node) if reader.is_stamped(node) => reader.stamped_value(at, node),
+                Some(node) if reader.is_stamped(node) => reader.stamped_value(at, node, key),
                 Some(node) => reader.value(node, key),
                 None => reader.skip(),
             }
@@ -98,24 +98,27 @@ impl<'t> Reader<'t, '_, '_> {
     /// Whether a value at this node has to do with the time of arrival.
     #[inline]
     fn is_stamped(&self, node: PathNode) -> bool {
-        self.walk.stamp.is_some_and(|stamp| stamp.time == node || stamp.ingested == node)
+        self.walk.stamp.is_some_and(|stamp| [stamp.time, stamp.event, stamp.ingested].contains(&node))
     }
 
     /// A value at such a node, in an object at the node `at`. What the time of arrival comes to stand for is no value.
-    fn stamped_value(&mut self, at: PathNode, node: PathNode) -> Plain<()> {
-        let Some(stamp) = self.walk.stamp else { return self.value(node, None) };
+    fn stamped_value(&mut self, at: PathNode, node: PathNode, key: Option<Key>) -> Plain<()> {
+        let Some(stamp) = self.walk.stamp else { return self.value(node, key) };
         if node == stamp.time {
             self.walk.row.places.has_timestamp = true;
-        } else if at == stamp.event && self.depth == 2 {
+        } else if node == stamp.event {
+            self.walk.row.places.has_odd_event |= self.peek()? != b'{';
+        } else if self.depth == if at == stamp.event { 2 } else { 1 } {
             let (start, has_unasked) = (self.at, self.walk.row.has_unasked);
             self.skip()?;
             self.walk.row.has_unasked = has_unasked;
             self.walk.row.places.note_ingested(start..self.at);
             return Ok(());
         } else {
+            // In a list.
             self.walk.row.places.is_odd = true;
         }
-        self.value(node, None)
+        self.value(node, key)
     }
 
     /// Takes note of an object that was walked.

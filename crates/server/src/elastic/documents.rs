@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::bulk::{self, Action, Operation};
 use crate::dead_letters::DeadLetter;
-use crate::http::{Events, Failure, Filtered, PathFilter, Payload, take_patiently};
+use crate::http::{Events, Failure, Filtered, PathFilter, Payload, percent_encoded, take_patiently};
 use crate::metrics::DocumentResult;
 use crate::openapi::bodies::{BulkBody, Event};
 use crate::openapi::{AlsoAt, ELASTICSEARCH, schemas};
@@ -532,7 +532,8 @@ impl OneDocument {
         let outcome = outcomes.pop().unwrap_or_else(|| Err(ItemError::illegal("no document")));
         let stored = outcome.map_err(|error| Failure::elastic(error.status, error.kind, error.reason))?;
         let answer = StoredAnswer::new(&action.index, &stored, self.forced_refresh, None);
-        let location = HeaderValue::from_str(&format!("/{}/_doc/{}", action.index, stored.id));
+        let [index, id] = [&action.index, &*stored.id].map(percent_encoded);
+        let location = HeaderValue::from_str(&format!("/{index}/_doc/{id}"));
         let mut response = (StatusCode::CREATED, axum::Json(json!(answer))).into_response();
         location.into_iter().for_each(|location| _ = response.headers_mut().insert(LOCATION, location));
         Ok(response)

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use eqlipse_control::Role;
+use eqlipse_store::check_index_name;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -322,6 +323,7 @@ async fn put_data_stream(
     Path(name): Path<String>,
 ) -> Result<Response, Failure> {
     may_set_up(&caller)?;
+    check_index_name(&name)?;
     if app.stash.has(Kind::DataStream, &name) {
         let reason = format!("data_stream [{name}] already exists");
         return Err(Failure::elastic(StatusCode::BAD_REQUEST, "resource_already_exists_exception", reason));
@@ -407,6 +409,7 @@ async fn put_index(
     payload: Payload,
 ) -> Result<Response, Failure> {
     may_set_up(&caller)?;
+    check_index_name(&name)?;
     let body: Option<Map<String, Value>> = payload.optional_json()?;
     if app.stash.has(Kind::Index, &name) {
         let reason = format!("index [{name}] already exists");

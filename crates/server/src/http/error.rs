@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use eqlipse_control::ControlError;
 use eqlipse_schedule::ScheduleError;
-use eqlipse_store::{IngestError, StoreError};
+use eqlipse_store::{IngestError, InvalidIndexName, StoreError};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -318,6 +318,12 @@ impl From<IngestError> for Failure {
             IngestError::Overloaded { retry_after } => Self::Overloaded { reason: error.to_string(), retry_after },
             IngestError::Log(_) | IngestError::Closed => Self::Unavailable(error.to_string()),
         }
+    }
+}
+
+impl From<InvalidIndexName> for Failure {
+    fn from(error: InvalidIndexName) -> Self {
+        Self::elastic(StatusCode::BAD_REQUEST, "invalid_index_name_exception", error.to_string())
     }
 }
 

@@ -1,5 +1,7 @@
 //! `filter_path`: only the named parts of an answer.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 /// What `filter_path` asks for: dotted paths with `*` and `**`, those with `-` before them left out.
@@ -198,6 +200,18 @@ fn has_parts<'a>(mut parts: impl DoubleEndedIterator<Item = &'a str>, key: &str)
         rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
+}
+
+/// A part of a path.
+pub(crate) fn percent_encoded(part: &str) -> String {
+    let mut out = String::with_capacity(part.len());
+    for byte in part.bytes() {
+        match byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
+            true => out.push(char::from(byte)),
+            false => _ = write!(out, "%{byte:02X}"),
+        }
+    }
+    out
 }
 
 fn percent_decoded(text: &str) -> String {

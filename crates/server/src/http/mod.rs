@@ -33,7 +33,7 @@ pub(crate) use body::{Events, take_patiently};
 pub use budget::{Budget, Share};
 pub use error::{ElasticFailure, Failure, SearchCause, SearchFailure, Shape};
 pub use filter::PathFilter;
-pub(crate) use filter::is_match;
+pub(crate) use filter::{is_match, percent_encoded};
 pub(crate) use frame::Filtered;
 pub use frame::RequestId;
 pub use logins::Logins;
