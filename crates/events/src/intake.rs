@@ -370,6 +370,28 @@ mod tests {
         }
     }
 
+    /// What stands for a time of arrival is not kept, and must be JSON all the same.
+    #[test]
+    fn unsound_times_of_arrival_are_refused() {
+        let mut schema = SchemaBuilder::default();
+        crate::reserve(&mut schema);
+        let mut intake = Intake::new(&schema.build()).unwrap();
+        for document in [
+            r#"{"event.ingested":["x","user":{"name":"a"}],"n":1}"#,
+            r#"{"event":{"ingested":,"a":1}}"#,
+            r#"{"event.ingested":nonsense}"#,
+            r#"{"event.ingested":[1}}"#,
+            r#"{"event":{"ingested":[1},"ingested":2}}"#,
+            r#"{"event.ingested":1,"event.ingested":{"a"}}"#,
+        ] {
+            let (identity, arrival) = (Identity::Known(None), Arrival::default());
+            let event = IncomingEvent { document, index: "logs-x-default", id: None, identity, arrival };
+            let mut stamped = String::new();
+            assert!(intake.add_arriving(&event, &ArrivalTime::new(7), &mut stamped).is_err(), "{document}");
+            assert_eq!((stamped.as_str(), intake.batch().len()), ("", 0));
+        }
+    }
+
     #[test]
     fn cleaning() {
         assert_eq!(clean_document("{\n \"a\": \"\\ud800\"}"), "{\"a\":\"\\ufffd\"}");

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use eqlipse_batch::{PathNode, RawValue, Schema, coerce_date};
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 
 use crate::json::end_of_bare;
 use crate::reserved::TIME;
@@ -141,7 +142,8 @@ enum Written {
 }
 
 impl<'d> Stamp<'d> {
-    /// Goes through a document; `None` if it is no JSON object. That it is sound to its end, nobody looks.
+    /// Goes through a document; `None` if it is no JSON object. What is taken out of it is sound; whether the rest is, who
+    /// reads it then finds.
     pub(crate) fn find(document: &'d str) -> Option<Self> {
         let (mut events, mut has_timestamp) = (Vec::new(), false);
         let mut root = Namesakes::find(document, 0, INGESTED_FIELD, |key, value| match key {
@@ -149,15 +151,17 @@ impl<'d> Stamp<'d> {
             TIME => has_timestamp = true,
             _ => {}
         })?;
-        let mut objects = Vec::new();
-        for event in &events {
-            for object in objects_in(document.as_bytes(), event.clone())? {
-                objects.push(Namesakes::find(document, object, "ingested", |_, _| {})?);
+        // Most readers of a document with two of them keep the last.
+        let (mut event, mut removed) = (None::<Namesakes>, Vec::new());
+        for value in &events {
+            for object in objects_in(document.as_bytes(), value.clone())? {
+                let before = event.replace(Namesakes::find(document, object, "ingested", |_, _| {})?);
+                removed.extend(before.into_iter().flat_map(Namesakes::cuts));
+            }
+            if document.as_bytes()[value.start] != b'{' {
+                removed.extend(event.take().into_iter().flat_map(Namesakes::cuts));
             }
         }
-        let is_object = |value: &Range<usize>| document.as_bytes()[value.start] == b'{';
-        // Most readers of a document with two of them keep the last.
-        let mut event = objects.pop_if(|_| events.last().is_some_and(is_object));
         let dotted = root.found.pop();
         let nested = if dotted.is_none() { event.as_mut().and_then(|event| event.found.pop()) } else { None };
         let (place, written) = match (dotted.or(nested), &event) {
@@ -167,8 +171,7 @@ impl<'d> Stamp<'d> {
             (None, None) => (root.first..root.first, Written::Dotted),
         };
         let first = root.first;
-        let others = [root].into_iter().chain(event).chain(objects).flat_map(|object| object.found);
-        let mut removed: Vec<_> = others.map(|member| member.cut).collect();
+        removed.extend([root].into_iter().chain(event).flat_map(Namesakes::cuts));
         removed.sort_unstable_by_key(|cut| cut.start);
         Some(Self { document, first, place, written, removed, has_timestamp })
     }
@@ -225,6 +228,11 @@ struct Namesake {
 }
 
 impl Namesakes {
+    /// What to take out of the text to be rid of them.
+    fn cuts(self) -> impl Iterator<Item = Range<usize>> {
+        self.found.into_iter().map(|member| member.cut)
+    }
+
     /// Goes through the object at `at`. Members with other names go to `other`, with their values' places.
     fn find(document: &str, at: usize, name: &str, mut other: impl FnMut(&str, Range<usize>)) -> Option<Self> {
         let mut members = Members::open(document.as_bytes(), at)?;
@@ -240,6 +248,7 @@ impl Namesakes {
             let key = unescaped(document.get(key)?);
             is_open = key == name;
             if is_open {
+                serde_json::from_str::<IgnoredAny>(document.get(value.clone())?).ok()?;
                 found.push(Namesake { cut: quote..value.end, value });
             } else {
                 end = value.end;

@@ -360,11 +360,25 @@ impl Lateness<'_> {
         self.since < arrival && arrival <= self.end && (arrival > self.last || time < self.first_window(arrival).from)
     }
 
-    /// Whether an event of this time and arrival, which the window holds, is one that a window before it would have held,
-    /// had it come in time.
-    fn came_behind(&self, time: i64, arrival: i64) -> bool {
-        let end = arrival.saturating_sub(1).div_euclid(self.interval()).saturating_mul(self.interval());
-        self.since < arrival && arrival <= self.end && time <= RuleWindow::of(&self.rule.rule, end).to
+    /// When the last window was due before an event arrived.
+    fn due_before(&self, arrival: i64) -> i64 {
+        arrival.saturating_sub(1).div_euclid(self.interval()).saturating_mul(self.interval())
+    }
+
+    /// Whether a part may have an event of a sequence that the window holds and that one before it would have held, had it
+    /// come in time.
+    fn may_have_come_behind(&self, part: &Part, window: RuleWindow) -> bool {
+        let reach = self.rule.late_reach(window);
+        let (Some(first), Some(last)) = (part.first_time(), part.last_arrival()) else { return false };
+        reach > 0
+            && last > self.last
+            && first < window.from.saturating_add(reach)
+            && first <= RuleWindow::of(&self.rule.rule, self.due_before(last)).to
+    }
+
+    /// Whether an event of a part may be late that is older than the window.
+    fn may_have_late(&self, part: &Part, window: RuleWindow) -> bool {
+        part.last_arrival() > Some(self.since) && part.first_time() < Some(window.from)
     }
 
     /// The first window that was due when an event had arrived.
@@ -544,6 +558,8 @@ pub struct LateEvents {
     pub missed: u64,
     /// The `_index` and `_id` of one of these, as JSON.
     pub example: Option<String>,
+    /// With those that are not beyond the bound, there would be more events than may be correlated: they are left out.
+    pub are_too_many: bool,
 }
 
 impl LateEvents {
@@ -569,13 +585,16 @@ pub fn late_events(
     let arrived = Window { from: Some(since.saturating_add(1)), to: of.iter().map(|lateness| lateness.end).max() };
     let older = Window { from: None, to: Some(window.from.saturating_add(reach).saturating_sub(1).min(window.to)) };
     for part in snapshot.parts(&TimeRange { timestamp: older, ingested: arrived }) {
+        let may_matter = |(_, lateness): &(usize, &Lateness<'_>)| {
+            lateness.may_have_late(part, window) || lateness.may_have_come_behind(part, window)
+        };
+        let mut which: Vec<(usize, &Lateness<'_>)> = of.iter().enumerate().filter(may_matter).collect();
+        if which.is_empty() {
+            continue;
+        }
         // A damaged one is named by the executions over it.
         let Ok(counts) = part.counts() else { continue };
-        let has_some = |(_, lateness): &(usize, &Lateness<'_>)| {
-            part.last_arrival() > Some(lateness.since)
-                && counts.iter().any(|list| list.has_rows(lateness.rule.fingerprint))
-        };
-        let which: Vec<(usize, &Lateness<'_>)> = of.iter().enumerate().filter(has_some).collect();
+        which.retain(|(_, lateness)| counts.iter().any(|list| list.has_rows(lateness.rule.fingerprint)));
         if which.is_empty() {
             continue;
         }
@@ -601,13 +620,22 @@ fn look_for_late(
     let oldest = window.from.saturating_sub(bound);
     // However long a sequence may last, what is looked at is limited.
     let since = |time: i64| time.saturating_sub(reach).max(oldest.saturating_sub(window.length()));
+    // When the last window was due before an event arrived, and where it ends.
+    let mut before = (i64::MIN, i64::MIN);
+    let mut came_behind = |time: i64, arrival: i64| {
+        let due = lateness.due_before(arrival);
+        if before.0 != due {
+            before = (due, RuleWindow::of(&lateness.rule.rule, due).to);
+        }
+        lateness.last < arrival && arrival <= lateness.end && time <= before.1
+    };
     let mut rows: HashSet<u64> = HashSet::new();
     for event in lists.iter().flat_map(|list| list.events_of(lateness.rule.fingerprint)) {
         let may_matter = |time: &i64| *time < window.from.saturating_add(reach).min(window.to.saturating_add(1));
         let Some(time) = event.order.time.filter(may_matter) else { continue };
         let arrival = arrivals.of(event.handle as u32);
         if time >= window.from {
-            if lateness.came_behind(time, arrival) {
+            if came_behind(time, arrival) {
                 found.look_since(since(time));
             }
             continue;

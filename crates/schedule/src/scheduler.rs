@@ -303,6 +303,14 @@ struct Round {
 /// What came late, by rule.
 type LateByRule<'r> = HashMap<RuleIndex, (Lateness<'r>, LateEvents)>;
 
+/// For rules that are to look at what came in time alone.
+fn without_late<'r>(rules: &[&ActiveRule], late: &LateByRule<'r>) -> LateByRule<'r> {
+    let of_rules = rules.iter().filter_map(|rule| Some((rule.index, late.get(&rule.index)?)));
+    let without =
+        |events: &LateEvents| LateEvents { from: None, are_too_many: events.from.is_some(), ..events.clone() };
+    of_rules.map(|(rule, (lateness, events))| (rule, (*lateness, without(events)))).collect()
+}
+
 impl Scheduler {
     /// The rules that are enabled, compiled, as the [`Store`] needs them before it is opened.
     ///
@@ -450,7 +458,10 @@ impl Scheduler {
             |number: &usize| state.rules.get(active.rules[*number].id()).is_some_and(|known| known.last.is_some());
         let awaited = due.iter().find(|(_, numbers)| numbers.iter().any(is_awaited));
         lock(&self.status).due = awaited.map(|(due, _)| due.end);
-        self.execute_due(&mut state, &active, due, &snapshot)
+        let round = self.execute_due(&mut state, &active, due, &snapshot)?;
+        // A round may take long: only between rounds is it told that the clock was set.
+        state.looked = Some(self.clock.now());
+        Ok(round)
     }
 
     /// Evaluates windows that are due: by window, the numbers of their rules.
@@ -535,7 +546,11 @@ impl Scheduler {
         tracing::error!("rules go on from when that was seen, and times of arrival from now");
         let lasts = state.rules.iter().filter_map(|(rule, known)| Some((rule.clone(), known.last?)));
         state.went_back = Some((was, lasts.collect()));
-        self.look_at_arrived(state)?;
+        self.look_at_arrived(state, now)?;
+        if self.stopping.load(Ordering::SeqCst) {
+            // The next start waits again, and looks.
+            return Ok(());
+        }
         // What came while the clock was waited for has times since then. Should it have stepped more than once, that is no
         // measure.
         self.control.go_back(since.max(now.saturating_sub(2 * STEP_BACK)))?;
@@ -546,16 +561,16 @@ impl Scheduler {
         self.adopt(state, active)
     }
 
-    /// Has the rules that go by arrival look at what arrived behind their last window. Its times are ahead of the clock, so
-    /// that no window would hold it until the clock is there.
-    fn look_at_arrived(&self, state: &mut State) -> Result<(), ScheduleError> {
+    /// Has the rules that go by arrival look at what arrived behind their last window, which is ahead of the clock: no window
+    /// would hold it until the clock is there. Rules that have windows of the past to catch up go on with them.
+    fn look_at_arrived(&self, state: &mut State, now: i64) -> Result<(), ScheduleError> {
         let end = self.store.watermark(self.store.earliest_arrival());
         let snapshot = self.store.snapshot();
         let active = state.active.clone();
         let mut due: BTreeMap<Due, Vec<usize>> = BTreeMap::new();
         for (number, rule) in active.rules.iter().enumerate() {
             let last = state.rules.get(rule.id()).and_then(|known| known.last);
-            if rule.basis == TimeBasis::Ingested && last.is_some_and(|last| last < end) {
+            if rule.basis == TimeBasis::Ingested && last.is_some_and(|last| now < last && last < end) {
                 let of_rule = Due::of(rule, end);
                 // Also what a rule would look at later only.
                 let window = RuleWindow { to: end, ..of_rule.window };
@@ -745,8 +760,17 @@ impl Scheduler {
             Ok(Err(error)) => return self.fail(state, rules, due, started, &error.to_string()),
             Err(_) => return self.fail(state, rules, due, started, "internal error, please report it: it panicked"),
         };
+        let is_too_much =
+            |rule: &ActiveRule| task.late.is_some() && found.too_many.iter().any(|(index, _)| *index == rule.index);
+        let (wide, rules): (Vec<&ActiveRule>, Vec<&ActiveRule>) = rules.iter().partition(|rule| is_too_much(rule));
+        let mut count = 0;
+        if !wide.is_empty() {
+            // What came in time is not to suffer for what came late.
+            let late = without_late(&wide, late);
+            count += self.execute_all(state, active, &wide, due, since, &late, started, snapshot)?;
+        }
         let (mut executions, mut made) = (Vec::new(), Made::default());
-        for rule in rules {
+        for rule in &rules {
             // That a limit was reached is said once.
             let left_some = state.rules.get(rule.id()).is_some_and(|known| known.left_some);
             let came_late = late.get(&rule.index).map(|(_, events)| events.clone()).unwrap_or_default();
@@ -782,7 +806,7 @@ impl Scheduler {
         made.remember(state);
         rules.iter().for_each(|rule| note_end(state, rule, due));
         self.note(&executions, started, due.end);
-        Ok(executions.len())
+        Ok(count + executions.len())
     }
 
     /// Rules whose window could not be evaluated: the ledger says so, and the next window is not held up by it.
@@ -846,6 +870,14 @@ impl Scheduler {
                 "{} events came later than the bound of {} s (schedule.late_bound) and were not looked at, such as {example}",
                 late.missed,
                 self.options.late_bound.as_secs(),
+            );
+        }
+        if late.are_too_many {
+            execution.status = ExecutionStatus::Warning;
+            let told = if execution.message.is_empty() { "" } else { "; " };
+            execution.message += &format!(
+                "{told}what came late was not looked at, and what may be in a sequence with it: with that, the filters let \
+                 through more events than may be correlated"
             );
         }
         execution
@@ -936,7 +968,8 @@ impl Scheduler {
     /// remembered: they were made before a restart, or before the rule was changed or the clock set.
     fn count_made(&self, known: &mut RuleState, rule: &ActiveRule, end: i64) -> Result<(), ScheduleError> {
         let number = interval_of(rule, end);
-        if known.made.0 != number {
+        // Without ticks, an interval has one window.
+        if known.made.0 != number && self.options.tick.is_some() {
             let begin = number.saturating_mul(rule.interval);
             let made = self.control.alerts_made(rule.id(), begin, begin.saturating_add(rule.interval))?;
             known.made = (number, made);

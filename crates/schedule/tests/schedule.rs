@@ -264,6 +264,31 @@ fn a_sequence_is_found_whose_first_event_came_in_time_and_another_late() {
 }
 
 #[test]
+fn what_came_in_time_does_not_suffer_for_what_came_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = SEQUENCE.replace("2m", "90m");
+    setup(folder.path(), &[rule("long", &long, json!({ "timestamp_override": null }))]);
+    let options = ScheduleOptions { rule_events: 6, ..ScheduleOptions::default() };
+    let service = Service::open(folder.path(), &Arc::default(), options);
+    service.run_until(0, 0);
+    let first = START + 2 * MINUTE;
+    service.at(first).send((0..6).map(|id| event(id, first, "a", 10 + id as u32)).collect());
+    service.run_until(5, 40);
+    let now = START + 41 * MINUTE;
+    let in_time = [event(6, now, "a", 1), event(7, now + SECOND, "b", 1)];
+    let late = event(8, START + 34 * MINUTE, "b", 10);
+    service.at(now + 2 * SECOND).send(in_time.into_iter().chain([late]).collect());
+    service.run_until(45, 50);
+    assert_eq!(service.alerts("long"), [["6", "7"]]);
+    let ledger = service.ledger("long");
+    let [.., run, next] = &ledger[..] else { panic!("{ledger:?}") };
+    assert_eq!((run.status, run.new_alerts), (ExecutionStatus::Warning, 1));
+    assert!(run.message.contains("what came late was not looked at"), "{}", run.message);
+    assert_eq!(next.status, ExecutionStatus::Succeeded, "{}", next.message);
+    service.close();
+}
+
+#[test]
 fn a_sequence_is_found_whose_late_event_is_in_a_window_that_begins_behind_the_first() {
     let folder = tempfile::tempdir().unwrap();
     setup(folder.path(), &[rule("s", &SEQUENCE.replace("2m", "5m"), json!({ "timestamp_override": null }))]);
@@ -836,6 +861,22 @@ fn the_limit_of_alerts_holds_over_restarts() {
     assert_eq!(service.alerts("two").len(), 2);
     service.at(START + 321 * SECOND).scheduler.run_due().unwrap();
     assert_eq!(service.alerts("two").len(), 4);
+    service.close();
+}
+
+#[test]
+fn alerts_of_shorter_intervals_do_not_count_for_a_longer_one() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("two", ANY, json!({ "max_signals": 2 }))]);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    service.run_until(0, 0);
+    for (id, minute) in [(0, 1), (2, 30)] {
+        let time = START + minute * MINUTE;
+        service.at(time).send((id..id + 2).map(|id| event(id, time, "a", 1)).collect());
+        service.run_until(minute + 4, minute + 5);
+        service.patch("two", json!({ "interval": "35m" }));
+    }
+    assert_eq!(service.alerts("two").len(), 4, "{:?}", service.ledger("two"));
     service.close();
 }
 

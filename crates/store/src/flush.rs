@@ -2,7 +2,7 @@
 //! what is there.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -362,6 +362,18 @@ fn write_stream(
     Ok((write_one(inner, index, &rows, times, Effort::Little, write)?, rows))
 }
 
+/// Makes a folder below another, so that it is there after a loss of power as what comes into it will be.
+fn create_folder(root: &Path, folder: &Path) -> Result<(), StoreError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
+    for above in folder.ancestors().skip(1).take_while(|above| above.starts_with(root)) {
+        File::open(above).and_then(|above| above.sync_all()).map_err(StoreError::io(above))?;
+    }
+    Ok(())
+}
+
 /// Writes one segment, its Parquet file with `write`, which says how long that is and what its checksum is.
 fn write_one(
     inner: &Inner,
@@ -380,8 +392,7 @@ fn write_one(
     let day = day.strftime("%Y-%m-%d").to_string();
     let name = format!("{}/{day}/{first_sequence:016}-{:08}.parquet", folder_of(index), rows.sequences.len());
     let path = segments_folder(inner).join(&name);
-    let folder = path.parent().unwrap_or(&path).to_owned();
-    fs::create_dir_all(&folder).map_err(StoreError::io(&folder))?;
+    create_folder(segments_folder(inner), path.parent().unwrap_or(&path))?;
     let (bytes, checksum) = write(&path).map_err(|error| {
         remove_files(&path);
         StoreError::io(&path)(error)
@@ -549,9 +560,13 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         times.add(span.last);
     }
     let index = &segments[0].entry.index;
-    let write = |path: &Path| match concat_segments(&contents, || Hashing::create(path))? {
-        Some(out) => out.finish(),
-        None => write_again(inner, index, path, segments, &all),
+    let write = |path: &Path| {
+        let copied = concat_segments(&contents, || Hashing::create(path))?;
+        drop(contents);
+        match copied {
+            Some(out) => out.finish(),
+            None => write_again(inner, index, path, segments, &all),
+        }
     };
     let entry = write_one(inner, index, &rows, times, Effort::Usual, write)?;
     let gone: Vec<&str> = segments.iter().map(|segment| segment.entry.path.as_str()).collect();

@@ -21,6 +21,8 @@ pub struct InvalidIndexName {
 enum NameFault {
     #[error(r#"must not contain the following characters [' ','"','*',',','/','<','>','?','\','|']"#)]
     Forbidden,
+    #[error("must not contain white space or control characters")]
+    Unseen,
     #[error("must not be empty")]
     Empty,
     #[error("must not contain '{0}'")]
@@ -35,7 +37,8 @@ enum NameFault {
     Upper,
 }
 
-/// Whether an index or a data stream may have this name: the rules are Elasticsearch's.
+/// Whether an index or a data stream may have this name: the rules are Elasticsearch's, and besides there may be no white
+/// space or control characters of any kind, which are trimmed or forge lines of tables elsewhere.
 ///
 /// # Errors
 /// If it may not.
@@ -43,6 +46,7 @@ pub fn check_index_name(name: &str) -> Result<(), InvalidIndexName> {
     let is_lower = |letter: char| letter.to_lowercase().eq([letter]);
     let fault = match name {
         _ if name.contains(FORBIDDEN) => NameFault::Forbidden,
+        _ if name.contains(is_unseen) => NameFault::Unseen,
         "" => NameFault::Empty,
         _ if name.contains('#') => NameFault::Contains('#'),
         _ if name.contains(':') => NameFault::Contains(':'),
@@ -53,6 +57,10 @@ pub fn check_index_name(name: &str) -> Result<(), InvalidIndexName> {
         _ => return Ok(()),
     };
     Err(InvalidIndexName { name: name.to_owned(), fault })
+}
+
+fn is_unseen(letter: char) -> bool {
+    letter.is_whitespace() || letter.is_control()
 }
 
 /// Stands in front of the two hexadecimal digits of a byte that a folder's name cannot have as it is, and at the end of a
