@@ -258,7 +258,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
         /// With and without `O_DIRECT`, and whatever is left of it on the way.
         #[test]
         fn files_are_what_was_written(steps in steps(), is_direct: bool, room in 0usize..2_000_000) {
