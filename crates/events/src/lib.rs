@@ -30,7 +30,7 @@ pub use convert::{ConvertError, convert, convert_hits};
 pub use decoded::{DecodedPart, DecodedRows};
 pub use inputs::{DiscoverOptions, Discovery, Fetch, InputProblem, Memory, STDIN, Source, discover};
 pub use intake::{Identity, IncomingEvent, Intake, IntakeError};
-pub use pages::{DocumentPage, PAGE_LEVEL, put_document, take_document};
+pub use pages::{DocumentPage, page_compressor, put_document, take_document};
 pub use parquet::{
     Effort, MAX_FIELD_COLUMNS, MAX_GROUP_BYTES, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, MAX_NESTED_PARQUET, MAX_PAGE_BYTES,
     Segment, SegmentColumns, SegmentContent, SegmentError, SegmentEvent, SegmentWriter, concat_segments,

@@ -1,10 +1,26 @@
 //! Documents one behind the other, as they stand in the pages of a segment: what was packed for a log need not be packed
 //! again for a segment.
 
-use bytes::Bytes;
+use std::io;
 
-/// Zstd's level for pages of documents that come in.
-pub const PAGE_LEVEL: i32 = 1;
+use bytes::Bytes;
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
+
+/// Zstd's level for pages of what comes in.
+pub(crate) const PAGE_LEVEL: i32 = 1;
+/// What repeats in events is long, and short matches cost time in hashes and ids, where they save nothing.
+const MIN_MATCH: u32 = 7;
+
+/// What packs pages of what comes in.
+///
+/// # Errors
+/// If there is no memory for it.
+pub fn page_compressor() -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::new(PAGE_LEVEL)?;
+    compressor.set_parameter(CParameter::MinMatch(MIN_MATCH))?;
+    Ok(compressor)
+}
 
 /// Some documents of a data stream, one behind the other.
 #[derive(Clone, Debug)]

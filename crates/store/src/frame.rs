@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::io;
 
 use bytes::Bytes;
-use eqlipse_events::{DocumentPage, PAGE_LEVEL, put_document, take_document};
+use eqlipse_events::{DocumentPage, page_compressor, put_document, take_document};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::compress_bound;
 
@@ -207,7 +207,7 @@ impl FrameBuilder {
             Some(packers) => packers,
             none => none.insert(Packers {
                 heads: Compressor::new(HEADS_LEVEL)?,
-                pages: Compressor::new(PAGE_LEVEL)?,
+                pages: page_compressor()?,
                 packed: Vec::new(),
             }),
         })

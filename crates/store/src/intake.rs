@@ -12,7 +12,7 @@ use eqlipse_events::ArrivalTime;
 
 use crate::chunk::ChunkBuilder;
 use crate::error::Refused;
-use crate::ids::{Reserved, Taken, id_hash};
+use crate::ids::{EventId, Reserved, Taken, id_hash};
 use crate::index_name::check_index_name;
 use crate::matching::Worker;
 use crate::record::Record;
@@ -46,7 +46,7 @@ pub(crate) struct Made<'a> {
 
 /// A document that is an event.
 struct Admitted {
-    id: String,
+    id: EventId,
     /// Hash of the id, if its sender gave it.
     own_id: Option<u64>,
     /// In the chunk's texts.
@@ -141,7 +141,7 @@ impl<'a, 'w> GroupIntake<'a, 'w> {
         });
         let document = start as u32..self.chunk.bytes() as u32;
         frame.add_document(stream.frame, self.chunk.text(&document));
-        let id = own.map_or_else(|| self.worker.scratch.ids.next(), str::to_owned);
+        let id = new.id.clone().map_or_else(|| self.worker.scratch.ids.next(), EventId::from);
         Ok(Admitted { id, own_id, document, stream, row })
     }
 

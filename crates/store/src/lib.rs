@@ -43,6 +43,7 @@ mod upload;
 mod view;
 
 pub use error::{IngestError, Refused, StoreError};
+pub use ids::EventId;
 pub use index_name::{InvalidIndexName, check_index_name};
 pub use matching::StoreRules;
 pub use objects::{ObjectPlace, S3Options, SegmentPlace};

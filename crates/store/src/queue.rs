@@ -192,7 +192,8 @@ mod tests {
 
     /// Answers with what the documents are.
     fn take_in(group: &mut Group<'_>) {
-        let results = group.documents().into_iter().map(|new| Ok(Stored { id: new.document.to_string(), sequence: 0 }));
+        let results =
+            group.documents().into_iter().map(|new| Ok(Stored { id: new.document.clone().into(), sequence: 0 }));
         let results = results.collect();
         group.leave();
         group.answer(Ok(results));
@@ -216,7 +217,7 @@ mod tests {
                             take_in(group);
                         });
                         let ids = answer.unwrap().into_iter().map(|stored| stored.unwrap().id);
-                        let own = documents(request).into_iter().map(|new| new.document.to_string());
+                        let own = documents(request).into_iter().map(|new| new.document.into());
                         assert!(ids.eq(own));
                     }
                 });

@@ -16,7 +16,7 @@ use crate::chunk::{Chunk, Decoded, Listed};
 use crate::damage;
 use crate::files::SegmentFiles;
 use crate::flush;
-use crate::ids::RecentIds;
+use crate::ids::{EventId, RecentIds};
 use crate::intake::{GroupIntake, Made};
 use crate::log::{Log, Recovered};
 use crate::matching::{IntakeSchema, StoreRules, Workers};
@@ -87,8 +87,8 @@ pub struct NewDocument {
 /// An event that is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its id, its sender's or a new one.
-    pub id: String,
+    /// Its sender's, or a new one.
+    pub id: EventId,
     /// Its place among all events that ever came in.
     pub sequence: u64,
 }

@@ -21,7 +21,7 @@ use zstd::bulk::Compressor;
 use super::layout::{Count, Kind};
 use super::value::{Stored, ToStore};
 use super::write::{Effort, failed};
-use crate::pages::put_document;
+use crate::pages::{page_compressor, put_document};
 
 /// From so many equal numbers on, they are written as one.
 const MIN_REPEATED: usize = 16;
@@ -36,8 +36,12 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(level: i32) -> io::Result<Self> {
-        let compressor = Compressor::new(level)?;
+    pub(super) fn new(effort: Effort) -> io::Result<Self> {
+        let level = effort.level();
+        let compressor = match effort {
+            Effort::Little => page_compressor()?,
+            Effort::Usual => Compressor::new(level)?,
+        };
         Ok(Self { compressor, level: ZstdLevel::try_new(level).map_err(failed)?, packed: Vec::new() })
     }
 
@@ -430,7 +434,7 @@ pub(super) struct ColumnEncoder {
 
 impl ColumnEncoder {
     pub(super) fn new(effort: Effort) -> io::Result<Self> {
-        Ok(Self { packer: Packer::new(effort.level())?, levels: Levels::default(), page: Vec::new() })
+        Ok(Self { packer: Packer::new(effort)?, levels: Levels::default(), page: Vec::new() })
     }
 
     /// A column of codes of a dictionary; of plain values where there is none.

@@ -553,7 +553,7 @@ mod tests {
         let body = Bytes::from_static(body);
         let actions = bulk::parse(&body, None).unwrap();
         let outcomes = [
-            Ok(Stored { id: "x".to_owned(), sequence: 5 }),
+            Ok(Stored { id: ByteString::from("x").into(), sequence: 5 }),
             Err(ItemError::from(Refused::Conflict { id: "1".to_owned() })),
         ];
         let items = actions.iter().zip(&outcomes).map(|(action, outcome)| Item::new(action, outcome, false)).collect();
