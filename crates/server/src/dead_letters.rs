@@ -620,7 +620,7 @@ mod tests {
         let mut offer = |documents: &[NewDocument]| {
             // What is refused meanwhile has no room yet.
             assert_eq!(kept("4"), 0);
-            Ok(documents.iter().map(|_| Ok(Stored { id: String::new(), sequence: 0 })).collect())
+            Ok(documents.iter().map(|_| Ok(Stored { id: ByteString::new().into(), sequence: 0 })).collect())
         };
         assert_eq!(letters.replay(&mut offer, &|| true).unwrap().stored, 2);
         assert_eq!((kept("5"), kept("6"), kept("7")), (1, 1, 0));
@@ -674,7 +674,7 @@ mod tests {
             let take = |new: &NewDocument| match (&*new.document, new.id.as_deref().unwrap().to_owned()) {
                 ("5", _) => Err(Refused::NotAnEvent("five".to_owned())),
                 (_, id) if !taken.insert(id.clone()) => Err(Refused::Conflict { id }),
-                (_, id) => Ok(Stored { id, sequence: 0 }),
+                (_, id) => Ok(Stored { id: ByteString::from(id).into(), sequence: 0 }),
             };
             documents.iter().map(take).collect()
         };

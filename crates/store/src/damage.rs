@@ -18,7 +18,8 @@ use crate::catalogue::BEGUN;
 use crate::flush;
 use crate::ids::id_hash;
 use crate::part::Part;
-use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path};
+use crate::rows::Rows;
+use crate::segment::{SegmentEntry, SegmentPart, rows_path};
 use crate::store::{Inner, lock};
 
 /// What became of a segment that was looked at.

@@ -28,7 +28,8 @@ use crate::direct::DirectFile;
 use crate::index_name::folder_of;
 use crate::matching::StoreRules;
 use crate::part::{Part, PartKind, Span, TimeRange};
-use crate::segment::{Rows, SegmentEntry, SegmentPart, rows_path, write_lasting};
+use crate::rows::Rows;
+use crate::segment::{SegmentEntry, SegmentPart, rows_path, write_lasting};
 use crate::store::{Inner, SegmentWriting, lock};
 use crate::upload;
 
@@ -49,6 +50,9 @@ const COMPACTED_SEGMENTS: usize = 8;
 /// and when there are so many in any case: with each time, their events are copied once more.
 const AWAITED_SEGMENTS: usize = 16;
 
+/// Where files of rows have so many rows on average, they become pieces of one as they are: of smaller ones, the rules that
+/// each names would be most of it.
+const MIN_PIECE_ROWS: usize = 4_096;
 /// Segments that are put together are in memory up to so many bytes; others are copied piece by piece.
 const MAX_READ_AT_ONCE: u64 = 128 << 20;
 
@@ -359,7 +363,7 @@ fn write_stream(
             writer.write_decoded(columns, &events, parts, Effort::Little, open)
         })
     };
-    Ok((write_one(inner, index, &rows, times, Effort::Little, write)?, rows))
+    Ok((write_one(inner, index, &rows, None, times, write)?, rows))
 }
 
 /// Makes a folder below another, so that it is there after a loss of power as what comes into it will be.
@@ -374,13 +378,14 @@ fn create_folder(root: &Path, folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes one segment, its Parquet file with `write`, which says how long that is and what its checksum is.
+/// Writes one segment: its Parquet file with `write`, which says how long that is and what its checksum is, and its file of
+/// rows, of `pieces` where they are to stay as they are.
 fn write_one(
     inner: &Inner,
     index: &str,
     rows: &Rows,
+    pieces: Option<&[Vec<u8>]>,
     times: Span,
-    effort: Effort,
     write: impl FnOnce(&Path) -> io::Result<(u64, u128)>,
 ) -> Result<SegmentEntry, StoreError> {
     let mut ingested = Span::default();
@@ -398,8 +403,11 @@ fn write_one(
         StoreError::io(&path)(error)
     })?;
     let mut encoder = lock(&inner.writing).encoders.pop().unwrap_or_default();
-    let packed = encoder.encode(rows, effort).map_err(StoreError::io(&path));
-    let lasting = packed.and_then(|packed| write_lasting(&rows_path(&path), packed));
+    let packed = match pieces {
+        Some(pieces) => Ok(encoder.line_up(pieces)),
+        None => encoder.encode(rows),
+    };
+    let lasting = packed.map_err(StoreError::io(&path)).and_then(|packed| write_lasting(&rows_path(&path), packed));
     lock(&inner.writing).encoders.push(encoder.emptied());
     if let Err(error) = lasting {
         remove_files(&path);
@@ -520,6 +528,8 @@ struct Hit {
 
 /// What others change of the segments meanwhile is found out at the end, and then all stays as it was.
 fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), StoreError> {
+    let changes = || segments.iter().map(|segment| segment.changes()).collect::<Vec<_>>();
+    let before = changes();
     // What was matched with other rules is not joined: it ages out.
     let rules = |segment: &SegmentPart| -> Result<Vec<ListedRules>, StoreError> {
         Ok(segment.summary()?.counts.iter().map(|counts| counts.rules().clone()).collect())
@@ -536,24 +546,9 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     let contents = sound_contents(segments)?;
     let all = segments.iter().map(|segment| segment.rows().inspect_err(|error| leave_apart(segment, error)));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
-    let has_these = |rows: &Arc<Rows>| rows.lists.iter().map(|list| list.rules()).eq(&of_all[0]);
-    if !all.iter().all(has_these) {
-        return Ok(());
-    }
-    let starts: Vec<u64> = all
-        .iter()
-        .scan(0, |start, rows| Some(std::mem::replace(start, *start + rows.sequences.len() as u64)))
-        .collect();
-    let joined = (0..all[0].lists.len()).map(|place| {
-        let lists: Vec<&MatchList> = all.iter().map(|rows| &*rows.lists[place]).collect();
-        Arc::new(MatchList::join(&lists, |list, _, event| starts[list].checked_add(event.handle)))
-    });
-    let rows = Rows {
-        sequences: all.iter().flat_map(|rows| rows.sequences.iter().copied()).collect(),
-        ingested: all.iter().flat_map(|rows| rows.ingested.iter().copied()).collect(),
-        own_ids: all.iter().flat_map(|rows| rows.own_ids.iter().copied()).collect(),
-        lists: joined.collect(),
-    };
+    let pieces = if are_large(&all, of_all[0].len()) { Some(sound_rows(segments)?) } else { None };
+    let rows = Rows::lined_up(all.iter().map(|rows| Rows::clone(rows)));
+    let rows = if pieces.is_some() { rows } else { rows.joined() };
     let mut times = Span::default();
     for span in segments.iter().map(|segment| segment.entry.times) {
         times.add(span.first);
@@ -568,7 +563,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
             None => write_again(inner, index, path, segments, &all),
         }
     };
-    let entry = write_one(inner, index, &rows, times, Effort::Usual, write)?;
+    let entry = write_one(inner, index, &rows, pieces.as_deref(), times, write)?;
     let gone: Vec<&str> = segments.iter().map(|segment| segment.entry.path.as_str()).collect();
     let _flushing = lock(&inner.flushing);
     let snapshot = inner.snapshot();
@@ -576,8 +571,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
         let mut known = snapshot.parts.iter().filter_map(|part| part.as_segment());
         known.any(|known| std::ptr::eq(known, *segment)) && !segment.is_damaged()
     };
-    let has_same_lists = |segment: &&SegmentPart| rules(segment).is_ok_and(|now| now == of_all[0]);
-    let is_same = segments.iter().all(|segment| is_there(segment) && has_same_lists(segment));
+    let is_same = segments.iter().all(is_there) && changes() == before;
     let replaced = if is_same { inner.catalogue.replace(&gone, std::slice::from_ref(&entry), None) } else { Ok(()) };
     if !is_same || replaced.is_err() {
         remove_files(&segments_folder(inner).join(&entry.path));
@@ -610,6 +604,19 @@ fn sound_contents(segments: &[&SegmentPart]) -> Result<Vec<SegmentContent>, Stor
         None => segment.sound_file().map(SegmentContent::File),
     };
     segments.iter().map(|segment| content(segment).inspect_err(|error| leave_apart(segment, error))).collect()
+}
+
+/// Whether the pieces of files of rows are so large that they stay. All are of so many sets of rules.
+fn are_large(all: &[Arc<Rows>], sets: usize) -> bool {
+    let count = |of: fn(&Rows) -> usize| all.iter().map(|rows| of(rows)).sum::<usize>();
+    // Each piece has a list of each set.
+    let pieces = all.len().max(count(|rows| rows.lists.len()) / sets.max(1));
+    count(|rows| rows.sequences.len()) >= pieces * MIN_PIECE_ROWS
+}
+
+/// The files of rows of segments that are put together, if they are sound.
+fn sound_rows(segments: &[&SegmentPart]) -> Result<Vec<Vec<u8>>, StoreError> {
+    segments.iter().map(|segment| segment.sound_rows().inspect_err(|error| leave_apart(segment, error))).collect()
 }
 
 /// What is damaged is not tried again and again, and is looked at.

@@ -23,7 +23,7 @@ const OLD_MAGIC: &[u8; 4] = b"eqL1";
 const PREFIX: usize = 12;
 /// Behind the prefix: first sequence number, arrival, number of events, length of the heads.
 const HEADER: usize = 24;
-/// Zstd's fast levels are below zero: the heads are read at most once more, and hardly become shorter.
+/// Zstd's fast levels are below zero: the heads are read at most once more.
 const HEADS_LEVEL: i32 = -5;
 /// A page is packed when its documents take so many bytes.
 const PAGE_BYTES: usize = 192 << 10;

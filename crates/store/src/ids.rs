@@ -1,6 +1,7 @@
 //! The ids of events: new ones, and those that senders gave, to know one that is sent again.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Mutex;
 
@@ -115,10 +116,10 @@ impl Drop for Reserved<'_> {
 }
 
 /// The id of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct EventId(Letters);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 enum Letters {
     /// In place: a piece of memory for each event would cost more than all else of its id.
     Made([u8; MADE_LETTERS]),
@@ -143,6 +144,20 @@ impl Deref for EventId {
         }
     }
 }
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl PartialEq for EventId {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for EventId {}
 
 /// As in URLs.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -33,6 +33,7 @@ mod queue;
 mod readers;
 mod record;
 mod replay;
+mod rows;
 mod segment;
 mod snapshot;
 mod store;

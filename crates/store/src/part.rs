@@ -11,7 +11,8 @@ use eqlipse_events::{Fetch, Segment, SegmentEvent, Window};
 use crate::StoreError;
 use crate::chunk::Chunk;
 use crate::files::Held;
-use crate::segment::{Rows, SegmentPart, Summary};
+use crate::rows::Rows;
+use crate::segment::{SegmentPart, Summary};
 
 /// The span of some times, in nanoseconds since the Unix epoch; `None` where there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -247,7 +248,8 @@ impl Part {
         self.times.last
     }
 
-    /// What was matched so far, with rows as handles. A rule that no list [has](MatchList::has) was not looked for yet.
+    /// What was matched so far, with rows as handles. A rule that no list [has](MatchList::has) was not looked for yet; one
+    /// that several have was looked for in other rows by each.
     ///
     /// # Errors
     /// If the segment's file of rows cannot be read.
@@ -269,7 +271,7 @@ impl Part {
         }
     }
 
-    /// How many rows the lists have of what.
+    /// How many rows the lists have of what, those of the same rules together.
     ///
     /// # Errors
     /// If the segment's file of rows cannot be read.

@@ -3,17 +3,15 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use eqlipse_engine::{KnownRules, ListCounts, MatchList};
-use eqlipse_events::{Effort, Segment, SegmentError};
+use eqlipse_events::{Segment, SegmentError};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
-use zstd::bulk::Compressor;
-use zstd::zstd_safe::compress_bound;
 
 use crate::StoreError;
 use crate::catalogue::{Catalogue, Versions};
@@ -21,18 +19,8 @@ use crate::direct::{self, DirectFile};
 use crate::files::{Held, LocalFile, SegmentFiles};
 use crate::part::Span;
 use crate::readers::Readers;
-use crate::record::take_array;
+use crate::rows::{Rows, RowsEncoder, by_rules, join_all, sound_rows};
 use crate::sync::lock;
-
-/// What a file of rows begins with.
-const MAGIC: &[u8; 8] = b"eqrows01";
-const COMPRESSION_LEVEL: i32 = 1;
-/// Zstd's fast levels are below zero.
-const FAST_LEVEL: i32 = -5;
-/// Memory for files of rows that is kept for further ones, twice by each who writes segments.
-const MAX_KEPT: usize = 16 << 20;
-/// Longer files of rows are unpacked piece by piece.
-const MAX_TOLD: usize = 256 << 20;
 
 /// What the catalogue knows of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,143 +41,12 @@ pub(crate) struct SegmentEntry {
     pub(crate) ingested: Span,
 }
 
-/// What stands in a file of rows.
-#[derive(Debug, Default)]
-pub(crate) struct Rows {
-    /// By row.
-    pub(crate) sequences: Vec<u64>,
-    /// By row.
-    pub(crate) ingested: Vec<i64>,
-    /// Hashes of the ids that senders gave.
-    pub(crate) own_ids: Vec<u64>,
-    /// What was matched so far, with rows as handles.
-    pub(crate) lists: Vec<Arc<MatchList>>,
-}
-
-impl Rows {
-    pub(crate) fn memory(&self) -> usize {
-        (self.sequences.len() + self.ingested.len() + self.own_ids.len()) * 8
-            + self.lists.iter().map(|list| list.memory()).sum::<usize>()
-    }
-
-    /// What stands in a file's bytes; `None` if they are damaged.
-    pub(crate) fn decode(bytes: &[u8], known: &KnownRules) -> Option<Self> {
-        let bytes = &mut &bytes[..];
-        if take_array(bytes)? != *MAGIC {
-            return None;
-        }
-        let checksum = u128::from_le_bytes(take_array(bytes)?);
-        let plain = unpack(bytes)?;
-        if xxh3_128(&plain) != checksum {
-            return None;
-        }
-        let rest = &mut &plain[..];
-        let count = u32::from_le_bytes(take_array(rest)?);
-        let mut last = 0u64;
-        let sequences = (0..count).map(|_| {
-            last = last.wrapping_add(u64::from_le_bytes(take_array(rest)?));
-            Some(last)
-        });
-        let sequences = sequences.collect::<Option<_>>()?;
-        let mut last = 0i64;
-        let ingested = (0..count).map(|_| {
-            last = last.wrapping_add(i64::from_le_bytes(take_array(rest)?));
-            Some(last)
-        });
-        let ingested = ingested.collect::<Option<_>>()?;
-        let own_ids = (0..u32::from_le_bytes(take_array(rest)?)).map(|_| take_array(rest).map(u64::from_le_bytes));
-        let own_ids = own_ids.collect::<Option<_>>()?;
-        let mut lists = Vec::new();
-        while !rest.is_empty() {
-            let length = usize::try_from(u64::from_le_bytes(take_array(rest)?)).ok()?;
-            let (list, behind) = rest.split_at_checked(length)?;
-            lists.push(Arc::new(MatchList::decode(list, known)?));
-            *rest = behind;
-        }
-        Some(Self { sequences, ingested, own_ids, lists })
-    }
-}
-
-/// Makes files of rows, keeping its memory from one to the next: they are large, and the system clears fresh memory first.
-#[derive(Default)]
-pub(crate) struct RowsEncoder {
-    plain: Vec<u8>,
-    bytes: Vec<u8>,
-}
-
-impl RowsEncoder {
-    /// The file's bytes, with so much work put into them.
-    pub(crate) fn encode(&mut self, rows: &Rows, effort: Effort) -> io::Result<&[u8]> {
-        let Self { plain, bytes } = self;
-        plain.clear();
-        bytes.clear();
-        put_rows(rows, plain);
-        let level = match effort {
-            Effort::Little => FAST_LEVEL,
-            Effort::Usual => COMPRESSION_LEVEL,
-        };
-        bytes.extend(MAGIC);
-        bytes.extend(xxh3_128(plain).to_le_bytes());
-        let start = bytes.len();
-        bytes.reserve(compress_bound(plain.len()));
-        let mut behind = Cursor::new(&mut *bytes);
-        behind.set_position(start as u64);
-        Compressor::new(level)?.compress_to_buffer(plain, &mut behind)?;
-        Ok(bytes)
-    }
-
-    /// For the next file, without the memory that only many rows need.
-    pub(crate) fn emptied(mut self) -> Self {
-        for memory in [&mut self.plain, &mut self.bytes] {
-            memory.clear();
-            memory.shrink_to(MAX_KEPT);
-        }
-        self
-    }
-}
-
-/// Appends all of them but the magic number and the checksum.
-fn put_rows(rows: &Rows, plain: &mut Vec<u8>) {
-    plain.extend((rows.sequences.len() as u32).to_le_bytes());
-    // Differences are small numbers, of which little is left once they are packed.
-    let mut last = 0;
-    for sequence in &rows.sequences {
-        plain.extend(sequence.wrapping_sub(last).to_le_bytes());
-        last = *sequence;
-    }
-    let mut last = 0;
-    for time in &rows.ingested {
-        plain.extend(time.wrapping_sub(last).to_le_bytes());
-        last = *time;
-    }
-    plain.extend((rows.own_ids.len() as u32).to_le_bytes());
-    plain.extend(rows.own_ids.iter().flat_map(|id| id.to_le_bytes()));
-    for list in &rows.lists {
-        let start = plain.len();
-        plain.extend([0; 8]);
-        list.encode(plain);
-        let length = (plain.len() - start - 8) as u64;
-        plain[start..start + 8].copy_from_slice(&length.to_le_bytes());
-    }
-}
-
-/// What was packed; `None` if the bytes are damaged.
-fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
-    // It is told in front, and damaged bytes may tell anything.
-    let told =
-        zstd::zstd_safe::get_frame_content_size(packed).ok().flatten().and_then(|told| usize::try_from(told).ok());
-    match told {
-        Some(told) if told <= MAX_TOLD => zstd::bulk::decompress(packed, told).ok(),
-        _ => zstd::stream::decode_all(packed).ok(),
-    }
-}
-
 /// What is kept in memory of segments that somebody looked at, longer than all else: enough to know what not to read.
 #[derive(Debug)]
 pub(crate) struct Summary {
     /// From which row on, events arrived when.
     arrivals: Box<[(u32, i64)]>,
-    /// By list: how many rows it has of what.
+    /// How many rows there are of what, by the rules that lists were made with.
     pub(crate) counts: Arc<[ListCounts]>,
 }
 
@@ -201,7 +58,10 @@ impl Summary {
                 arrivals.push((row, *time));
             }
         }
-        Self { arrivals: arrivals.into(), counts: rows.lists.iter().map(|list| list.counts()).collect() }
+        Self {
+            arrivals: arrivals.into(),
+            counts: by_rules(&rows.lists).iter().map(|lists| MatchList::counts_of(lists)).collect(),
+        }
     }
 
     /// When the event of a row arrived.
@@ -261,6 +121,8 @@ pub(crate) struct SegmentPart {
     is_single: AtomicBool,
     /// Somebody could not read something of it.
     is_suspect: AtomicBool,
+    /// Of the file of rows.
+    changes: AtomicU32,
     /// What the object store has of it is not what was put there.
     has_bad_objects: AtomicBool,
 }
@@ -327,6 +189,7 @@ impl SegmentPart {
             is_damaged: AtomicBool::new(false),
             is_single: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
+            changes: AtomicU32::new(0),
             has_bad_objects: AtomicBool::new(false),
         }
     }
@@ -341,7 +204,7 @@ impl SegmentPart {
         self.files.hold(&self.local[0], self.is_sound(false))
     }
 
-    /// Whether what was fetched may be the file. One of rows has its checksum in itself.
+    /// Whether what was fetched may be the file. One of rows has checksums in itself.
     fn is_sound(&self, is_rows: bool) -> impl Fn(u64, u128) -> bool {
         move |_, checksum| is_rows || checksum == self.entry.checksum
     }
@@ -407,14 +270,7 @@ impl SegmentPart {
 
     /// Reads the file of rows, for those who need it once.
     fn read_rows(&self) -> Result<Arc<Rows>, StoreError> {
-        let read = self.rows_as_they_are().inspect_err(|error| {
-            self.suspect(error);
-            // They can be made anew.
-            if matches!(error, StoreError::Gone { .. }) {
-                self.set_suspect();
-            }
-        });
-        let read = read?;
+        let read = self.rows_as_they_are().inspect_err(|error| self.suspect_rows(error))?;
         self.summarize(&read);
         Ok(Arc::new(read))
     }
@@ -464,7 +320,8 @@ impl SegmentPart {
         let rows = self.read_rows()?;
         let mut of: HashSet<u128> = fingerprints.iter().copied().collect();
         of.extend(narrow.iter().flat_map(|known| &known.of));
-        let lists = rows.lists.iter().map(|list| Arc::new(list.only(|rule| of.contains(&rule)))).collect();
+        let lists: Vec<_> = rows.lists.iter().map(|list| Arc::new(list.only(|rule| of.contains(&rule)))).collect();
+        let lists = join_all(&lists);
         let made = Narrow { of, lists };
         let lists = made.lists.clone();
         self.cache.release(narrow.take().map_or(0, |known| known.memory()));
@@ -476,11 +333,26 @@ impl SegmentPart {
 
     /// The file of rows as it is on disk now.
     pub(crate) fn rows_as_they_are(&self) -> Result<Rows, StoreError> {
+        self.decode_rows(&self.read_rows_file()?).ok_or_else(|| self.damaged_rows())
+    }
+
+    fn read_rows_file(&self) -> Result<Vec<u8>, StoreError> {
         let path = &self.local[1].path;
         let _held = self.files.hold(&self.local[1], self.is_sound(true))?;
-        let bytes = fs::read(path).map_err(StoreError::io(path))?;
-        let damaged = || StoreError::Segment { path: path.clone(), reason: "its file of rows is damaged".to_owned() };
-        self.decode_rows(&bytes).ok_or_else(damaged)
+        fs::read(path).map_err(StoreError::io(path))
+    }
+
+    fn damaged_rows(&self) -> StoreError {
+        StoreError::Segment { path: self.local[1].path.clone(), reason: "its file of rows is damaged".to_owned() }
+    }
+
+    /// The bytes of the file of rows, if they are what they were.
+    pub(crate) fn sound_rows(&self) -> Result<Vec<u8>, StoreError> {
+        let read = self.read_rows_file().and_then(|bytes| match sound_rows(&bytes) {
+            Some(rows) if rows == self.entry.rows as usize => Ok(bytes),
+            _ => Err(self.damaged_rows()),
+        });
+        read.inspect_err(|error| self.suspect_rows(error))
     }
 
     /// Adds what was matched later, on disk too. What the object store has is then an older version.
@@ -489,13 +361,13 @@ impl SegmentPart {
         let lists = known.lists.iter().cloned().chain([Arc::new(list)]).collect();
         let (sequences, ingested) = (known.sequences.clone(), known.ingested.clone());
         let rows = Rows { sequences, ingested, own_ids: known.own_ids.clone(), lists };
-        self.replace_rows(&rows, catalogue)
+        self.replace_rows(&rows.joined(), catalogue)
     }
 
     /// Writes the file of rows anew.
     pub(crate) fn replace_rows(&self, rows: &Rows, catalogue: &Catalogue) -> Result<(), StoreError> {
         let mut encoder = RowsEncoder::default();
-        let bytes = encoder.encode(rows, Effort::Usual).map_err(StoreError::io(&self.local[1].path))?;
+        let bytes = encoder.encode(rows).map_err(StoreError::io(&self.local[1].path))?;
         self.write_rows(bytes, catalogue)?;
         self.forget_rows();
         self.files.wake();
@@ -505,6 +377,15 @@ impl SegmentPart {
     /// Something of it could not be read: it is looked at soon. An object store that is away says nothing about it.
     pub(crate) fn suspect(&self, error: &StoreError) {
         if !matches!(error, StoreError::Objects { .. } | StoreError::Gone { .. }) {
+            self.set_suspect();
+        }
+    }
+
+    /// Its file of rows could not be read.
+    fn suspect_rows(&self, error: &StoreError) {
+        self.suspect(error);
+        // They can be made anew.
+        if matches!(error, StoreError::Gone { .. }) {
             self.set_suspect();
         }
     }
@@ -607,10 +488,16 @@ impl SegmentPart {
         self.cache.release(narrow + summary);
     }
 
-    /// The file of rows is another now.
+    /// The file of rows is another now. Whoever calls holds `flushing`.
     fn forget_rows(&self) {
         self.release_rows();
         self.release_narrow();
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often the file of rows became another.
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Its documents, in a file that is opened for the caller alone.
@@ -731,36 +618,5 @@ impl RowsCache {
     /// Whether more than so many tenths are taken.
     pub(crate) fn is_beyond(&self, tenths: usize) -> bool {
         *lock(&self.used) > self.limit / 10 * tenths
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_come_back() {
-        let rows = Rows {
-            sequences: vec![3, 4, 900],
-            ingested: vec![7, 7, -2],
-            own_ids: vec![u64::MAX],
-            lists: vec![Arc::default(), Arc::default()],
-        };
-        let (mut encoder, known) = (RowsEncoder::default(), KnownRules::default());
-        let many = Rows { sequences: (0..1_000).collect(), ingested: vec![3; 1_000], ..Rows::default() };
-        encoder.encode(&many, Effort::Little).unwrap();
-        encoder = encoder.emptied();
-        let bytes = encoder.encode(&rows, Effort::Usual).unwrap();
-        let read = Rows::decode(bytes, &known).unwrap();
-        assert_eq!((&read.sequences, &read.ingested, &read.own_ids), (&rows.sequences, &rows.ingested, &rows.own_ids));
-        assert_eq!(read.lists.len(), 2);
-        for place in 0..bytes.len() {
-            let mut damaged = bytes.to_vec();
-            damaged[place] ^= 0x10;
-            if let Some(read) = Rows::decode(&damaged, &known) {
-                // Zstd has bits of no meaning.
-                assert_eq!(read.sequences, rows.sequences);
-            }
-        }
     }
 }

@@ -114,7 +114,7 @@ fn upload(inner: &Inner, objects: &Objects, segment: &SegmentPart) -> Result<(),
     if !before.has_parquet() {
         objects.put(&segment.path, &segment.file(false).name, |_, checksum| checksum == segment.entry.checksum)?;
     }
-    // A file of rows has its checksum in itself.
+    // A file of rows has checksums in itself.
     objects.put(&segment.file(true).path, &segment.file(true).name, |_, _| true)?;
     // One that went meanwhile has left a note about them.
     segment.set_uploaded(before.rows, &inner.catalogue).map(drop).map_err(Missing::Away)
@@ -176,7 +176,7 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::*;
-    use crate::segment::{Rows, RowsEncoder};
+    use crate::rows::{Rows, RowsEncoder};
     use crate::store::tests::one_segment;
     use crate::{ObjectPlace, SegmentPlace};
 
@@ -192,7 +192,7 @@ mod tests {
         let before = segment.rows().unwrap();
         let (sequences, ingested) = (before.sequences.clone(), before.ingested.clone());
         let rows = Rows { sequences, ingested, own_ids: vec![7], lists: before.lists.clone() };
-        let bytes = RowsEncoder::default().encode(&rows, eqlipse_events::Effort::Usual).unwrap().to_vec();
+        let bytes = RowsEncoder::default().encode(&rows).unwrap().to_vec();
         let (sender, done) = channel();
         std::thread::scope(|scope| {
             let written = inner.files.write(segment.file(true), &bytes, || {

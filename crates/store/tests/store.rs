@@ -435,6 +435,91 @@ fn small_segments_are_put_together_and_old_ones_go() {
     assert_eq!(left(), Vec::<String>::new());
 }
 
+/// Waits until there is one segment, and nothing recent.
+fn wait_for_one_segment(store: &Store) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let is_done = |stats: &StoreStats| stats.segments == 1 && stats.recent_events == 0;
+    while !is_done(&store.stats()) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", store.stats());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn files_of_rows_of_large_segments_become_pieces_of_one() {
+    const EACH: i64 = 4_096;
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    let options = || StoreOptions { flush_age: Duration::from_secs(3600), cache_bytes: 0, ..StoreOptions::default() };
+    let (store, _) = Store::open(folder.path(), options(), rules.clone()).unwrap();
+    let is_found = |number: i64| number % 1_000 < 2;
+    let name = |number: i64| ["a", "b", "c"][usize::try_from(number % 1_000).unwrap().min(2)];
+    // The second event of each sequence is in another segment than the first.
+    for segment in 0..16 {
+        let events = (0..EACH).map(|number| number * 16 + segment).map(|number| event("logs-a", number, name(number)));
+        store.ingest(events.collect::<Vec<_>>(), 0).unwrap();
+        store.flush().unwrap();
+    }
+    wait_for_one_segment(&store);
+
+    let seconds: Vec<i64> = (0..16 * EACH).filter(|number| is_found(*number)).collect();
+    let firsts: Vec<i64> = seconds.iter().copied().filter(|number| number % 2 == 0).collect();
+    let check = |store: &Store, lists: usize, sets: usize| {
+        let snapshot = store.snapshot();
+        let mut found = found(&snapshot, &rules);
+        found.iter_mut().for_each(|seconds| seconds.sort_unstable());
+        assert_eq!(found, [firsts.clone(), seconds.clone()]);
+        let everything = TimeRange::default();
+        let part = snapshot.parts(&everything).next().unwrap();
+        let all = part.lists().unwrap();
+        assert_eq!(all.len(), lists);
+        for list in &all {
+            for event in list.events_of(rules.fingerprints[0]) {
+                let hit = String::from_utf8(part.hit(u32::try_from(event.handle).unwrap()).unwrap()).unwrap();
+                let time = jiff::Timestamp::from_nanosecond(event.order.time.unwrap().into()).unwrap();
+                assert!(hit.contains(&format!("\"@timestamp\":\"{time}\"")), "{time}: {hit}");
+            }
+        }
+        let some = part.lists_of(&rules.fingerprints[..1]).unwrap();
+        let counts = part.counts().unwrap();
+        let rows = |fingerprint| some.iter().map(|list| list.count_rows(fingerprint, |_| true)).sum::<usize>();
+        assert_eq!((rows(rules.fingerprints[0]), rows(rules.fingerprints[1])), (firsts.len(), 0));
+        assert_eq!((some.len(), counts.len()), (sets, sets));
+        assert!(store.check().problems.is_empty());
+    };
+    check(&store, 16, 1);
+    store.close().unwrap();
+    drop(store);
+    let (store, _) = Store::open(folder.path(), options(), rules.clone()).unwrap();
+    check(&store, 16, 1);
+
+    // What is written anew becomes one piece.
+    let later = "process where process.name == \"b\"";
+    let (all, added) = (self::rules(&[EVENTS, SEQUENCE, later]), self::rules(&[later]));
+    store.set_rules(all.clone(), &added, 0).unwrap();
+    check(&store, 2, 2);
+    assert_eq!(found(&store.snapshot(), &all)[2].len(), firsts.len());
+}
+
+#[test]
+fn pieces_do_not_become_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = rules(&[EVENTS, SEQUENCE]);
+    let (store, _) = open(folder.path(), &rules);
+    let ingest = |numbers: std::ops::Range<i64>| {
+        store.ingest(numbers.map(|number| event("logs-a", number, "a")).collect::<Vec<_>>(), 0).unwrap();
+        store.flush().unwrap();
+    };
+    let lists = || store.snapshot().parts(&TimeRange::default()).next().unwrap().lists().unwrap().len();
+    // One large segment carries fifteen small ones, once: their average would let it do so again and again.
+    ingest(0..70_000);
+    for (round, expected) in [(1, 16), (2, 1)] {
+        (0..15).for_each(|number| ingest(round * 100_000 + number..round * 100_000 + number + 1));
+        wait_for_one_segment(&store);
+        assert_eq!(lists(), expected, "round {round}");
+    }
+}
+
 #[test]
 fn damage_is_named() {
     let folder = tempfile::tempdir().unwrap();

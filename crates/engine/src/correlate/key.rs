@@ -34,7 +34,7 @@ pub enum KeyPart {
 }
 
 /// Keys are kept as bytes whose order is that of the keys: null, truth values, numbers, text, dates, addresses.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeyTable {
     bytes: Vec<u8>,
     /// Where each key ends in `bytes`.

@@ -16,8 +16,14 @@ use super::key::{KeyId, KeyTable};
 use crate::compile::{RuleIndex, RuleSet};
 
 /// The rules that lists were made with. Lists of the same rules share them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Eq)]
 pub struct ListedRules(pub(super) Arc<[ListedRule]>);
+
+impl PartialEq for ListedRules {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
 
 /// A rule that was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +87,7 @@ pub(super) fn selections_of(rules: &RuleSet, rule: RuleIndex) -> Box<[u32]> {
 }
 
 /// What rules matched of some events.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MatchList {
     pub(super) rules: ListedRules,
     pub(super) events: Vec<ListedEvent>,
@@ -204,9 +210,18 @@ impl MatchList {
 
     /// How many rows there are of what.
     pub fn counts(&self) -> ListCounts {
-        let rows = |selection: &u32| self.rows_of(*selection).len() as u32;
-        let counts = (0..self.ends.len() as u32).map(|selection| (selection, rows(&selection)));
-        ListCounts { rules: self.rules.clone(), counts: counts.filter(|(_, rows)| *rows > 0).collect() }
+        Self::counts_of(&[self])
+    }
+
+    /// How many rows there are of what in several lists, all of which must have been made with the same rules.
+    pub fn counts_of(lists: &[&MatchList]) -> ListCounts {
+        let selections = lists.iter().map(|list| list.ends.len()).max().unwrap_or_default();
+        let counts = (0..selections as u32).map(|selection| {
+            let having = lists.iter().filter(|list| (selection as usize) < list.ends.len());
+            (selection, having.map(|list| list.rows_of(selection).len() as u32).sum())
+        });
+        let rules = lists.first().map(|list| list.rules.clone()).unwrap_or_default();
+        ListCounts { rules, counts: counts.filter(|(_, rows)| *rows > 0).collect() }
     }
 
     /// The same list without the rows of other rules than these. It still [has](Self::has) them.
@@ -245,6 +260,11 @@ impl MatchList {
     /// Gives all events other places and handles.
     pub fn replace_events(&mut self, mut replace: impl FnMut(MatchedEvent) -> MatchedEvent) {
         self.events.iter_mut().for_each(|event| *event = replace(event.event()).into());
+    }
+
+    /// Adds so much to the handles of all events.
+    pub fn move_handles(&mut self, by: u64) {
+        self.events.iter_mut().for_each(|event| event.handle = event.handle.saturating_add(by));
     }
 
     /// The rows of a selection.
