@@ -50,8 +50,8 @@ const COMPACTED_SEGMENTS: usize = 8;
 /// and when there are so many in any case: with each time, their events are copied once more.
 const AWAITED_SEGMENTS: usize = 16;
 
-/// Where files of rows have so many rows on average, they become pieces of one as they are: of smaller ones, the rules that
-/// each names would be most of it.
+/// Where pieces would have so many rows on average, files of rows stay as they are, as pieces of one: of smaller ones, the
+/// rules that each names would be most of it.
 const MIN_PIECE_ROWS: usize = 4_096;
 /// Segments that are put together are in memory up to so many bytes; others are copied piece by piece.
 const MAX_READ_AT_ONCE: u64 = 128 << 20;
@@ -546,7 +546,7 @@ fn compact_segments(inner: &Inner, segments: &[&SegmentPart]) -> Result<(), Stor
     let contents = sound_contents(segments)?;
     let all = segments.iter().map(|segment| segment.rows().inspect_err(|error| leave_apart(segment, error)));
     let all: Vec<Arc<Rows>> = all.collect::<Result<_, _>>()?;
-    let pieces = if are_large(&all, of_all[0].len()) { Some(sound_rows(segments)?) } else { None };
+    let pieces = are_large(&all, of_all[0].len()).then(|| sound_rows(segments)).transpose()?;
     let rows = Rows::lined_up(all.iter().map(|rows| Rows::clone(rows)));
     let rows = if pieces.is_some() { rows } else { rows.joined() };
     let mut times = Span::default();
@@ -910,4 +910,68 @@ pub(crate) fn match_rows(segment: &SegmentPart, rows: &Rows, added: &Arc<StoreRu
         event
     });
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::RowsEncoder;
+    use crate::store::tests::one_segment;
+    use crate::{NewDocument, Store};
+
+    /// A store with an event in each of two segments.
+    fn two_segments() -> (tempfile::TempDir, Store) {
+        let (folder, store) = one_segment(Default::default());
+        let new = NewDocument { index: "logs-x".into(), id: None, document: "{}".into() };
+        assert!(store.ingest(&[new], 0).unwrap()[0].is_ok());
+        store.flush().unwrap();
+        (folder, store)
+    }
+
+    fn segments(snapshot: &crate::Snapshot) -> Vec<&SegmentPart> {
+        snapshot.parts.iter().filter_map(|part| part.as_segment()).collect()
+    }
+
+    fn files_of_rows(folder: &Path) -> usize {
+        let entries = WalkDir::new(folder.join("segments")).into_iter().flatten();
+        entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "rows")).count()
+    }
+
+    #[test]
+    fn what_changes_meanwhile_is_not_put_together() {
+        let (folder, store) = two_segments();
+        let (inner, snapshot) = (&*store.0, store.snapshot());
+        let segments = segments(&snapshot);
+        let rows = segments[0].rows().unwrap();
+        thread::scope(|scope| {
+            let flushing = lock(&inner.flushing);
+            let done = scope.spawn(|| compact_segments(inner, &segments));
+            // Once its file of rows is there, it waits for the lock.
+            while files_of_rows(folder.path()) < 3 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            segments[0].replace_rows(&rows, &inner.catalogue).unwrap();
+            drop(flushing);
+            done.join().unwrap().unwrap();
+        });
+        assert_eq!((store.stats().segments, files_of_rows(folder.path())), (2, 2));
+        compact_segments(inner, &segments).unwrap();
+        assert_eq!(store.stats().segments, 1);
+    }
+
+    #[test]
+    fn a_file_of_rows_that_lacks_a_piece_stays_apart() {
+        let (_folder, store) = two_segments();
+        // Or the background looks at it.
+        let (_flushing, snapshot) = (lock(&store.0.flushing), store.snapshot());
+        let segment = segments(&snapshot)[0];
+        let bytes = segment.sound_rows().unwrap();
+        let mut encoder = RowsEncoder::default();
+        let path = &segment.file(true).path;
+        for (pieces, is_sound) in [(vec![bytes.clone()], true), (vec![bytes.clone(); 2], false), (Vec::new(), false)] {
+            fs::write(path, encoder.line_up(&pieces)).unwrap();
+            assert_eq!((segment.sound_rows().is_ok(), segment.is_suspect()), (is_sound, !is_sound));
+            segment.clear_suspect();
+        }
+    }
 }

@@ -204,14 +204,10 @@ mod tests {
         let made: HashSet<String> = (0..count).map(|_| ids.next().to_string()).collect();
         assert_eq!(made.len(), count);
         assert!(made.iter().all(|id| id.len() == 20));
-        assert_eq!(made.iter().map(|id| &id[..RANDOM_LETTERS]).collect::<HashSet<_>>().len(), 200);
-        let letters = |places: std::ops::Range<usize>| {
-            let of = made.iter().flat_map(|id| id.char_indices()).filter(|(place, _)| places.contains(place));
-            of.collect::<HashSet<(usize, char)>>().len()
-        };
-        // Each counted place has every letter, and random ones have nearly all: each is missing one time in twenty.
-        assert_eq!(letters(RANDOM_LETTERS..20), COUNTED_LETTERS * 64);
-        assert!(letters(0..RANDOM_LETTERS) > RANDOM_LETTERS * 54);
+        // A place has nearly all letters then: each is missing one time in twenty.
+        let starts = made.iter().map(|id| &id[..RANDOM_LETTERS]).collect::<HashSet<_>>();
+        let letters = starts.iter().flat_map(|start| start.char_indices()).collect::<HashSet<_>>();
+        assert!(starts.len() == 200 && letters.len() > RANDOM_LETTERS * 54);
     }
 
     #[test]

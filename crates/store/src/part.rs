@@ -248,8 +248,8 @@ impl Part {
         self.times.last
     }
 
-    /// What was matched so far, with rows as handles. A rule that no list [has](MatchList::has) was not looked for yet; one
-    /// that several have was looked for in other rows by each.
+    /// What was matched so far, with rows as handles. A rule that no list [has](MatchList::has) was not looked for yet. Lists
+    /// that were made with the same rules are each of other rows.
     ///
     /// # Errors
     /// If the segment's file of rows cannot be read.

@@ -19,7 +19,7 @@ use crate::direct::{self, DirectFile};
 use crate::files::{Held, LocalFile, SegmentFiles};
 use crate::part::Span;
 use crate::readers::Readers;
-use crate::rows::{Rows, RowsEncoder, by_rules, join_all, sound_rows};
+use crate::rows::{Rows, RowsEncoder, by_rules, count_rows, join_all};
 use crate::sync::lock;
 
 /// What the catalogue knows of a segment.
@@ -348,7 +348,7 @@ impl SegmentPart {
 
     /// The bytes of the file of rows, if they are what they were.
     pub(crate) fn sound_rows(&self) -> Result<Vec<u8>, StoreError> {
-        let read = self.read_rows_file().and_then(|bytes| match sound_rows(&bytes) {
+        let read = self.read_rows_file().and_then(|bytes| match count_rows(&bytes) {
             Some(rows) if rows == self.entry.rows as usize => Ok(bytes),
             _ => Err(self.damaged_rows()),
         });
@@ -368,8 +368,10 @@ impl SegmentPart {
     pub(crate) fn replace_rows(&self, rows: &Rows, catalogue: &Catalogue) -> Result<(), StoreError> {
         let mut encoder = RowsEncoder::default();
         let bytes = encoder.encode(rows).map_err(StoreError::io(&self.local[1].path))?;
-        self.write_rows(bytes, catalogue)?;
+        let written = self.write_rows(bytes, catalogue);
+        // What failed late may have changed the file.
         self.forget_rows();
+        written?;
         self.files.wake();
         Ok(())
     }
@@ -381,11 +383,9 @@ impl SegmentPart {
         }
     }
 
-    /// Its file of rows could not be read.
+    /// Its file of rows could not be read. Where it is gone, it can be made anew.
     fn suspect_rows(&self, error: &StoreError) {
-        self.suspect(error);
-        // They can be made anew.
-        if matches!(error, StoreError::Gone { .. }) {
+        if !matches!(error, StoreError::Objects { .. }) {
             self.set_suspect();
         }
     }

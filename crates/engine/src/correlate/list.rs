@@ -397,7 +397,7 @@ impl MatchList {
     }
 }
 
-/// How many rows a list has of what, for those who only want to know whether to look at it.
+/// How many rows there are of what in lists of the same rules, for those who only want to know whether to look at it.
 #[derive(Clone, Debug, Default)]
 pub struct ListCounts {
     rules: ListedRules,
