@@ -28,6 +28,8 @@ use crate::window::{DueWindow, RuleWindow, due_ends, next_end};
 const NANOS: i64 = 1_000_000_000;
 /// So many rules are correlated at a time: what they matched stands in memory together.
 const RULES_AT_A_TIME: usize = 128;
+/// How long it is waited for what is on its way, before it is looked for again, in nanoseconds.
+const SOON: i64 = NANOS / 40;
 /// So many alerts are built before the known ones among them are looked up.
 const ALERTS_AT_A_TIME: usize = 256;
 /// An execution that begins so much behind its window's end, or a tenth of the interval, is late.
@@ -409,15 +411,17 @@ impl Scheduler {
         rule.interval.min(tick.max(NANOS / 10)).max(1)
     }
 
-    /// How long it is to the end of the next window, at most a second: rules may change in the meantime.
+    /// How long it is to the end of the next window, at most a second: rules may change in the meantime. Where a window has
+    /// ended, and what arrived in it is still on its way into the store, it is soon complete.
     fn until_next(&self) -> Duration {
         let now = self.clock.now();
+        let complete = self.store.watermark(now);
         let state = lock(&self.state);
         let next = state.active.rules.iter().map(|rule| {
             let period = self.period(rule);
-            (now.div_euclid(period) + 1) * period - now
+            (complete.div_euclid(period) + 1) * period - now
         });
-        let next = next.min().unwrap_or(NANOS).clamp(NANOS / 1_000, NANOS);
+        let next = next.min().unwrap_or(NANOS).clamp(SOON, NANOS);
         Duration::from_nanos(next as u64)
     }
 
@@ -701,7 +705,8 @@ impl Scheduler {
             groups.entry(Group { since, reach, late_since, alone }).or_default().push(rule);
         }
         let mut executions = written.len();
-        for (Group { since, .. }, rules) in groups {
+        // Those that look at whole windows take longest, and come last.
+        for (Group { since, .. }, rules) in groups.into_iter().rev() {
             executions += self.execute_all(state, active, &rules, due, since, &late, started, snapshot)?;
         }
         Ok(executions)
