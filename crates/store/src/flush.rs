@@ -947,7 +947,7 @@ mod tests {
             let flushing = lock(&inner.flushing);
             let done = scope.spawn(|| compact_segments(inner, &segments));
             // Once its file of rows is there, it waits for the lock.
-            while files_of_rows(folder.path()) < 3 {
+            while files_of_rows(folder.path()) < 3 && !done.is_finished() {
                 thread::sleep(Duration::from_millis(1));
             }
             segments[0].replace_rows(&rows, &inner.catalogue).unwrap();

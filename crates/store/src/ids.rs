@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Mutex;
 
+use base64::alphabet;
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use bytestring::ByteString;
 use xxhash_rust::xxh3::Xxh3;
@@ -159,8 +160,6 @@ impl PartialEq for EventId {
 
 impl Eq for EventId {}
 
-/// As in URLs.
-const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// Letters of an id that are random: 108 bits, drawn for so many ids as the letters behind them count.
 const RANDOM_LETTERS: usize = 18;
 const COUNTED_LETTERS: usize = 2;
@@ -184,10 +183,11 @@ impl NewIds {
             getrandom::fill(&mut random).expect("the system gives random bytes");
             *self = Self { start: BASE64_URL_SAFE_NO_PAD.encode(random), made: 0 };
         }
+        let letters_of_base64 = alphabet::URL_SAFE.as_str().as_bytes();
         let mut letters = [0; MADE_LETTERS];
         letters.copy_from_slice(self.start.as_bytes());
         letters[RANDOM_LETTERS..]
-            .copy_from_slice(&[self.made / 64, self.made % 64].map(|digit| LETTERS[digit as usize]));
+            .copy_from_slice(&[self.made / 64, self.made % 64].map(|digit| letters_of_base64[digit as usize]));
         self.made += 1;
         EventId(Letters::Made(letters))
     }
