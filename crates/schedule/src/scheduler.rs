@@ -28,6 +28,10 @@ use crate::window::{DueWindow, RuleWindow, due_ends, next_end};
 const NANOS: i64 = 1_000_000_000;
 /// So many rules are correlated at a time: what they matched stands in memory together.
 const RULES_AT_A_TIME: usize = 128;
+/// So few of those that look at whole windows again, until it is known how long they take: new events wait for them.
+const FEW_RULES: usize = 8;
+/// Where rules at a time take less, in nanoseconds, the next ones may be twice as many.
+const SHORT: i64 = NANOS / 10;
 /// How long it is waited for what is on its way, before it is looked for again, in nanoseconds.
 const SOON: i64 = NANOS / 40;
 /// So many alerts are built before the known ones among them are looked up.
@@ -153,6 +157,8 @@ struct State {
     active: Arc<ActiveRules>,
     generation: u64,
     rules: HashMap<String, RuleState>,
+    /// How often it was looked what is due, and run.
+    round: u64,
     /// Since when the clock is far behind windows that were evaluated.
     ahead_since: Option<i64>,
     /// When it was last looked what is due.
@@ -163,7 +169,7 @@ struct State {
 
 impl State {
     fn new(active: Arc<ActiveRules>, generation: u64) -> Self {
-        Self { active, generation, rules: HashMap::new(), ahead_since: None, looked: None, went_back: None }
+        Self { active, generation, rules: HashMap::new(), round: 0, ahead_since: None, looked: None, went_back: None }
     }
 }
 
@@ -182,6 +188,8 @@ struct RuleState {
     /// When the last window was due before a clock was behind that is set now. From there it goes on, once the next window
     /// has what arrived by the wrong time since the last.
     resume: Option<i64>,
+    /// The [`State::round`] in which that was.
+    round: u64,
     /// As what it was evaluated then: its fingerprint, and what its windows are like.
     evaluated: Option<(u128, u128)>,
     /// The last execution left something out: it was capped, or it failed.
@@ -264,6 +272,24 @@ impl Made {
         for (rule, interval, count) in self.counts {
             let known = state.rules.entry(rule).or_default();
             known.made = (interval, count + if known.made.0 == interval { known.made.1 } else { 0 });
+        }
+    }
+}
+
+/// In which order rules run that are due. Rules that look at whole windows again, mostly as there is more in them than an
+/// interval may have alerts, come behind the others, and those of them first that waited longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    looks_again: bool,
+    /// The last round that such a rule was in.
+    round: u64,
+}
+
+impl Turn {
+    fn of(known: Option<&RuleState>, rule: &ActiveRule) -> Self {
+        match known {
+            Some(known) if !known.must_look_again(rule) => Self { looks_again: false, round: 0 },
+            _ => Self { looks_again: true, round: known.map_or(0, |known| known.round) },
         }
     }
 }
@@ -415,14 +441,17 @@ impl Scheduler {
     /// ended, and what arrived in it is still on its way into the store, it is soon complete.
     fn until_next(&self) -> Duration {
         let now = self.clock.now();
-        let complete = self.store.watermark(now);
-        let state = lock(&self.state);
-        let next = state.active.rules.iter().map(|rule| {
+        let next = self.next_due(&lock(&self.state).active, self.store.watermark(now));
+        Duration::from_nanos(next.saturating_sub(now).clamp(SOON, NANOS) as u64)
+    }
+
+    /// When the first window ends of those that are not complete.
+    fn next_due(&self, active: &ActiveRules, complete: i64) -> i64 {
+        let ends = active.rules.iter().map(|rule| {
             let period = self.period(rule);
-            (complete.div_euclid(period) + 1) * period - now
+            (complete.div_euclid(period) + 1) * period
         });
-        let next = next.min().unwrap_or(NANOS).clamp(SOON, NANOS);
-        Duration::from_nanos(next as u64)
+        ends.min().unwrap_or(i64::MAX)
     }
 
     /// Evaluates all windows that are due now, those of a rule oldest first, and returns how many executions that were.
@@ -440,7 +469,8 @@ impl Scheduler {
         }
     }
 
-    /// Evaluates the next window of each rule that is due. A rule that has many to catch up so holds up no other, and one
+    /// Evaluates the next window of each rule that is due, but of rules that look at whole windows again only of some if the
+    /// next window of others comes to be due. So neither they nor a rule that has many to catch up hold up others, and one
     /// that is switched off meanwhile is not run any more.
     fn run_round(&self) -> Result<Round, ScheduleError> {
         let mut state = lock(&self.state);
@@ -462,30 +492,48 @@ impl Scheduler {
             |number: &usize| state.rules.get(active.rules[*number].id()).is_some_and(|known| known.last.is_some());
         let awaited = due.iter().find(|(_, numbers)| numbers.iter().any(is_awaited));
         lock(&self.status).due = awaited.map(|(due, _)| due.end);
-        let round = self.execute_due(&mut state, &active, due, &snapshot)?;
+        let deadline = self.next_due(&active, complete);
+        let round = self.execute_due(&mut state, &active, due, &snapshot, deadline)?;
         // A round may take long: only between rounds is it told that the clock was set.
         state.looked = Some(self.clock.now());
         Ok(round)
     }
 
-    /// Evaluates windows that are due: by window, the numbers of their rules.
+    /// Evaluates windows that are due: by window, the numbers of their rules. Rules that look at whole windows again are begun
+    /// until the `deadline`, and a few in any case: those that are left are still due.
     fn execute_due(
         &self,
         state: &mut State,
         active: &ActiveRules,
         due: BTreeMap<Due, Vec<usize>>,
         snapshot: &Snapshot,
+        deadline: i64,
     ) -> Result<Round, ScheduleError> {
-        let mut round = Round::default();
-        let mut news = News::default();
+        state.round += 1;
+        let mut turns: BTreeMap<(Turn, Due), Vec<&ActiveRule>> = BTreeMap::new();
         for (due, numbers) in due {
-            if self.stopping.load(Ordering::SeqCst) {
-                break;
+            for rule in numbers.into_iter().map(|number| &active.rules[number]) {
+                turns.entry((Turn::of(state.rules.get(rule.id()), rule), due)).or_default().push(rule);
             }
-            for numbers in numbers.chunks(RULES_AT_A_TIME) {
-                let rules: Vec<&ActiveRule> = numbers.iter().map(|number| &active.rules[*number]).collect();
+        }
+        let (mut round, mut news, mut has_looked_again, mut few) =
+            (Round::default(), News::default(), false, FEW_RULES);
+        for ((Turn { looks_again, .. }, due), mut rules) in turns {
+            while !rules.is_empty() {
+                let begun = self.clock.now();
+                if has_looked_again && begun >= deadline || self.stopping.load(Ordering::SeqCst) {
+                    return Ok(round);
+                }
+                let at_a_time = if looks_again { few } else { RULES_AT_A_TIME };
+                let later = rules.split_off(at_a_time.min(rules.len()));
                 round.executions += self.execute(state, active, &rules, due, snapshot, &mut news)?;
                 round.windows += rules.len();
+                rules = later;
+                has_looked_again = looks_again;
+                if looks_again {
+                    let is_short = self.clock.now() - begun < SHORT;
+                    few = if is_short { RULES_AT_A_TIME.min(2 * few) } else { FEW_RULES };
+                }
             }
         }
         Ok(round)
@@ -581,7 +629,7 @@ impl Scheduler {
                 due.entry(Due { window, ..of_rule }).or_default().push(number);
             }
         }
-        self.execute_due(state, &active, due, &snapshot)?;
+        self.execute_due(state, &active, due, &snapshot, i64::MAX)?;
         Ok(())
     }
 
@@ -1257,6 +1305,7 @@ impl News {
 
 fn note_end(state: &mut State, rule: &ActiveRule, Due { end, window, .. }: Due) {
     let known = state.rules.entry(rule.id().to_owned()).or_default();
+    known.round = state.round;
     // The first window owes nothing of what came before.
     if !known.left_some || known.last.is_none() {
         known.whole = Some(end);

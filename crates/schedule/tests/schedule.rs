@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use eqlipse_control::{AlertQuery, Control, ExecutionStatus, RuleKey, WindowKind};
+use eqlipse_control::{AlertQuery, Control, Execution, ExecutionStatus, RuleKey, WindowKind};
 use eqlipse_schedule::{Clock, ScheduleOptions, Scheduler};
 use eqlipse_store::{NewDocument, Store, StoreOptions};
 use proptest::prelude::*;
@@ -18,12 +18,14 @@ const MINUTE: i64 = 60 * SECOND;
 /// Some midnight.
 const START: i64 = 1_780_000_000 / 300 * 300 * SECOND;
 
+/// What it shows, and how often it still goes on by three seconds when it is asked.
 #[derive(Default)]
-struct TestClock(AtomicI64);
+struct TestClock(AtomicI64, AtomicI64);
 
 impl Clock for TestClock {
     fn now(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
+        let goes_on = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| (left > 0).then(|| left - 1));
+        self.0.fetch_add(if goes_on.is_ok() { 3 * SECOND } else { 0 }, Ordering::SeqCst)
     }
 }
 
@@ -105,7 +107,7 @@ impl Service {
         gaps.iter().map(|gap| (gap.end - START) / MINUTE).collect()
     }
 
-    fn ledger(&self, rule_id: &str) -> Vec<eqlipse_control::Execution> {
+    fn ledger(&self, rule_id: &str) -> Vec<Execution> {
         let rule = self.control.rule(&RuleKey::RuleId(rule_id)).unwrap().unwrap();
         let mut ledger = self.control.ledger(&rule.id, 100_000).unwrap();
         ledger.reverse();
@@ -923,6 +925,87 @@ fn ticks_leave_out_a_rule_whose_alerts_are_used_up() {
     service.close();
 }
 
+/// Goes on whenever it is asked, so that everything takes time; and an event arrives.
+struct Slow {
+    now: AtomicI64,
+    /// By how much it goes on, until when.
+    step: AtomicI64,
+    end: i64,
+    /// What arrives when it is so late.
+    sends: Mutex<Option<(i64, Store, NewDocument)>>,
+}
+
+impl Clock for Slow {
+    fn now(&self) -> i64 {
+        let now = self.now.load(Ordering::SeqCst);
+        if let Some((_, store, event)) = self.sends.lock().unwrap().take_if(|(time, ..)| *time <= now) {
+            assert!(store.ingest(vec![event], now).unwrap()[0].is_ok());
+        }
+        self.now.store((now + self.step.load(Ordering::SeqCst)).min(self.end), Ordering::SeqCst);
+        now
+    }
+}
+
+/// A rule that finds news, and forty that look at whole windows again and again. Returns what they have in the ledger after
+/// a minute in which everything takes time, and news come half a second after `begin`.
+fn slow_minute(options: ScheduleOptions, begin: i64) -> (Vec<Execution>, Vec<Vec<Execution>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let again = |number: usize| rule(&format!("again{number}"), ANY, json!({ "max_signals": 1 }));
+    let mut rules: Vec<Map<String, Value>> = (0..40).map(again).collect();
+    rules.push(rule("news", "process where process.name == \"news\"", json!({})));
+    setup(folder.path(), &rules);
+    let service = Service::open(folder.path(), &Arc::default(), ScheduleOptions::default());
+    let (control, store) = (service.control.clone(), service.store.clone());
+    let active = Scheduler::enabled_rules(&control).unwrap();
+    let clock = Arc::new(Slow {
+        now: (START + SECOND).into(),
+        step: 0.into(),
+        end: begin + MINUTE,
+        sends: Mutex::new(Some((begin + SECOND / 2, store.clone(), event(9, begin, "news", 1)))),
+    });
+    let scheduler = Scheduler::new(store, control, active, options, clock.clone()).unwrap();
+    scheduler.run_due().unwrap();
+    service.at(START + SECOND).send((0..3).map(|id| event(id, START, "a", 1)).collect());
+    clock.now.store(START + 3 * SECOND, Ordering::SeqCst);
+    scheduler.run_due().unwrap();
+    clock.now.store(begin, Ordering::SeqCst);
+    clock.step.store(SECOND / 10, Ordering::SeqCst);
+    scheduler.run_due().unwrap();
+    let others = (0..40).map(|number| service.ledger(&format!("again{number}"))).collect();
+    let news = service.ledger("news");
+    service.close();
+    (news, others)
+}
+
+#[test]
+fn what_is_new_waits_for_a_few_only_of_those_that_look_at_what_they_left_out() {
+    let options = ScheduleOptions { tick: Some(Duration::from_secs(1)), ..ScheduleOptions::default() };
+    let end = START + 5 * MINUTE;
+    let (news, others) = slow_minute(options, end);
+    let news = news.into_iter().find(|run| run.new_alerts == 1).unwrap();
+    assert!(news.finished - (end + SECOND / 2) < 3 * SECOND, "{news:?}");
+    let waited = |ledger: &&Vec<Execution>| {
+        // The window that ends with the interval, and one behind it that makes the next alert.
+        assert_eq!(ledger.iter().map(|run| run.new_alerts).sum::<u64>(), 2, "{ledger:?}");
+        let at_end: Vec<&Execution> = ledger.iter().filter(|run| run.scheduled == end).collect();
+        assert_eq!(at_end.len(), 1, "{ledger:?}");
+        at_end[0].finished > news.finished
+    };
+    assert!(others.iter().filter(waited).count() >= 24, "{news:?}");
+}
+
+#[test]
+fn rules_that_look_at_whole_windows_again_take_turns() {
+    // They have more in their windows than may be correlated, so that they fail with each tick, which the ledger says.
+    let tick = Some(Duration::from_secs(1));
+    let options = ScheduleOptions { tick, rule_events: 2, ..ScheduleOptions::default() };
+    let (news, others) = slow_minute(options, START + 10 * SECOND);
+    assert!(news.iter().any(|run| run.new_alerts == 1), "{news:?}");
+    let turns: Vec<usize> = others.iter().map(Vec::len).collect();
+    let (least, most) = (turns.iter().min().unwrap(), turns.iter().max().unwrap());
+    assert!(*least > 5 && most - least <= 2, "{turns:?}");
+}
+
 #[test]
 fn a_manual_run_ends_now_and_its_alerts_say_that_it_is_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -1177,7 +1260,7 @@ fn a_rule_that_lets_everything_through_is_contained() {
 }
 
 fn service_clock(now: i64) -> Arc<TestClock> {
-    Arc::new(TestClock(AtomicI64::new(now)))
+    Arc::new(TestClock(now.into(), 0.into()))
 }
 
 #[test]
@@ -1308,7 +1391,11 @@ proptest! {
     /// Events of one or two minutes' delay, restarts, pauses, a clock that steps back: after the last window, the alerts
     /// are those of a hunt over the same events.
     #[test]
-    fn nothing_is_skipped_and_nothing_comes_twice(steps in proptest::collection::vec(step(), 1..40), tick: bool) {
+    fn nothing_is_skipped_and_nothing_comes_twice(
+        steps in proptest::collection::vec(step(), 1..40),
+        tick: bool,
+        runs_take_long: bool,
+    ) {
         let folder = tempfile::tempdir().unwrap();
         setup(folder.path(), &[
             rule("e", ANY, json!({})),
@@ -1354,7 +1441,11 @@ proptest! {
                     back += seconds.min(0);
                     clock.0.fetch_add(seconds * SECOND, Ordering::SeqCst);
                 }
-                Step::Run => _ = service.scheduler.run_due().unwrap(),
+                Step::Run => {
+                    clock.1.store(if runs_take_long { 30 } else { 0 }, Ordering::SeqCst);
+                    service.scheduler.run_due().unwrap();
+                    clock.1.store(0, Ordering::SeqCst);
+                }
                 Step::Restart => {
                     service.close();
                     service = Service::open(folder.path(), &clock, options);
