@@ -313,7 +313,7 @@ impl Due {
 struct Group {
     /// Since when only what is new is looked at.
     since: Option<i64>,
-    /// Which of [`REACHES`] its findings have.
+    /// Which of [`REACHES`] its findings have, where not all of a window is looked at anyway.
     reach: usize,
     /// Since when what arrives is late, if something did that is.
     late_since: Option<i64>,
@@ -745,7 +745,9 @@ impl Scheduler {
         let mut groups: BTreeMap<Group, Vec<&ActiveRule>> = BTreeMap::new();
         for rule in busy {
             let since = state.rules.get(rule.id()).and_then(|known| known.since(rule));
-            let reach = REACHES.partition_point(|reach| rule.reach.is_none_or(|of_rule| of_rule > *reach));
+            let goes_further = |reach: &i64| rule.reach.is_none_or(|of_rule| of_rule > *reach);
+            // A whole window is read once for all.
+            let reach = since.map_or(0, |_| REACHES.partition_point(goes_further));
             let lateness = late.get(&rule.index).filter(|(_, late)| late.from.is_some()).map(|(lateness, _)| lateness);
             // What is late is another matter for each rule that left something out.
             let alone = lateness.filter(|lateness| lateness.since != lateness.last).map(|_| rule.index);
