@@ -44,10 +44,10 @@ struct Hit {
 }
 
 impl<'a> Builder<'a> {
-    /// For a run with this id that began at `now`, over one window: in another, its parts have other numbers. Where somebody
-    /// asked for it, it would have been due at another time.
-    pub fn new(active: &'a ActiveRules, uuid: &str, now: i64, asked_for: Option<i64>) -> Self {
-        let execution = Some(AlertExecution { uuid: uuid.to_owned(), time_ns: now, asked_for_ns: asked_for });
+    /// For alerts that are made `now` by a run with this id that began before, over one window: in another, its parts have
+    /// other numbers. Where somebody asked for it, it would have been due at another time.
+    pub fn new(active: &'a ActiveRules, uuid: &str, began: i64, now: i64, asked_for: Option<i64>) -> Self {
+        let execution = Some(AlertExecution { uuid: uuid.to_owned(), time_ns: began, asked_for_ns: asked_for });
         let options = BuildOptions { clock: Clock::At(now), execution, ..BuildOptions::default() };
         Self { active, options: Arc::new(options), documents: HashMap::new() }
     }

@@ -963,7 +963,7 @@ impl Scheduler {
         }
         let most = known.room(limit, rule, execution.scheduled);
         let asked_for = (!execution.kind.is_scheduled()).then_some(execution.scheduled);
-        let mut builder = Builder::new(active, &execution.uuid, execution.started, asked_for);
+        let mut builder = Builder::new(active, &execution.uuid, execution.started, self.clock.now(), asked_for);
         let mut left = new.len() as u64;
         let (mut unreadable, mut has_more) = (None, false);
         for findings in new.chunks(ALERTS_AT_A_TIME) {
@@ -1075,7 +1075,7 @@ impl Scheduler {
                 break;
             }
             let now = self.clock.now();
-            let mut builder = Builder::new(&active, &Uuid::new_v4().to_string(), now, Some(now));
+            let mut builder = Builder::new(&active, &Uuid::new_v4().to_string(), now, now, Some(now));
             let task = Task { window, late: None, since: None };
             let found = evaluate(&active, &[&rule], task, &snapshot, self.options.rule_events);
             let capped = found.and_then(Evaluated::whole).and_then(|found| {
