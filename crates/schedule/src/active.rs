@@ -154,14 +154,16 @@ fn active(rule: &Arc<Rule>, index: u32, plan: &MatchPlan) -> ActiveRule {
 
 /// What a rule asks for that is not done.
 fn ignored(rule: &Rule) -> Option<String> {
-    let has_suppression = rule.alert_suppression.is_some();
-    let what = match (rule.exceptions_list.is_empty(), has_suppression) {
-        (true, false) => return None,
-        (false, false) => "exception lists are",
-        (true, true) => "alert suppression is",
-        (false, true) => "exception lists and alert suppression are",
+    let what = match (rule.exceptions_list.is_empty(), rule.alert_suppression.is_some()) {
+        (true, false) => None,
+        (false, false) => Some("its exception lists are not applied yet".to_owned()),
+        (true, true) => Some("its alert suppression is not applied yet".to_owned()),
+        (false, true) => Some("its exception lists and alert suppression are not applied yet".to_owned()),
     };
-    Some(format!("its {what} not applied yet"))
+    let time = rule.timestamp_override.as_deref().filter(|field| !["event.ingested", "@timestamp"].contains(field));
+    let time = time.map(|field| format!("it goes by @timestamp, not by its timestamp_override {field}"));
+    let all: Vec<String> = what.into_iter().chain(time).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// How far before its window a sequence looks for what is missing, and when it is certain if that is behind it.

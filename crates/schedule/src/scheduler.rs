@@ -1258,7 +1258,7 @@ fn range_of(rule: &ActiveRule, windows: impl Iterator<Item = (TimeBasis, RuleWin
 }
 
 /// The windows of a rule that executions lack between the first and the last that the schedule asked for: what was new in
-/// them lies in no window of these, whatever the rule's interval was then.
+/// them, with what may be in a finding with it, lies in no window of these, whatever the rule's interval was then.
 fn holes(rule: &ActiveRule, ledger: &[&Execution]) -> impl Iterator<Item = DueWindow> {
     let scheduled = ledger.iter().filter(|execution| execution.kind.is_scheduled());
     let (first, last) = scheduled.fold((i64::MAX, i64::MIN), |(first, last), execution| {
@@ -1271,19 +1271,24 @@ fn holes(rule: &ActiveRule, ledger: &[&Execution]) -> impl Iterator<Item = DueWi
     let mut windows: Vec<RuleWindow> =
         ledger.iter().filter(counts).map(|execution| RuleWindow { from: execution.from, to: execution.to }).collect();
     windows.sort_unstable();
+    let done: HashSet<i64> = windows.iter().map(|window| window.to).collect();
+    // Events of a finding that lie in two windows together are in neither: windows that overlap cover no more than each.
+    let reach = if rule.needs_all { None } else { rule.reach };
     let mut looked_at: Vec<RuleWindow> = Vec::new();
     for window in windows {
         match looked_at.last_mut() {
-            Some(last) if window.from <= last.to => last.to = last.to.max(window.to),
+            Some(last) if window.to <= last.to => {}
+            Some(last) if window.from == last.from || reach == Some(0) && window.from <= last.to => last.to = window.to,
             _ => looked_at.push(window),
         }
     }
     let ends = due_ends(Some(first.min(last)), rule.interval, last);
     let (rule, interval) = (rule.rule.clone(), rule.interval);
     ends.map(move |end| DueWindow::of(&rule, end)).filter(move |DueWindow { window, .. }| {
-        let from = window.from.max(window.to.saturating_sub(interval));
+        let since = reach.map_or(i64::MIN, |reach| window.to.saturating_sub(interval).saturating_sub(reach));
+        let from = window.from.max(since);
         let behind = looked_at.partition_point(|other| other.to < window.to);
-        looked_at.get(behind).is_none_or(|other| other.from > from)
+        !done.contains(&window.to) && looked_at.get(behind).is_none_or(|other| other.from > from)
     })
 }
 
