@@ -48,6 +48,9 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, CliError> {
     if let Some(tick) = &args.tick {
         let tick: Time =
             tick.parse().map_err(|error| CliError::Usage(format!("invalid value for '--tick': {error}")))?;
+        if tick.0.is_zero() {
+            return Err(CliError::Usage("invalid value for '--tick': it must be more than 0".to_owned()));
+        }
         config.schedule.tick = Some(tick);
     }
     if args.demo && config.schedule.tick.is_none() {
@@ -55,8 +58,7 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, CliError> {
     }
     eqlipse_server::log_to_stderr(&config).map_err(|error| failed(&error))?;
     let RuleLoad { rules: bundled, .. } = crate::bundled::bundled();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::Run(format!("no threads for the service: {error}")))?;
+    let runtime = runtime()?;
     let terminated = {
         let _context = runtime.enter();
         eqlipse_server::terminated()
@@ -64,6 +66,11 @@ pub fn serve(args: &ServeArgs) -> Result<Exit, CliError> {
     let served = runtime.block_on(eqlipse_server::serve(config, bundled, args.demo, terminated));
     served.map_err(|error| failed(&error))?;
     Ok(Exit::Done)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| CliError::Run(format!("no threads for the service: {error}")))
 }
 
 /// Writes or checks settings.
@@ -76,6 +83,7 @@ pub fn config(args: &ConfigArgs, messages: Messages) -> Result<Exit, CliError> {
         }
         ConfigCommand::Check(source) => {
             let config = settings(source)?;
+            runtime()?.block_on(eqlipse_server::check(&config)).map_err(|error| failed(&error))?;
             messages.note(&format!("in order; it would listen on {}", config.server.listen));
             messages.note(&format!("and keep its data in {}", shown(&config.server.data.display().to_string())));
         }

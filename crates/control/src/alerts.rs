@@ -109,6 +109,26 @@ pub enum AlertChange {
     Note(String),
 }
 
+/// A note on an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertNote {
+    /// What it says.
+    pub text: String,
+    /// Who wrote it.
+    pub created_by: String,
+    /// When, in nanoseconds since the Unix epoch.
+    pub created_at: i64,
+}
+
+impl AlertNote {
+    fn read(note: &Value) -> Option<Self> {
+        let text = |name: &str| note.get(name).and_then(Value::as_str).map(str::to_owned);
+        let created_at: Timestamp = text("created_at")?.parse().ok()?;
+        let created_at = i64::try_from(created_at.as_nanosecond()).ok()?;
+        Some(Self { text: text("text")?, created_by: text("created_by")?, created_at })
+    }
+}
+
 /// What is done with each alert's id and document; it may stop there.
 pub type TakeAlert<'a> = dyn FnMut(&str, Map<String, Value>) -> ControlFlow<()> + 'a;
 
@@ -335,6 +355,22 @@ impl Control {
             }
             Ok(found)
         })
+    }
+
+    /// The notes of an alert, in the order in which they were written; `None` where there is no such alert.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn notes_of(&self, alert: &str) -> Result<Option<Vec<AlertNote>>, ControlError> {
+        let query =
+            AlertQuery { ids: Some(vec![alert.to_owned()]), include_building_blocks: true, ..AlertQuery::default() };
+        let mut notes = None;
+        self.for_each_alert(&query, &mut |_, mut document| {
+            let all = document.remove(NOTES).unwrap_or_default();
+            notes = Some(all.as_array().into_iter().flatten().filter_map(AlertNote::read).collect());
+            ControlFlow::Break(())
+        })?;
+        Ok(notes)
     }
 
     /// Removes alerts that were made before a time. Returns how many, building blocks included.

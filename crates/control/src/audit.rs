@@ -20,7 +20,8 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    pub(crate) fn new(time: i64, who: &str, action: &str, object: &str, detail: impl Into<String>) -> Self {
+    /// Something that somebody did then.
+    pub fn new(time: i64, who: &str, action: &str, object: &str, detail: impl Into<String>) -> Self {
         let [who, action, object] = [who, action, object].map(str::to_owned);
         Self { time, who, action, object, detail: detail.into() }
     }

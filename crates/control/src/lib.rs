@@ -17,7 +17,7 @@ mod rules;
 mod testing;
 mod users;
 
-pub use alerts::{AlertChange, AlertOrder, AlertQuery, NewAlert, TakeAlert, WorkflowStatus};
+pub use alerts::{AlertChange, AlertNote, AlertOrder, AlertQuery, NewAlert, TakeAlert, WorkflowStatus};
 pub use audit::AuditEntry;
 pub use database::Control;
 pub use error::ControlError;

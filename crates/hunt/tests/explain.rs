@@ -16,7 +16,7 @@ fn describe(document: &serde_json::Map<String, Value>) -> String {
 
 fn explained(subject: &Subject, folder: &Path) -> Explanation {
     let inputs = discover(&[folder.to_owned()], DiscoverOptions::default());
-    let options = ExplainOptions { order_by: OrderBy::Log, limit: 5, describe: &describe };
+    let options = ExplainOptions { order_by: OrderBy::Log, limit: 5, describe: &describe, cancel: None };
     explain(subject, &inputs, &options, &Progress::default()).unwrap().0
 }
 
@@ -241,7 +241,7 @@ fn agrees_with_the_hunt_on_the_examples() {
     let inputs = discover(&[root.join("examples")], DiscoverOptions::default());
     let book = RuleBook::compile(loaded(), |_| true, false);
     let report = run(&book, &inputs, &HuntOptions::default(), &Progress::default()).unwrap();
-    let options = ExplainOptions { order_by: OrderBy::Log, limit: 3, describe: &describe };
+    let options = ExplainOptions { order_by: OrderBy::Log, limit: 3, describe: &describe, cancel: None };
     let mut fired = 0;
     for rule in loaded().rules {
         let Ok(subject) = Subject::of_rule(&rule, false, false) else { continue };

@@ -113,16 +113,24 @@ impl Found {
     }
 }
 
+/// Which files of a folder are read.
+///
+/// # Errors
+/// If its patterns are none.
+pub(crate) fn included(config: &FolderConfig) -> io::Result<GlobSet> {
+    let mut include = GlobSetBuilder::new();
+    for pattern in &config.include {
+        include.add(Glob::new(pattern).map_err(io::Error::other)?);
+    }
+    include.build().map_err(io::Error::other)
+}
+
 /// Begins to watch a folder; `number` tells several watches of it apart.
 ///
 /// # Errors
 /// If its patterns are none, what was noted cannot be read, or no thread can be had.
 pub(crate) fn start(app: &App, config: FolderConfig, number: usize) -> io::Result<JoinHandle<()>> {
-    let mut include = GlobSetBuilder::new();
-    for pattern in &config.include {
-        include.add(Glob::new(pattern).map_err(io::Error::other)?);
-    }
-    let include = include.build().map_err(io::Error::other)?;
+    let include = included(&config)?;
     // By the folder, so that the order of the settings means nothing.
     let hash = xxh3_64(config.path.as_os_str().as_encoded_bytes());
     let state = app.config.server.data.join(format!("inputs-{hash:016x}-{number}.json"));

@@ -40,7 +40,7 @@ pub mod state;
 
 pub use config::Config;
 pub use offline::{Offline, view};
-pub use start::{Running, ServeError, log_to_stderr, serve, start, terminated};
+pub use start::{Running, ServeError, check, log_to_stderr, serve, start, terminated};
 
 /// Now, in nanoseconds since the Unix epoch.
 pub fn now() -> i64 {

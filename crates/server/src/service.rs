@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::State;
 use axum::middleware::from_fn;
-use eqlipse_control::{Execution, ExecutionStatus, LedgerSummary, Role, StoredRule, WindowKind};
+use eqlipse_control::{AuditEntry, Execution, ExecutionStatus, LedgerSummary, Role, StoredRule, WindowKind};
 use eqlipse_schedule::SchedulerStatus;
 use eqlipse_store::{IngestError, NewDocument, Refused, StoreStats, Stored};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ const SLOWEST: usize = 5;
 /// Dead letters that are shown where nothing is said, and at most.
 const SHOWN_LETTERS: usize = 100;
 const MAX_LETTERS: usize = 10_000;
+/// Entries of the audit log that are shown where nothing is said, and at most.
+const SHOWN_ENTRIES: usize = 100;
+const MAX_ENTRIES: usize = 10_000;
 /// How long a replay waits where memory is short for a moment.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,7 +46,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) fn routes() -> OpenApiRouter<App> {
     let letters =
         OpenApiRouter::new().routes(routes!(dead_letters)).routes(routes!(replay)).layer(from_fn(wants_xsrf_header));
-    OpenApiRouter::new().routes(routes!(status)).merge(with_xsrf_header(letters))
+    OpenApiRouter::new().routes(routes!(status)).routes(routes!(audit)).merge(with_xsrf_header(letters))
 }
 
 /// How the service is.
@@ -368,12 +371,44 @@ fn warnings(status: &ServiceStatus) -> Vec<String> {
     };
     warn(status.rules.cannot_run.len() as u64, "enabled rules cannot run");
     warn(status.rules.warning.len() as u64, "rules left something out in their last execution");
-    warn(status.rules.ignoring.len() as u64, "rules run without exception lists or alert suppression that they have");
+    warn(status.rules.ignoring.len() as u64, "rules run without something that they ask for");
     warn(status.ingest.refused, "documents were refused since the start");
     warn(status.ingest.dead_letters_dropped, "refused documents were not kept (dead_letters.bytes_per_day)");
     warn(status.ingest.overloaded, "documents were turned away for a moment since the start (store.memory)");
     warn(status.ingest.failed, "documents could not be written since the start");
     warnings
+}
+
+/// Something that somebody did.
+#[derive(Serialize, ToSchema)]
+struct Audited {
+    /// When, ISO 8601.
+    time: String,
+    /// Who: a user's name, or `eqlipse` itself.
+    user: String,
+    /// What: `rule_create`, `user_create` and the like.
+    action: String,
+    /// To what: an id or a name.
+    object: String,
+    /// More about it.
+    detail: String,
+}
+
+/// Shows the audit log, the newest entries first.
+#[utoipa::path(
+    get, path = "/api/audit", tag = EQLIPSE,
+    params(("limit" = Option<u64>, Query, description = "How many at most")),
+    responses((status = 200, description = "What was changed, when and by whom", body = Vec<Audited>)),
+)]
+async fn audit(State(app): State<App>, caller: Caller, params: Params) -> Result<Json<Vec<Audited>>, Failure> {
+    caller.require(Role::Admin)?;
+    params.only(&["limit"])?;
+    let limit = params.count("limit")?.unwrap_or(SHOWN_ENTRIES).min(MAX_ENTRIES);
+    let shown = |AuditEntry { time, who, action, object, detail }| {
+        let time = iso_text(time.div_euclid(1_000_000));
+        Audited { time, user: who, action, object, detail }
+    };
+    app.blocking(move |app| Ok(Json(app.control.audit_log(limit)?.into_iter().map(shown).collect()))).await
 }
 
 /// Shows what was refused, the newest first.
@@ -405,6 +440,8 @@ async fn replay(State(app): State<App>, caller: Caller) -> Result<Json<Replayed>
         let done = app.dead_letters.replay(&mut offer, &goes_on)?;
         let Replayed { stored, already_there, refused, .. } = done;
         tracing::info!(stored, already_there, refused, by = caller.name(), "dead letters were replayed");
+        let detail = format!("{stored} stored, {already_there} were there, {refused} refused");
+        app.control.audit(&AuditEntry::new(crate::now(), caller.name(), "dead_letters_replay", "", detail))?;
         Ok(Json(done))
     })
     .await

@@ -98,6 +98,29 @@ impl ServeError {
     }
 }
 
+/// Whether the service could start with these settings, as far as they say it and the files that they name: where it would
+/// listen, certificate and key, the log's filter, secrets, rules, watched folders.
+///
+/// # Errors
+/// What it would not start with.
+pub async fn check(config: &Config) -> Result<(), ServeError> {
+    listen::check_address(config)?;
+    Tls::load(config).await?;
+    log_filter(config)?;
+    segment_place(&config.store)?;
+    // The first user's password is of no use once there is one.
+    let password = config.auth.admin_password_file.as_deref();
+    let is_first = !config.server.data.join("control.sqlite").exists() && config.auth.admin_password.is_none();
+    password.filter(|_| is_first).map(read_secret).transpose()?;
+    for path in &config.rules.paths {
+        std::fs::metadata(path).map_err(ServeError::io(path))?;
+    }
+    for folder in &config.input.folder {
+        crate::folder::included(folder).map_err(ServeError::io(&folder.path))?;
+    }
+    Ok(())
+}
+
 /// Runs the service until `shutdown` is ready; then no more connections are taken, requests under way end, and events
 /// are written to segments. `bundled` are the rules that come with eqlipse; `demo` has a simulated fleet send events. On
 /// SIGHUP, rules of `rules.paths`, certificate and key are read again.
@@ -112,6 +135,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     // By default, this one too would end the process.
     let mut hangup = Hangup::new();
+    check(&config).await?;
     let mut running = start(config, bundled).await?;
     let folders = &running.app.config.input.folder;
     for (place, folder) in folders.iter().enumerate() {
@@ -490,12 +514,16 @@ fn new_password() -> Result<String, getrandom::Error> {
     Ok(password)
 }
 
+fn log_filter(config: &Config) -> Result<EnvFilter, ServeError> {
+    EnvFilter::try_new(&config.log.level).map_err(|error| ServeError::Log(error.to_string()))
+}
+
 /// Sends the process's log to standard error, as `[log]` says.
 ///
 /// # Errors
 /// If `log.level` is no filter, or a log is set up already.
 pub fn log_to_stderr(config: &Config) -> Result<(), ServeError> {
-    let filter = EnvFilter::try_new(&config.log.level).map_err(|error| ServeError::Log(error.to_string()))?;
+    let filter = log_filter(config)?;
     let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(is_terminal);
     let set = match config.log.format {

@@ -111,6 +111,76 @@ fn changes_need_the_header_and_the_role() {
 }
 
 #[test]
+fn roles_may_do_what_is_theirs_alone() {
+    let service = with_rules(1);
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Admin) {
+        service.app().control.create_user(role.as_str(), PASSWORD, &BTreeSet::from([role]), "admin", 0).unwrap();
+    }
+    const SIGNALS: &str = "/api/detection_engine/signals";
+    let (import, bulk, preview) =
+        (format!("{RULES}/_import"), format!("{RULES}/_bulk_action"), format!("{RULES}/preview"));
+    let [search, status, tags, assignees] =
+        ["search", "status", "tags", "assignees"].map(|call| format!("{SIGNALS}/{call}"));
+    let rules = [
+        ("POST", RULES),
+        ("PUT", RULES),
+        ("PATCH", RULES),
+        ("DELETE", RULES),
+        ("POST", &import),
+        ("POST", &bulk),
+        ("PUT", "/api/detection_engine/rules/prepackaged"),
+    ];
+    let alerts = [("POST", &*status), ("POST", &tags), ("POST", &assignees), ("PATCH", "/api/note")];
+    let reads = [
+        ("GET", RULES),
+        ("POST", &*search),
+        ("GET", "/api/note"),
+        ("GET", "/api/ledger"),
+        ("POST", "/api/backtest"),
+        ("POST", &preview),
+        ("POST", "/api/explain"),
+        ("POST", "/api/sql"),
+        ("POST", "/logs-*/_eql/search"),
+        ("POST", "/logs-*/_search"),
+        ("GET", "/logs-*/_count"),
+        ("GET", "/api/dead_letters"),
+    ];
+    let events =
+        [("POST", "/_bulk"), ("POST", "/logs-a/_doc"), ("POST", "/ingest"), ("POST", "/api/dead_letters/_replay")];
+    let all = [
+        ("GET", "/api/audit"),
+        ("GET", "/_security/user"),
+        ("PUT", "/_security/user/x"),
+        ("DELETE", "/_security/user/x"),
+        ("PUT", "/_security/user/x/_disable"),
+    ];
+    let who = |role: Role, call: &(&str, &str)| {
+        let request = Request::anonymous(call.0, call.1).header("Authorization", &basic(role.as_str(), PASSWORD));
+        let request = request.header("kbn-xsrf", "x").header("Content-Type", "application/json");
+        // Which role an action needs depends on it.
+        let body = if call.1 == bulk { "{\"action\":\"enable\",\"query\":\"\"}" } else { "{}" };
+        request.body(body).send(service.address).status
+    };
+    let readers = [Role::Reader, Role::Analyst, Role::Author];
+    let calls: [(&[(&str, &str)], &[Role]); 5] = [
+        (&rules, &[Role::Author]),
+        (&alerts, &[Role::Analyst]),
+        (&reads, &readers),
+        (&events, &[Role::Ingest]),
+        (&all, &[]),
+    ];
+    for (calls, roles) in calls {
+        for call in calls {
+            for role in Role::ALL {
+                // What is asked for makes no sense, and is refused for that: this is about who may ask.
+                let (may, status) = (roles.contains(&role) || role == Role::Admin, who(role, call));
+                assert_eq!(status != 403, may, "{call:?} of {role:?}: {status}");
+            }
+        }
+    }
+}
+
+#[test]
 fn rules_are_found() {
     let service = with_rules(5);
     let find = |query: &str| service.get(&format!("{RULES}/_find?{query}")).json();
@@ -577,6 +647,21 @@ fn alerts_are_worked_on() {
         post("assignees", json!({ "ids": ["a"], "assignees": { "add": ["ann"], "remove": [] } })).json()["updated"],
         1
     );
+    let note = |body: Value| send(&service, "PATCH", "/api/note", &body);
+    for text in ["seen", "again"] {
+        let written = note(json!({ "note": { "eventId": "a", "note": text, "timelineId": "" } })).json();
+        assert_eq!((&written["note"]["note"], &written["note"]["createdBy"]), (&json!(text), &json!("admin")));
+    }
+    let notes = service.get("/api/note?documentIds=b&documentIds=a&documentIds=none").json();
+    assert_eq!((&notes["totalCount"], &notes["notes"][1]["note"]), (&json!(2), &json!("again")));
+    assert_eq!((&notes["notes"][0]["eventId"], &notes["notes"][0]["noteId"]), (&json!("a"), &json!("a-0")));
+    assert!(notes["notes"][0]["created"].as_i64().unwrap() > 1_700_000_000_000);
+    assert_eq!(note(json!({ "note": { "eventId": "none", "note": "x" } })).status, 404);
+    let again = note(json!({ "noteId": "a-0", "note": { "eventId": "a", "note": "other" } }));
+    assert_eq!(again.status, 400, "{}", again.text());
+    for path in ["/api/note", "/api/note?documentIds=a&page=1"] {
+        assert_eq!(service.get(path).status, 400, "{path}");
+    }
     let found = post("search", json!({ "query": { "terms": { "kibana.alert.workflow_status": ["closed"] } }, "aggs": { "s": { "terms": { "field": "kibana.alert.severity" } } } })).json();
     assert_eq!(found["hits"]["total"]["value"], 1);
     let source = &found["hits"]["hits"][0]["_source"];
@@ -614,6 +699,63 @@ fn clients_learn_where_they_are() {
         service.get("/api/nothing").json(),
         json!({ "statusCode": 404, "error": "Not Found", "message": "Not Found" })
     );
+}
+
+#[test]
+fn a_backtest_says_what_a_rule_would_have_found() {
+    let service = with_rules(1);
+    let now = jiff::Timestamp::now();
+    let event = |days: i64, host: &str, name: &str| {
+        let time = now - jiff::SignedDuration::from_hours(24 * days);
+        json!({ "@timestamp": time.to_string(), "event": { "category": "process" }, "host": { "name": host },
+            "process": { "name": name } })
+        .to_string()
+    };
+    let events = [
+        event(1, "one", "cmd.exe"),
+        event(1, "two", "cmd.exe"),
+        event(3, "one", "cmd.exe"),
+        event(1, "one", "other.exe"),
+        event(30, "one", "cmd.exe"),
+    ];
+    service.post("/_bulk", common::creates(events));
+    let backtest = |body: Value| {
+        let request = Request::new("POST", "/api/backtest").header("Content-Type", "application/json");
+        request.body(body.to_string()).send(service.address)
+    };
+    let found = backtest(json!({ "rule_id": "rule-1", "days": 7 })).json();
+    assert_eq!((&found["alerts"], &found["looked_at"]), (&json!(3), &json!(3)));
+    let day = |days: i64| (now - jiff::SignedDuration::from_hours(24 * days)).to_string()[..10].to_owned();
+    let per_day = json!([{ "day": day(3), "count": 1 }, { "day": day(1), "count": 2 }]);
+    assert_eq!(found["alerts_per_day"], per_day);
+    let hosts = json!([{ "value": "one", "count": 2 }, { "value": "two", "count": 1 }]);
+    assert_eq!(found["noisiest"][0], json!({ "field": "host.name", "values": hosts }));
+    // One that is not kept.
+    let mut draft = rule(9);
+    draft["query"] = "process where process.name == \"other.exe\"".into();
+    assert_eq!(backtest(json!({ "rule": draft, "days": 7 })).json()["alerts"], 1);
+    assert_eq!(backtest(json!({ "rule_id": "none", "days": 7 })).status, 404);
+    for body in [json!({ "days": 7 }), json!({ "rule_id": "rule-1", "days": 0 }), json!({ "rule_id": "rule-1" })] {
+        assert_eq!(backtest(body.clone()).status, 400, "{body}");
+    }
+}
+
+#[test]
+fn what_looks_at_many_events_ends_in_time() {
+    let service = Service::with(|config| config.limits.query_time = "1ms".parse().unwrap());
+    let now = jiff::Timestamp::now();
+    let event =
+        json!({ "@timestamp": now.to_string(), "event": { "category": "process" }, "message": "x".repeat(200) });
+    for _ in 0..10 {
+        service.post("/_bulk", common::creates((0..2_000).map(|_| event.to_string())));
+    }
+    for (path, body) in [
+        ("/api/backtest", json!({ "rule": rule(1), "days": 7 })),
+        ("/api/explain", json!({ "query": "process where process.name == \"x\"" })),
+    ] {
+        let answer = send(&service, "POST", path, &body);
+        assert!(answer.status != 200 && answer.text().contains("limits.query_time"), "{path}: {}", answer.text());
+    }
 }
 
 #[test]

@@ -18,6 +18,35 @@ fn admin(service: &Service, method: &str, path: &str, body: &Value) -> (u16, Val
 }
 
 #[test]
+fn the_audit_log_says_who_changed_what() {
+    let service = Service::start();
+    let templates = json!({ "index_patterns": ["logs-x-*"] });
+    assert_eq!(admin(&service, "PUT", "/_index_template/mine", &templates).0, 200);
+    assert_eq!(admin(&service, "PUT", "/_ingest/pipeline/p", &json!({ "processors": [] })).0, 200);
+    assert_eq!(admin(&service, "DELETE", "/_ingest/pipeline/p", &json!({})).0, 200);
+    assert_eq!(admin(&service, "PUT", "/logs-new", &json!({})).0, 200);
+    assert_eq!(admin(&service, "PUT", "/logs-new/_alias/all", &json!({})).0, 200);
+    assert_eq!(admin(&service, "DELETE", "/logs-new", &json!({})).0, 200);
+    let user = json!({ "password": "long enough", "roles": ["reader"] });
+    assert_eq!(admin(&service, "POST", "/_security/user/ann", &user).0, 200);
+    let (status, log) = admin(&service, "GET", "/api/audit?limit=7", &json!({}));
+    let said = |entry: &Value| ["user", "action", "object"].map(|name| entry[name].as_str().unwrap().to_owned());
+    let said: Vec<[String; 3]> = log.as_array().unwrap().iter().map(said).collect();
+    let expected = [
+        ["admin", "user_create", "ann"],
+        ["admin", "index_delete", "logs-new"],
+        ["admin", "alias_put", "all of logs-new"],
+        ["admin", "index_create", "logs-new"],
+        ["admin", "pipelines_delete", "p"],
+        ["admin", "pipelines_put", "p"],
+        ["admin", "index_templates_put", "mine"],
+    ];
+    assert_eq!((status, said), (200, expected.map(|entry| entry.map(str::to_owned)).to_vec()));
+    assert!(!log.to_string().contains("long enough"));
+    assert!(log[0]["time"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
 fn every_role_is_given_and_allows_what_it_says() {
     let service = Service::start();
     for role in ["admin", "author", "analyst", "reader", "ingest"] {

@@ -37,6 +37,7 @@ pub fn explain(args: &ExplainArgs, messages: Messages) -> Result<Exit, CliError>
         },
         limit: usize::from(args.limit),
         describe: &|document| happening(document).line,
+        cancel: None,
     };
     let progress = Progress::default();
     let (mut explanation, read) =

@@ -46,6 +46,13 @@ impl Bench {
         Self { folder, data, rules: Vec::new(), settings }
     }
 
+    /// With settings left as they are where nothing is said, but for the port.
+    pub fn by_default() -> Self {
+        let mut bench = Self::new();
+        bench.settings.retain(|name, _| *name == "EQLIPSE_SERVER_LISTEN");
+        bench
+    }
+
     /// With a data folder elsewhere.
     pub fn with_data(data: &Path) -> Self {
         Self { data: data.to_owned(), ..Self::new() }
@@ -288,6 +295,12 @@ impl Service {
         assert!(sent.expect("a shell").success());
         let status = self.wait(START);
         (status, start.elapsed(), self.log())
+    }
+
+    /// Has it reload rules and keys.
+    pub fn reload(&self) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -HUP {}", self.child.id())]).status();
+        assert!(sent.expect("a shell").success());
     }
 
     /// Ends it in order, which must succeed. Returns the log.

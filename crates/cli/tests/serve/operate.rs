@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, PASSWORD, now};
+use crate::bench::{Bench, PASSWORD, now, wait_until};
 
 const INDEX: &str = "logs-a-default";
+/// How long what comes soon may take.
+const START: Duration = Duration::from_secs(60);
 
 fn event(name: &str) -> Value {
     json!({ "@timestamp": now(), "event": { "category": "process", "type": "start" }, "process": { "name": name } })
@@ -172,6 +175,37 @@ fn a_start_that_fails_is_never_silent() {
     bench.start().stop();
 }
 
+/// What the settings alone show, `config check` says without a start.
+#[test]
+fn settings_that_cannot_work_are_found() {
+    let check = |bench: &Bench| {
+        let file = bench.path("eqlipse.toml").display().to_string();
+        let (_, err, code) = bench.run(&["config", "check", "--config", &file]);
+        (err, code)
+    };
+    let folder = "[[input.folder]]\npath = \".\"\ninclude = [\"[\"]\n";
+    let cases = [
+        ("EQLIPSE_SERVER_LISTEN", "0.0.0.0:0", "", "server.insecure"),
+        ("EQLIPSE_LOG_LEVEL", "eqlipse=nothing", "", "log.level"),
+        ("EQLIPSE_NO_CACHE", "1", "[server.tls]\ncert = \"no.pem\"\nkey = \"no.key\"\n", "no.pem"),
+        ("EQLIPSE_NO_CACHE", "1", "[rules]\npaths = [\"no-rules\"]\n", "no-rules"),
+        ("EQLIPSE_NO_CACHE", "1", folder, "error parsing glob"),
+    ];
+    for (variable, value, text, said) in cases {
+        let bench = Bench::new().set(variable, value);
+        bench.file("eqlipse.toml", text);
+        let (err, code) = check(&bench);
+        assert!(code == 1 && err.contains(said), "{said}: {code} {err}");
+        let (_, err, code) = bench.run(&["serve", "--config", &bench.path("eqlipse.toml").display().to_string()]);
+        assert!(code == 1 && err.contains(said), "{said}: {code} {err}");
+    }
+    let bench = Bench::new();
+    bench.file("eqlipse.toml", "");
+    assert_eq!(check(&bench).1, 0);
+    let (_, err, code) = bench.run(&["serve", "--tick", "0s"]);
+    assert!(code == 2 && err.contains("--tick"), "{err}");
+}
+
 /// Signals that come before anybody waits for them are not lost, and do not end the process without a word.
 #[test]
 fn signals_are_heard_from_the_start() {
@@ -180,4 +214,92 @@ fn signals_are_heard_from_the_start() {
         let log = bench.start().stop();
         assert!(log.contains("SIGTERM") && log.contains("stopped"), "{log}");
     }
+}
+
+#[test]
+fn without_settings_bundled_rules_run_and_a_password_is_said_once() {
+    let bench = Bench::by_default();
+    let service = bench.start_with(&[
+        "serve".to_owned(),
+        "--demo".to_owned(),
+        "--data".to_owned(),
+        bench.data("").display().to_string(),
+    ]);
+    let log = service.log();
+    let password = log.lines().find_map(|line| line.split_once("with the password ")).map(|(_, password)| password);
+    let password = password.unwrap_or_else(|| panic!("{log}")).to_owned();
+    let file = bench.file("password", &password);
+    let url = format!("http://{}", service.address);
+    let status = || -> Value {
+        let with_file = ["status", "--url", &url, "--json", "--password-file", &file.display().to_string()];
+        let (out, err, _) = bench.run(&with_file);
+        serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"))
+    };
+    assert!(status()["rules"]["running"].as_u64().is_some_and(|rules| rules > 0), "{}", status());
+    // The planted attacks have alerts soon.
+    wait_until(START, || match status()["ledger"]["alerts"].as_u64() {
+        Some(1..) => Ok(()),
+        _ => Err(status().to_string()),
+    });
+    service.stop();
+    let log = bench.start().stop();
+    assert!(!log.contains(&password), "{log}");
+}
+
+#[test]
+fn rules_are_read_again_on_sighup() {
+    let bench = Bench::new().set("EQLIPSE_SCHEDULE_TICK", "200ms");
+    let rules = bench.file("rules/one.toml", RULE);
+    let bench = bench.rules(rules.parent().expect("a folder").to_owned());
+    let service = bench.start();
+    service.bulk(INDEX, &[event("a.exe")]);
+    service.wait_for_signals("one", 1);
+    bench.file("rules/two.toml", RULE.replace("\"one\"", "\"two\"").replace("a.exe", "b.exe"));
+    bench.file("rules/one.toml", RULE.replace("a.exe", "c.exe"));
+    service.reload();
+    let names = |name: &str| {
+        let found = service.send("GET", &format!("/api/detection_engine/rules?rule_id={name}"), "");
+        found.json()["query"].as_str().unwrap_or_default().to_owned()
+    };
+    wait_until(START, || match (names("one").contains("c.exe"), names("two").contains("b.exe")) {
+        (true, true) => Ok(()),
+        _ => Err(service.log()),
+    });
+    service.bulk(INDEX, &[event("a.exe"), event("b.exe"), event("c.exe")]);
+    service.wait_for_signals("two", 1);
+    service.wait_for_signals("one", 2);
+    service.stop();
+}
+
+#[test]
+fn rules_are_run_over_the_past() {
+    let query = |name: &str| format!("process where process.name == \"{name}\"");
+    let bench = Bench::new().rule("a", &query("a.exe"), 100).rule("b", &query("b.exe"), 100);
+    let service = bench.start();
+    let past = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(5)).to_string();
+    let old = |name: &str| {
+        let mut event = event(name);
+        event["@timestamp"] = past.clone().into();
+        event["event"]["ingested"] = past.clone().into();
+        event
+    };
+    service.bulk(INDEX, &[old("a.exe"), old("b.exe")]);
+    service.stop();
+    // What came by now was seen by its time of arrival.
+    let before = (bench.alerts("a").len(), bench.alerts("b").len());
+    let data = bench.data("").display().to_string();
+    let run = |more: &[&str]| {
+        let (out, err, code) = bench.run(&[&["backfill", "--data", &data, "--from", "now-6h"], more].concat());
+        (out + &err, code)
+    };
+    let (said, code) = run(&["--to", "now-4h", "--rule", "a"]);
+    assert_eq!((code, bench.alerts("a").len(), bench.alerts("b").len()), (0, 1, before.1), "{said}");
+    let window = bench.ledger("a").into_iter().filter(|run| run.kind == eqlipse_control::WindowKind::Backfill).count();
+    assert!((24..=26).contains(&window), "{window}");
+    let (said, code) = run(&[]);
+    assert_eq!((code, bench.alerts("a").len(), bench.alerts("b").len()), (0, 1, 1), "{said}");
+    let (said, code) = run(&["--to", "now-7h"]);
+    assert!(code == 2 && said.contains("--from is later than --to"), "{said}");
+    let (said, code) = run(&["--rule", "none"]);
+    assert!(code == 1 && said.contains("none"), "{said}");
 }

@@ -18,6 +18,7 @@ mod sample;
 mod trace;
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, mem};
 
@@ -63,6 +64,8 @@ pub struct ExplainOptions<'a> {
     pub limit: usize,
     /// Says what an event is about.
     pub describe: Describe<'a>,
+    /// Set by somebody else to stop reading early; what was read is then explained.
+    pub cancel: Option<&'a AtomicBool>,
 }
 
 /// Why nothing can be explained.
@@ -187,7 +190,12 @@ pub fn explain(
     let Some(gather) = gather else { return Err(ReadError::Schema(eqlipse_events::INDEX_FIELD).into()) };
     let gather = Mutex::new(gather);
     // One thread, so that the first event of each kind is the same in every run.
-    let read_options = ReadOptions { jobs: NonZeroUsize::MIN, order_by: options.order_by, ..ReadOptions::default() };
+    let read_options = ReadOptions {
+        jobs: NonZeroUsize::MIN,
+        order_by: options.order_by,
+        cancel: options.cancel,
+        ..ReadOptions::default()
+    };
     let read = eqlipse_events::read(inputs, schema, &read_options, progress, |_| {
         |batch: &EventBatch| gather.lock().unwrap_or_else(PoisonError::into_inner).take(batch)
     })?;

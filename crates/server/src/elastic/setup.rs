@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use eqlipse_control::Role;
+use eqlipse_control::{AuditEntry, Role};
 use eqlipse_store::check_index_name;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -154,12 +154,20 @@ fn raw(value: &impl Serialize) -> Result<Box<RawValue>, Failure> {
     serde_json::value::to_raw_value(value).map_err(|error| Failure::Internal(error.to_string()))
 }
 
-/// Changes what is kept, which is on disk then.
+/// Changes what is kept, which is on disk then; the audit log says what it was, and of what.
 async fn change<T: Send + 'static>(
     app: &App,
+    caller: &Caller,
+    (action, object): (&'static str, String),
     change: impl FnOnce(&Stash) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    app.intake(move |app| change(&app.stash)).await
+    let by = caller.name().to_owned();
+    app.intake(move |app| {
+        let done = change(&app.stash)?;
+        app.control.audit(&AuditEntry::new(crate::now(), &by, action, &object, ""))?;
+        Ok(done)
+    })
+    .await
 }
 
 fn acknowledged() -> Response {
@@ -203,7 +211,8 @@ macro_rules! kept {
             ) -> Result<Response, Failure> {
                 may_set_up(&caller)?;
                 let body = object(&payload)?;
-                change(&app, move |stash| stash.put($kept.kind, &name, &body)).await?;
+                let what = (concat!(stringify!($kind), "_put"), name.clone());
+                change(&app, &caller, what, move |stash| stash.put($kept.kind, &name, &body)).await?;
                 Ok(acknowledged())
             }
 
@@ -219,7 +228,8 @@ macro_rules! kept {
             ) -> Result<Response, Failure> {
                 may_set_up(&caller)?;
                 let names = name.clone();
-                match change(&app, move |stash| stash.remove($kept.kind, &names)).await? {
+                let what = (concat!(stringify!($kind), "_delete"), name.clone());
+                match change(&app, &caller, what, move |stash| stash.remove($kept.kind, &names)).await? {
                     0 if !name.contains('*') => Err(($kept.missing)(&name)),
                     _ => Ok(acknowledged()),
                 }
@@ -328,7 +338,8 @@ async fn put_data_stream(
         let reason = format!("data_stream [{name}] already exists");
         return Err(Failure::elastic(StatusCode::BAD_REQUEST, "resource_already_exists_exception", reason));
     }
-    change(&app, move |stash| stash.put(Kind::DataStream, &name, &raw(&json!({}))?)).await?;
+    let what = ("data_stream_create", name.clone());
+    change(&app, &caller, what, move |stash| stash.put(Kind::DataStream, &name, &raw(&json!({}))?)).await?;
     Ok(acknowledged())
 }
 
@@ -346,7 +357,7 @@ async fn delete_data_stream(
     Path(name): Path<String>,
 ) -> Result<Response, Failure> {
     may_set_up(&caller)?;
-    remove_empty(&app, Kind::DataStream, name).await
+    remove_empty(&app, &caller, Kind::DataStream, name).await
 }
 
 /// Removes an index that has no events.
@@ -357,10 +368,10 @@ async fn delete_data_stream(
 )]
 async fn delete_index(State(app): State<App>, caller: Caller, Path(name): Path<String>) -> Result<Response, Failure> {
     may_set_up(&caller)?;
-    remove_empty(&app, Kind::Index, name).await
+    remove_empty(&app, &caller, Kind::Index, name).await
 }
 
-async fn remove_empty(app: &App, kind: Kind, name: String) -> Result<Response, Failure> {
+async fn remove_empty(app: &App, caller: &Caller, kind: Kind, name: String) -> Result<Response, Failure> {
     let asked = name.clone();
     let is_empty = app.blocking(move |app| {
         let (known, target) = resolve(app, &asked)?;
@@ -369,7 +380,9 @@ async fn remove_empty(app: &App, kind: Kind, name: String) -> Result<Response, F
     });
     let has_events = !is_empty.await? || app.stash.has_events(&name);
     let names = name.clone();
-    let removed = if has_events { 0 } else { change(app, move |stash| stash.remove(kind, &names)).await? };
+    let action = if kind == Kind::Index { "index_delete" } else { "data_stream_delete" };
+    let remove = change(app, caller, (action, name.clone()), move |stash| stash.remove(kind, &names));
+    let removed = if has_events { 0 } else { remove.await? };
     match removed {
         0 => Err(Failure::IllegalArgument(format!(
             "[{name}] has events, which are never deleted by request: they go by store.retention_age and store.retention_size"
@@ -417,7 +430,7 @@ async fn put_index(
     }
     let body = body.unwrap_or_default();
     let index = name.clone();
-    change(&app, move |stash| {
+    change(&app, &caller, ("index_create", name.clone()), move |stash| {
         for (alias, properties) in body.get("aliases").and_then(Value::as_object).into_iter().flatten() {
             add_alias(stash, &index, alias, properties.clone())?;
         }
@@ -604,7 +617,8 @@ async fn put_alias(
     may_set_up(&caller)?;
     let properties: Option<Map<String, Value>> = payload.optional_json()?;
     let properties = Value::Object(properties.unwrap_or_default());
-    change(&app, move |stash| add_alias(stash, &index, &name, properties)).await?;
+    let what = ("alias_put", format!("{name} of {index}"));
+    change(&app, &caller, what, move |stash| add_alias(stash, &index, &name, properties)).await?;
     Ok(acknowledged())
 }
 
@@ -620,7 +634,8 @@ async fn delete_alias(
     Path((index, name)): Path<(String, String)>,
 ) -> Result<Response, Failure> {
     may_set_up(&caller)?;
-    change(&app, move |stash| remove_alias(stash, &index, &name)).await?;
+    let what = ("alias_delete", format!("{name} of {index}"));
+    change(&app, &caller, what, move |stash| remove_alias(stash, &index, &name)).await?;
     Ok(acknowledged())
 }
 
@@ -640,7 +655,8 @@ async fn change_aliases(State(app): State<App>, caller: Caller, payload: Payload
     if actions.len() > MAX_ALIAS_ACTIONS {
         return Err(Failure::IllegalArgument(format!("more than {MAX_ALIAS_ACTIONS} [actions]")));
     }
-    change(&app, move |stash| change_all(stash, actions)).await?;
+    let what = actions.iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+    change(&app, &caller, ("aliases_change", what), move |stash| change_all(stash, actions)).await?;
     Ok(acknowledged())
 }
 

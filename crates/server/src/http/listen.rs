@@ -62,15 +62,24 @@ async fn read(files: &TlsConfig) -> Result<Arc<rustls::ServerConfig>, ServeError
     Ok(Arc::new(config))
 }
 
+/// Whether the address of the settings may be listened on.
+///
+/// # Errors
+/// If it is outside loopback without TLS and without `server.insecure`.
+pub(crate) fn check_address(config: &Config) -> Result<(), ServeError> {
+    match config.is_exposed() && config.server.tls.is_none() && !config.server.insecure {
+        true => Err(ServeError::Exposed(config.server.listen)),
+        false => Ok(()),
+    }
+}
+
 /// Binds the address of the settings.
 ///
 /// # Errors
-/// If the address cannot be bound, or is outside loopback without TLS and without `server.insecure`.
+/// If the address cannot be bound, or [may not be](check_address).
 pub(crate) fn bind(config: &Config) -> Result<TcpListener, ServeError> {
+    check_address(config)?;
     let address = config.server.listen;
-    if config.is_exposed() && config.server.tls.is_none() && !config.server.insecure {
-        return Err(ServeError::Exposed(address));
-    }
     let listener = TcpListener::bind(address).map_err(|error| ServeError::Bind { address, error })?;
     listener.set_nonblocking(true).map_err(|error| ServeError::Bind { address, error })?;
     Ok(listener)

@@ -1,8 +1,6 @@
 //! Our own calls: why a rule or query fires on the stored events, and which rules can fire at all.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
 use axum::extract::State;
@@ -20,12 +18,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{engine, not_found};
+use super::{engine, in_query_time, not_found};
 use crate::dsl::{Clock, DateFormat, Document, Field};
 use crate::http::{Failure, Payload};
 use crate::openapi::{EQLIPSE, schemas};
 use crate::search::{Known, Options, Params, Target};
-use crate::state::{App, Caller, StopOnDrop};
+use crate::state::{App, Caller};
 
 /// How many events an explanation looks at: it goes through them one by one on one thread.
 pub const MAX_EXPLAINED_EVENTS: u64 = 2_000_000;
@@ -104,7 +102,7 @@ impl Request {
 )]
 async fn explain_rule(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
-    app.blocking(move |app| {
+    in_query_time(&app, move |app, stop| {
         let request: Request = serde_json::from_slice(body.bytes()).map_err(invalid)?;
         let subject = request.subject(app)?;
         let range = request.range()?;
@@ -121,7 +119,7 @@ async fn explain_rule(State(app): State<App>, caller: Caller, body: Payload) -> 
         }
         let inputs = snapshot.discovery(&range, |stream| target.has(stream));
         let limit = request.limit.unwrap_or(SHOWN).min(MAX_SHOWN);
-        let options = ExplainOptions { order_by: OrderBy::Timestamp, limit, describe: &describe };
+        let options = ExplainOptions { order_by: OrderBy::Timestamp, limit, describe: &describe, cancel: Some(stop) };
         let explained = explain(&subject, &inputs, &options, &Progress::default());
         let (explanation, _) = explained.map_err(|error| Failure::Internal(error.to_string()))?;
         serde_json::to_value(explanation).map(Json).map_err(|error| Failure::Internal(error.to_string()))
@@ -176,10 +174,7 @@ async fn rules_readiness(State(app): State<App>, caller: Caller, params: Params)
     caller.require(Role::Reader)?;
     params.only(&["enabled"])?;
     let only_enabled = params.flag("enabled")?.unwrap_or(true);
-    let limit = app.config.limits.query_time.0;
-    let stop = Arc::new(AtomicBool::new(false));
-    let guard = StopOnDrop(stop.clone());
-    let work = app.blocking(move |app| {
+    in_query_time(&app, move |app, stop| {
         let mut load = RuleLoad::default();
         let rules = app.control.rules()?;
         load.rules.extend(rules.iter().filter(|rule| rule.enabled || !only_enabled).map(loaded));
@@ -189,18 +184,7 @@ async fn rules_readiness(State(app): State<App>, caller: Caller, params: Params)
         let options = HuntOptions { cancel: Some(stop.clone()), ..HuntOptions::default() };
         let seen = readiness(&book, &inputs, &options, &Progress::default());
         let seen = seen.map_err(|error| Failure::Internal(error.to_string()))?;
-        if stop.load(Ordering::Relaxed) {
-            // What was not looked at would be called missing.
-            return Err(Failure::Timeout { limit, setting: "limits.query_time" });
-        }
         serde_json::to_value(seen).map(Json).map_err(|error| Failure::Internal(error.to_string()))
-    });
-    tokio::pin!(work);
-    tokio::select! {
-        answer = &mut work => answer,
-        () = tokio::time::sleep(limit) => {
-            guard.0.store(true, Ordering::Relaxed);
-            work.await
-        }
-    }
+    })
+    .await
 }

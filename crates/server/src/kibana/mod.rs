@@ -10,10 +10,14 @@ mod export;
 mod import;
 mod kql;
 mod manual;
+mod notes;
 mod rules;
 mod signals;
 mod system;
 mod trial;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
@@ -27,7 +31,7 @@ pub(crate) use manual::{MAX_WAITING, resume as resume_manual_runs};
 
 use crate::http::Failure;
 use crate::openapi::with_xsrf_header;
-use crate::state::App;
+use crate::state::{App, StopOnDrop};
 
 /// How many rules one request may change, import or export.
 pub const MAX_RULES: usize = 10_000;
@@ -40,6 +44,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .merge(import::routes())
         .merge(export::routes())
         .merge(signals::routes())
+        .merge(notes::routes())
         .merge(system::routes())
         .merge(trial::routes())
         .layer(from_fn(wants_xsrf_header));
@@ -59,6 +64,29 @@ pub(crate) async fn wants_xsrf_header(request: Request, next: Next) -> Response 
         return next.run(request).await;
     }
     Failure::IllegalArgument("Request must contain a kbn-xsrf header.".to_owned()).into_response()
+}
+
+/// Does what looks at many events, as a query does: it is told to stop when it takes longer than a query may, or when its
+/// request is gone. Of what it has then, much would be missing, and nothing is given.
+async fn in_query_time<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&App, &Arc<AtomicBool>) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let limit = app.config.limits.query_time.0;
+    let stop = Arc::new(AtomicBool::new(false));
+    let guard = StopOnDrop(stop.clone());
+    let work = app.blocking(move |app| match work(app, &stop) {
+        Ok(_) if stop.load(Ordering::Relaxed) => Err(Failure::Timeout { limit, setting: "limits.query_time" }),
+        done => done,
+    });
+    tokio::pin!(work);
+    tokio::select! {
+        answer = &mut work => answer,
+        () = tokio::time::sleep(limit) => {
+            guard.0.store(true, Ordering::Relaxed);
+            work.await
+        }
+    }
 }
 
 /// An error of the detection engine.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -24,7 +25,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::explain::loaded;
-use super::{engine, not_found};
+use super::{engine, in_query_time, not_found};
 use crate::dsl::{Document, Field, iso_text};
 use crate::http::{Failure, Payload};
 use crate::openapi::bodies::PreviewBody;
@@ -169,7 +170,7 @@ struct BacktestRequest {
 )]
 async fn backtest(State(app): State<App>, caller: Caller, body: Payload) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
-    app.blocking(move |app| {
+    in_query_time(&app, move |app, stop| {
         let request: BacktestRequest = serde_json::from_slice(body.bytes()).map_err(invalid)?;
         if !(1..=MAX_DAYS).contains(&request.days) {
             return Err(invalid(format!("days must be from 1 to {MAX_DAYS}")));
@@ -184,13 +185,13 @@ async fn backtest(State(app): State<App>, caller: Caller, body: Payload) -> Resu
             Ok(key) => app.control.rule(&key)?.ok_or_else(|| not_found(&key))?,
             Err(draft) => draft,
         };
-        run_backtest(app, &rule, request.days).map(Json)
+        run_backtest(app, &rule, request.days, stop).map(Json)
     })
     .await
 }
 
 /// A hunt with one rule over the stored events of some days.
-fn run_backtest(app: &App, rule: &StoredRule, days: u32) -> Result<Value, Failure> {
+fn run_backtest(app: &App, rule: &StoredRule, days: u32, stop: &Arc<AtomicBool>) -> Result<Value, Failure> {
     let book = RuleBook::compile(RuleLoad { rules: vec![loaded(rule)], ..RuleLoad::default() }, |_| true, false);
     if let Some(unloaded) = book.report().unloaded.first() {
         return Err(engine(StatusCode::BAD_REQUEST, unloaded.reason.clone()));
@@ -204,8 +205,14 @@ fn run_backtest(app: &App, rule: &StoredRule, days: u32) -> Result<Value, Failur
     let window = Window { from: Some(from), to: Some(to) };
     let snapshot = app.store.snapshot();
     let inputs = snapshot.discovery(&TimeRange { timestamp: window, ..TimeRange::default() }, |_| true);
-    let options =
-        HuntOptions { window, order_by: OrderBy::Timestamp, max_alerts: Some(MAX_ALERTS), ..HuntOptions::default() };
+    let options = HuntOptions {
+        window,
+        order_by: OrderBy::Timestamp,
+        max_alerts: Some(MAX_ALERTS),
+        memory_limit: app.config.limits.query_memory.as_usize(),
+        cancel: Some(stop.clone()),
+        ..HuntOptions::default()
+    };
     let report = eqlipse_hunt::run(&book, &inputs, &options, &Progress::default());
     let report = report.map_err(|error| Failure::Internal(error.to_string()))?;
     let beyond: u64 = report.capped.values().sum();

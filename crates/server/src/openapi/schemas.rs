@@ -926,6 +926,33 @@ pub(crate) struct Updated {
     failures: Vec<Any>,
 }
 
+/// A note that was written.
+#[derive(ToSchema)]
+pub(crate) struct NoteReply {
+    note: Note,
+}
+
+/// Notes of alerts.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NotesReply {
+    total_count: u64,
+    notes: Vec<Note>,
+}
+
+/// A note on an alert.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Note {
+    note_id: String,
+    /// The alert's id.
+    event_id: String,
+    note: String,
+    /// Milliseconds since the Unix epoch.
+    created: i64,
+    created_by: String,
+}
+
 /// How the service is.
 #[derive(ToSchema)]
 pub(crate) struct StatusReply {
