@@ -357,17 +357,17 @@ impl Control {
         })
     }
 
-    /// The notes of an alert, in the order in which they were written; `None` where there is no such alert.
+    /// The notes of an alert, in the order in which they were written; none where there is no such alert.
     ///
     /// # Errors
     /// If the database cannot be read.
-    pub fn notes_of(&self, alert: &str) -> Result<Option<Vec<AlertNote>>, ControlError> {
+    pub fn notes_of(&self, alert: &str) -> Result<Vec<AlertNote>, ControlError> {
         let query =
             AlertQuery { ids: Some(vec![alert.to_owned()]), include_building_blocks: true, ..AlertQuery::default() };
-        let mut notes = None;
+        let mut notes = Vec::new();
         self.for_each_alert(&query, &mut |_, mut document| {
             let all = document.remove(NOTES).unwrap_or_default();
-            notes = Some(all.as_array().into_iter().flatten().filter_map(AlertNote::read).collect());
+            notes.extend(all.as_array().into_iter().flatten().filter_map(AlertNote::read));
             ControlFlow::Break(())
         })?;
         Ok(notes)

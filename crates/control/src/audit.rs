@@ -4,6 +4,9 @@ use rusqlite::Transaction;
 
 use crate::{Control, ControlError};
 
+/// So much of a text stands in the audit log.
+const MAX_CHARS: usize = 1_000;
+
 /// Something that somebody did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
@@ -20,10 +23,11 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// Something that somebody did then.
+    /// Something that somebody did then. Of long texts, the beginning stands in the log.
     pub fn new(time: i64, who: &str, action: &str, object: &str, detail: impl Into<String>) -> Self {
-        let [who, action, object] = [who, action, object].map(str::to_owned);
-        Self { time, who, action, object, detail: detail.into() }
+        let [who, action, object, detail] =
+            [who, action, object, &detail.into()].map(|text| text.chars().take(MAX_CHARS).collect());
+        Self { time, who, action, object, detail }
     }
 }
 
@@ -66,5 +70,16 @@ impl Control {
     /// If the database cannot be written.
     pub fn prune_audit(&self, before: i64) -> Result<u64, ControlError> {
         self.prune("audit", "time", before, |_, _| Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_long_texts_the_beginning_is_kept() {
+        let entry = AuditEntry::new(1, "ann", "test", &"ä".repeat(5_000), "y".repeat(5_000));
+        assert_eq!((entry.object, entry.detail), ("ä".repeat(1_000), "y".repeat(1_000)));
     }
 }

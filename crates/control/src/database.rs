@@ -304,7 +304,8 @@ mod tests {
             writer.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
         };
         allow(pages + 2);
-        let entry = crate::AuditEntry::new(1, "ann", "test", "x", "y".repeat(100_000));
+        let detail = "y".repeat(100_000);
+        let entry = crate::AuditEntry { detail, ..crate::AuditEntry::new(1, "ann", "test", "x", "") };
         let error = control.audit(&entry).unwrap_err();
         assert!(error.is_full(), "{error}");
         assert!(control.audit_log(9).unwrap().is_empty());

@@ -276,24 +276,6 @@ impl Made {
     }
 }
 
-/// In which order rules run that are due. Rules that look at whole windows again, mostly as there is more in them than an
-/// interval may have alerts, come behind the others, and those of them first that waited longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
-    looks_again: bool,
-    /// The last round that such a rule was in.
-    round: u64,
-}
-
-impl Turn {
-    fn of(known: Option<&RuleState>, rule: &ActiveRule) -> Self {
-        match known {
-            Some(known) if !known.must_look_again(rule) => Self { looks_again: false, round: 0 },
-            _ => Self { looks_again: true, round: known.map_or(0, |known| known.round) },
-        }
-    }
-}
-
 /// Rules that are due over the same window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
@@ -510,31 +492,28 @@ impl Scheduler {
         deadline: i64,
     ) -> Result<Round, ScheduleError> {
         state.round += 1;
-        let mut turns: BTreeMap<(Turn, Due), Vec<&ActiveRule>> = BTreeMap::new();
-        for (due, numbers) in due {
-            for rule in numbers.into_iter().map(|number| &active.rules[number]) {
-                turns.entry((Turn::of(state.rules.get(rule.id()), rule), due)).or_default().push(rule);
-            }
-        }
-        let (mut round, mut news, mut has_looked_again, mut few) =
-            (Round::default(), News::default(), false, FEW_RULES);
-        for ((Turn { looks_again, .. }, due), mut rules) in turns {
-            while !rules.is_empty() {
-                let begun = self.clock.now();
-                if has_looked_again && begun >= deadline || self.stopping.load(Ordering::SeqCst) {
+        let (mut round, mut news) = (Round::default(), News::default());
+        let (at_once, mut again) = turns(state, active, due);
+        for (due, rules) in &at_once {
+            for rules in rules.chunks(RULES_AT_A_TIME) {
+                if self.stopping.load(Ordering::SeqCst) {
                     return Ok(round);
                 }
-                let at_a_time = if looks_again { few } else { RULES_AT_A_TIME };
-                let later = rules.split_off(at_a_time.min(rules.len()));
-                round.executions += self.execute(state, active, &rules, due, snapshot, &mut news)?;
+                round.executions += self.execute(state, active, rules, *due, snapshot, &mut news)?;
                 round.windows += rules.len();
-                rules = later;
-                has_looked_again = looks_again;
-                if looks_again {
-                    let is_short = self.clock.now() - begun < SHORT;
-                    few = if is_short { RULES_AT_A_TIME.min(2 * few) } else { FEW_RULES };
-                }
             }
+        }
+        let (mut few, mut is_first) = (FEW_RULES, true);
+        while let Some((due, rules)) = next_turn(&mut again, few) {
+            let begun = self.clock.now();
+            if begun >= deadline && !is_first || self.stopping.load(Ordering::SeqCst) {
+                break;
+            }
+            round.executions += self.execute(state, active, &rules, due, snapshot, &mut news)?;
+            round.windows += rules.len();
+            let is_short = self.clock.now() - begun < SHORT;
+            few = if is_short { RULES_AT_A_TIME.min(2 * few) } else { FEW_RULES };
+            is_first = false;
         }
         Ok(round)
     }
@@ -573,9 +552,10 @@ impl Scheduler {
         let is_ahead = |moment: i64| moment > now.saturating_add(STEP_BACK);
         if !is_ahead(last) {
             state.ahead_since = None;
-            // Rules went back before, and the store has events from then.
-            if last <= now && is_ahead(arrival) {
-                self.store.go_back(now);
+            // Rules went back before, and the store has events from then. What arrives lies behind the last windows, which may
+            // be a little ahead.
+            if is_ahead(arrival) {
+                self.store.go_back(now.max(last.saturating_add(1)));
                 self.say_clock_was(arrival, now);
             }
             let clock_was = lock(&self.status).clock_was.filter(|was| *was > now);
@@ -1290,6 +1270,43 @@ fn holes(rule: &ActiveRule, ledger: &[&Execution]) -> impl Iterator<Item = DueWi
         let behind = looked_at.partition_point(|other| other.to < window.to);
         !done.contains(&window.to) && looked_at.get(behind).is_none_or(|other| other.from > from)
     })
+}
+
+/// A rule that looks at a whole window again: the round that it was last in, and the window.
+type Turn<'r> = (u64, Due, &'r ActiveRule);
+
+/// Rules that are due, by number: those that run at once, by window; and those that look at whole windows again, mostly as
+/// there is more in them than an interval may have alerts, the one first that waited longest.
+fn turns<'r>(
+    state: &State,
+    active: &'r ActiveRules,
+    due: BTreeMap<Due, Vec<usize>>,
+) -> (BTreeMap<Due, Vec<&'r ActiveRule>>, Vec<Turn<'r>>) {
+    let (mut at_once, mut again): (BTreeMap<Due, Vec<&ActiveRule>>, Vec<Turn<'_>>) = Default::default();
+    for (due, numbers) in due {
+        for rule in numbers.into_iter().map(|number| &active.rules[number]) {
+            match state.rules.get(rule.id()) {
+                Some(known) if !known.must_look_again(rule) => at_once.entry(due).or_default().push(rule),
+                known => again.push((known.map_or(0, |known| known.round), due, rule)),
+            }
+        }
+    }
+    again.sort_by_key(|(round, due, _)| (*round, *due));
+    (at_once, again)
+}
+
+/// Takes the first rule, and others that look at the same window: so few in all.
+fn next_turn<'r>(turns: &mut Vec<Turn<'r>>, few: usize) -> Option<(Due, Vec<&'r ActiveRule>)> {
+    let due = turns.first()?.1;
+    let mut rules = Vec::new();
+    turns.retain(|(_, other, rule)| {
+        let is_taken = *other == due && rules.len() < few;
+        if is_taken {
+            rules.push(*rule);
+        }
+        !is_taken
+    });
+    Some((due, rules))
 }
 
 /// Which rules have a row among what arrived since when, in one snapshot; `None` where some of that cannot be read.

@@ -755,6 +755,27 @@ fn what_arrives_while_a_clock_that_is_behind_is_waited_for_is_looked_at_before_i
 }
 
 #[test]
+fn a_clock_that_is_a_little_behind_after_rules_went_back_has_nothing_arrive_in_the_future() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("e", ANY, json!({}))]);
+    let clock = service_clock(START + SECOND);
+    let mut service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+    service.scheduler.run_due().unwrap();
+    for (id, back, minutes) in [(0, 3_369, 27), (1, 53, 25)] {
+        service.close();
+        clock.0.fetch_sub(back * SECOND, Ordering::SeqCst);
+        service = Service::open(folder.path(), &clock, ScheduleOptions::default());
+        service.send(vec![event(id, clock.now(), "a", 1)]);
+        for _ in 0..=minutes {
+            service.scheduler.run_due().unwrap();
+            clock.0.fetch_add(MINUTE, Ordering::SeqCst);
+        }
+        assert_eq!(service.alerts("e").len(), id + 1, "{:?}", service.ledger("e"));
+    }
+    service.close();
+}
+
+#[test]
 fn a_clock_that_is_a_little_behind_is_waited_for_and_said() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::default();

@@ -647,7 +647,7 @@ fn alerts_are_worked_on() {
         let written = note(json!({ "note": { "eventId": "a", "note": text, "timelineId": "" } })).json();
         assert_eq!((&written["note"]["note"], &written["note"]["createdBy"]), (&json!(text), &json!("admin")));
     }
-    let notes = service.get("/api/note?documentIds=b&documentIds=a&documentIds=none").json();
+    let notes = service.get("/api/note?documentIds=b&documentIds=a&documentIds=none&documentIds=a").json();
     assert_eq!((&notes["totalCount"], &notes["notes"][1]["note"]), (&json!(2), &json!("again")));
     assert_eq!((&notes["notes"][0]["eventId"], &notes["notes"][0]["noteId"]), (&json!("a"), &json!("a-0")));
     assert!(notes["notes"][0]["created"].as_i64().unwrap() > 1_700_000_000_000);

@@ -24,6 +24,8 @@ fn the_audit_log_says_who_changed_what() {
     assert_eq!(admin(&service, "PUT", "/_index_template/mine", &templates).0, 200);
     assert_eq!(admin(&service, "PUT", "/_ingest/pipeline/p", &json!({ "processors": [] })).0, 200);
     assert_eq!(admin(&service, "DELETE", "/_ingest/pipeline/p", &json!({})).0, 200);
+    // Of what is not there, nothing is removed.
+    assert_eq!(admin(&service, "DELETE", "/_ingest/pipeline/p", &json!({})).0, 404);
     assert_eq!(admin(&service, "PUT", "/logs-new", &json!({})).0, 200);
     assert_eq!(admin(&service, "PUT", "/logs-new/_alias/all", &json!({})).0, 200);
     assert_eq!(admin(&service, "DELETE", "/logs-new", &json!({})).0, 200);

@@ -49,7 +49,7 @@ impl Bench {
     /// With settings left as they are where nothing is said, but for the port.
     pub fn by_default() -> Self {
         let mut bench = Self::new();
-        bench.settings.retain(|name, _| *name == "EQLIPSE_SERVER_LISTEN");
+        bench.settings.retain(|name, _| ["EQLIPSE_SERVER_LISTEN", "EQLIPSE_NO_CACHE"].contains(name));
         bench
     }
 

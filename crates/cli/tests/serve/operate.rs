@@ -269,6 +269,10 @@ fn rules_are_read_again_on_sighup() {
     service.wait_for_signals("two", 1);
     service.wait_for_signals("one", 2);
     service.stop();
+    let mut found: Vec<Value> =
+        bench.alerts("one").iter().map(|alert| Value::Object(alert.clone())["process"]["name"].clone()).collect();
+    found.sort_by_key(Value::to_string);
+    assert_eq!(found, ["a.exe", "c.exe"]);
 }
 
 #[test]

@@ -154,18 +154,38 @@ fn raw(value: &impl Serialize) -> Result<Box<RawValue>, Failure> {
     serde_json::value::to_raw_value(value).map_err(|error| Failure::Internal(error.to_string()))
 }
 
-/// Changes what is kept, which is on disk then; the audit log says what it was, and of what.
-async fn change<T: Send + 'static>(
+/// Changes what is kept, which is on disk then. The audit log says what it was, and of what; also where it failed, as part of
+/// it may be done.
+async fn change(
     app: &App,
     caller: &Caller,
     (action, object): (&'static str, String),
-    change: impl FnOnce(&Stash) -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
+    change: impl FnOnce(&Stash) -> Result<(), Failure> + Send + 'static,
+) -> Result<(), Failure> {
     let by = caller.name().to_owned();
     app.intake(move |app| {
-        let done = change(&app.stash)?;
-        app.control.audit(&AuditEntry::new(crate::now(), &by, action, &object, ""))?;
-        Ok(done)
+        let done = change(&app.stash);
+        let detail = if done.is_ok() { "" } else { "failed" };
+        app.control.audit(&AuditEntry::new(crate::now(), &by, action, &object, detail))?;
+        done
+    })
+    .await
+}
+
+/// Removes what is kept of these names. Returns how many that were.
+async fn remove_kept(
+    app: &App,
+    caller: &Caller,
+    action: &'static str,
+    (kind, names): (Kind, String),
+) -> Result<usize, Failure> {
+    let by = caller.name().to_owned();
+    app.intake(move |app| {
+        let removed = app.stash.remove(kind, &names)?;
+        if removed > 0 {
+            app.control.audit(&AuditEntry::new(crate::now(), &by, action, &names, ""))?;
+        }
+        Ok(removed)
     })
     .await
 }
@@ -227,9 +247,8 @@ macro_rules! kept {
                 Path(name): Path<String>,
             ) -> Result<Response, Failure> {
                 may_set_up(&caller)?;
-                let names = name.clone();
-                let what = (concat!(stringify!($kind), "_delete"), name.clone());
-                match change(&app, &caller, what, move |stash| stash.remove($kept.kind, &names)).await? {
+                let action = concat!(stringify!($kind), "_delete");
+                match remove_kept(&app, &caller, action, ($kept.kind, name.clone())).await? {
                     0 if !name.contains('*') => Err(($kept.missing)(&name)),
                     _ => Ok(acknowledged()),
                 }
@@ -379,10 +398,8 @@ async fn remove_empty(app: &App, caller: &Caller, kind: Kind, name: String) -> R
         Ok(!target.alerts && target.streams.iter().all(is_empty))
     });
     let has_events = !is_empty.await? || app.stash.has_events(&name);
-    let names = name.clone();
     let action = if kind == Kind::Index { "index_delete" } else { "data_stream_delete" };
-    let remove = change(app, caller, (action, name.clone()), move |stash| stash.remove(kind, &names));
-    let removed = if has_events { 0 } else { remove.await? };
+    let removed = if has_events { 0 } else { remove_kept(app, caller, action, (kind, name.clone())).await? };
     match removed {
         0 => Err(Failure::IllegalArgument(format!(
             "[{name}] has events, which are never deleted by request: they go by store.retention_age and store.retention_size"

@@ -18,6 +18,7 @@ mod trial;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
@@ -74,9 +75,11 @@ async fn in_query_time<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let limit = app.config.limits.query_time.0;
     let stop = Arc::new(AtomicBool::new(false));
-    let guard = StopOnDrop(stop.clone());
+    let (guard, begun) = (StopOnDrop(stop.clone()), Instant::now());
     let work = app.blocking(move |app| match work(app, &stop) {
-        Ok(_) if stop.load(Ordering::Relaxed) => Err(Failure::Timeout { limit, setting: "limits.query_time" }),
+        Ok(_) if stop.load(Ordering::Relaxed) || begun.elapsed() > limit => {
+            Err(Failure::Timeout { limit, setting: "limits.query_time" })
+        }
         done => done,
     });
     tokio::pin!(work);

@@ -1,6 +1,8 @@
 //! Notes on alerts: Kibana's calls for them. They are kept with the alert, as they were written: nobody edits or removes
 //! what somebody has found.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -14,7 +16,12 @@ use utoipa_axum::routes;
 use super::{engine, refused};
 use crate::http::{Failure, Payload};
 use crate::openapi::{KIBANA, schemas};
+use crate::search::Params;
 use crate::state::{App, Caller};
+
+/// Alerts whose notes one request shows, at most, and what these may come to: more than those of one alert.
+const MAX_ASKED: usize = 100;
+const MAX_BYTES: usize = 64 << 20;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, add))
@@ -54,10 +61,6 @@ fn shown(alert: &str, number: usize, note: &AlertNote) -> Value {
     })
 }
 
-fn notes_of(app: &App, alert: &str) -> Result<Option<Vec<AlertNote>>, Failure> {
-    Ok(app.control.notes_of(alert)?)
-}
-
 /// Adds a note to an alert.
 #[utoipa::path(
     patch, path = "/api/note", tag = KIBANA,
@@ -74,16 +77,17 @@ async fn add(State(app): State<App>, caller: Caller, body: Payload) -> Result<Js
                 "notes stay as they were written: add another one, without noteId",
             ));
         }
-        let ids = std::slice::from_ref(&event_id);
-        let change = AlertChange::Note(note);
+        let (ids, change) = (std::slice::from_ref(&event_id), AlertChange::Note(note.clone()));
         let found = app.control.change_alerts(ids, &change, caller.name(), crate::now());
         let notes = match found.map_err(|error| refused(error, None))? {
-            0 => None,
-            _ => notes_of(app, &event_id)?,
+            0 => Vec::new(),
+            _ => app.control.notes_of(&event_id)?,
         };
-        match notes.as_deref() {
-            Some([others @ .., last]) => Ok(Json(json!({ "note": shown(&event_id, others.len(), last) }))),
-            _ => Err(engine(StatusCode::NOT_FOUND, format!("alert \"{event_id}\" not found"))),
+        // Somebody else may have written one meanwhile.
+        let is_it = |(_, other): &(usize, &AlertNote)| other.text == note && other.created_by == caller.name();
+        match notes.iter().enumerate().rev().find(is_it) {
+            Some((number, note)) => Ok(Json(json!({ "note": shown(&event_id, number, note) }))),
+            None => Err(engine(StatusCode::NOT_FOUND, format!("alert \"{event_id}\" not found"))),
         }
     })
     .await
@@ -92,35 +96,32 @@ async fn add(State(app): State<App>, caller: Caller, body: Payload) -> Result<Js
 /// Shows the notes of alerts, in the order in which they were written.
 #[utoipa::path(
     get, path = "/api/note", tag = KIBANA,
-    params(("documentIds" = Vec<String>, Query, description = "The ids of alerts")),
+    params(("documentIds" = String, Query, description = "The id of an alert; to show those of several, it may be there up to 100 times")),
     responses((status = 200, description = "Their notes", body = schemas::NotesReply)),
 )]
 async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(parameters): Query<Vec<(String, String)>>,
+    parameters: Params,
+    Query(all): Query<Vec<(String, String)>>,
 ) -> Result<Json<Value>, Failure> {
     caller.require(Role::Reader)?;
+    parameters.only(&["documentIds"])?;
+    let ids: BTreeSet<String> = all.into_iter().filter(|(name, _)| name == "documentIds").map(|(_, id)| id).collect();
+    if ids.is_empty() || ids.len() > MAX_ASKED {
+        return Err(Failure::IllegalArgument(format!("[request query]: 1 to {MAX_ASKED} documentIds are expected")));
+    }
     app.blocking(move |app| {
-        let (ids, others): (Vec<_>, Vec<_>) =
-            parameters.into_iter().partition(|(name, _)| ["documentIds", "documentIds[]"].contains(&&**name));
-        if let Some((other, _)) = others.first() {
-            return Err(Failure::IllegalArgument(format!("[request query]: {other} is not known: documentIds is")));
-        }
-        if ids.is_empty() || ids.len() > MAX_ASKED {
-            return Err(Failure::IllegalArgument(format!(
-                "[request query]: 1 to {MAX_ASKED} documentIds are expected"
-            )));
-        }
-        let mut notes = Vec::new();
-        for (_, id) in &ids {
-            let of_alert = notes_of(app, id)?.unwrap_or_default();
+        let (mut notes, mut bytes) = (Vec::new(), 0);
+        for id in &ids {
+            let of_alert = app.control.notes_of(id)?;
+            bytes += of_alert.iter().map(|note| note.text.len()).sum::<usize>();
+            if bytes > MAX_BYTES {
+                return Err(Failure::IllegalArgument("these alerts have too many notes: ask for fewer".to_owned()));
+            }
             notes.extend(of_alert.iter().enumerate().map(|(number, note)| shown(id, number, note)));
         }
         Ok(Json(json!({ "totalCount": notes.len(), "notes": notes })))
     })
     .await
 }
-
-/// Alerts whose notes one request shows, at most.
-const MAX_ASKED: usize = 1_000;
