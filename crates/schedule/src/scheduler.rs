@@ -188,9 +188,9 @@ struct RuleState {
     /// When the last window was due before a clock was behind that is set now. From there it goes on, once the next window
     /// has what arrived by the wrong time since the last.
     resume: Option<i64>,
-    /// The [`State::round`] in which that was.
+    /// The [`State::round`] in which the last window was evaluated.
     round: u64,
-    /// As what it was evaluated then: its fingerprint, and what its windows are like.
+    /// As what the rule was evaluated then: its fingerprint, and what its windows are like.
     evaluated: Option<(u128, u128)>,
     /// The last execution left something out: it was capped, or it failed.
     left_some: bool,
