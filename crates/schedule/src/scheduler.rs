@@ -981,7 +981,10 @@ impl Scheduler {
                 }
             }
         }
-        made.counts.push((rule.id().to_owned(), interval_of(rule, execution.scheduled), execution.new_alerts));
+        // None say nothing: of what was made before a restart, nobody may have asked the ledger yet.
+        if execution.new_alerts > 0 {
+            made.counts.push((rule.id().to_owned(), interval_of(rule, execution.scheduled), execution.new_alerts));
+        }
         execution.capped = left;
         known.left_some = left > 0 || unreadable.is_some();
         if left > 0 {

@@ -888,6 +888,26 @@ fn the_limit_of_alerts_holds_over_restarts() {
 }
 
 #[test]
+fn the_limit_of_alerts_holds_where_the_first_window_behind_a_restart_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    setup(folder.path(), &[rule("one", ANY, json!({ "max_signals": 1, "from": "now-1m" }))]);
+    let options = ScheduleOptions { tick: Some(Duration::from_secs(20)), ..ScheduleOptions::default() };
+    let clock = Arc::default();
+    let mut service = Service::open(folder.path(), &clock, options);
+    let run = |service: &Service, id: Option<usize>, second: i64| {
+        let time = START + second * SECOND;
+        service.at(time).send(id.map(|id| event(id, time, "a", 1)).into_iter().collect());
+        service.at(time + 20 * SECOND).scheduler.run_due().unwrap();
+        service.alerts("one").len()
+    };
+    assert_eq!((run(&service, None, 1), run(&service, Some(0), 21)), (0, 1));
+    service.close();
+    service = Service::open(folder.path(), &clock, options);
+    assert_eq!((run(&service, None, 101), run(&service, Some(1), 121)), (1, 1), "{:?}", service.ledger("one"));
+    service.close();
+}
+
+#[test]
 fn alerts_of_shorter_intervals_do_not_count_for_a_longer_one() {
     let folder = tempfile::tempdir().unwrap();
     setup(folder.path(), &[rule("two", ANY, json!({ "max_signals": 2 }))]);
