@@ -116,14 +116,6 @@ pub struct Task<'t> {
     pub since: Option<i64>,
 }
 
-/// So many rules may want rows of a part before it is read as a whole.
-const MAX_NARROW: usize = 32;
-
-/// The lists of a part, with the rows of these rules at least.
-fn rows_of(part: &Part, wanted: &[u128]) -> Result<Vec<Arc<MatchList>>, StoreError> {
-    if wanted.len() > MAX_NARROW { part.lists() } else { part.lists_of(wanted) }
-}
-
 /// A part that may have something, and how much.
 struct Candidate {
     part: Arc<Part>,
@@ -227,7 +219,7 @@ impl Parts {
             }
             // What is new is wanted as a whole, by one rule or another.
             let is_whole = new_is_whole && has_news;
-            match if is_whole { part.lists() } else { rows_of(&part, &wanted) } {
+            match if is_whole { part.lists() } else { part.lists_of(&wanted) } {
                 Ok(lists) => {
                     found.part_of.resize(found.part_of.len() + lists.len(), found.parts.len() as u32);
                     found.has_news.resize(found.has_news.len() + lists.len(), has_news);
@@ -599,7 +591,7 @@ pub fn late_events(
             continue;
         }
         let wanted: Vec<u128> = which.iter().map(|(_, lateness)| lateness.rule.fingerprint).collect();
-        let (Ok(arrivals), Ok(lists)) = (part.arrivals(), rows_of(part, &wanted)) else { continue };
+        let (Ok(arrivals), Ok(lists)) = (part.arrivals(), part.lists_of(&wanted)) else { continue };
         for (number, lateness) in which {
             look_for_late(part, &arrivals, &lists, lateness, (window, bound), &mut found[number]);
         }

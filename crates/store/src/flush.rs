@@ -749,15 +749,15 @@ pub(crate) fn forget_streams<'n>(inner: &Inner, names: impl Iterator<Item = &'n 
     inner.streams.retain(|name| !gone.contains(name));
 }
 
-/// Lets go of what matched in the oldest segments, until there is room again.
+/// Lets go of what matched in the oldest segments, until there is room again; last of what is little and wanted often.
 fn release_rows(inner: &Inner) {
     let snapshot = inner.snapshot();
     let release = |release: fn(&SegmentPart)| {
         let segments = snapshot.parts.iter().filter_map(|part| part.as_segment());
         segments.take_while(|_| inner.cache.is_beyond(ROOM)).for_each(release);
     };
-    release(SegmentPart::release_rows);
-    // What few rules want of it is little, and is wanted again and again.
+    release(SegmentPart::narrow_rows);
+    release(SegmentPart::release_wanted);
     release(SegmentPart::release_narrow);
 }
 

@@ -1,9 +1,10 @@
 //! Segments: a Parquet file with the events, and beside it a file of rows with what a plain Parquet file has no place
 //! for: sequence numbers, times of arrival, and what matched.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::io::{self, Read, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -80,14 +81,42 @@ pub(crate) fn arrival(arrivals: &[(u32, i64)], row: u32) -> i64 {
     arrivals[..place].last().map_or(0, |(_, time)| *time)
 }
 
+/// So many rules may want rows of a segment before it is read as a whole.
+const MAX_NARROW: usize = 32;
+/// Rules that have few rows in a segment: together no more than one for so many of its events.
+const EVENTS_PER_FEW: u32 = 16;
+
 /// The lists without the rows of other rules than some.
 #[derive(Debug)]
 struct Narrow {
     of: HashSet<u128>,
     lists: Vec<Arc<MatchList>>,
+    /// All of those rules have few.
+    is_least: bool,
 }
 
 impl Narrow {
+    /// The rows of rules that have few of so many events, and of those that are asked for.
+    fn new(events: u32, counts: &[ListCounts], lists: &[Arc<MatchList>], asked: impl Iterator<Item = u128>) -> Self {
+        let mut by_rows: Vec<(u64, u128)> = counts.iter().flat_map(ListCounts::rows_of_rules).collect();
+        by_rows.sort_unstable();
+        let mut room = u64::from(events / EVENTS_PER_FEW);
+        let few = by_rows.into_iter().map_while(|(rows, rule)| {
+            room = room.checked_sub(rows)?;
+            Some(rule)
+        });
+        let mut of: HashSet<u128> = few.collect();
+        let few = of.len();
+        of.extend(asked);
+        let is_least = of.len() == few;
+        let lists: Vec<_> = lists.iter().map(|list| Arc::new(list.only(|rule| of.contains(&rule)))).collect();
+        Self { lists: join_all(&lists), of, is_least }
+    }
+
+    fn has(&self, fingerprints: &[u128]) -> bool {
+        fingerprints.iter().all(|fingerprint| self.of.contains(fingerprint))
+    }
+
     fn memory(&self) -> usize {
         self.of.capacity() * size_of::<u128>() + self.lists.iter().map(|list| list.memory()).sum::<usize>()
     }
@@ -280,6 +309,8 @@ impl SegmentPart {
         self.summarize(&rows);
         if is_new && self.cache.admit(rows.memory()) {
             *lock(&self.rows) = Some(Arc::new(rows));
+        } else {
+            self.keep_narrow(&rows, &[], &mut lock(&self.narrow));
         }
     }
 
@@ -312,23 +343,33 @@ impl SegmentPart {
             return Ok(rows.lists.clone());
         }
         let mut narrow = lock(&self.narrow);
-        if let Some(known) = &*narrow
-            && fingerprints.iter().all(|fingerprint| known.of.contains(fingerprint))
-        {
+        if let Some(known) = narrow.as_ref().filter(|known| known.has(fingerprints)) {
             return Ok(known.lists.clone());
         }
-        let rows = self.read_rows()?;
-        let mut of: HashSet<u128> = fingerprints.iter().copied().collect();
-        of.extend(narrow.iter().flat_map(|known| &known.of));
-        let lists: Vec<_> = rows.lists.iter().map(|list| Arc::new(list.only(|rule| of.contains(&rule)))).collect();
-        let lists = join_all(&lists);
-        let made = Narrow { of, lists };
-        let lists = made.lists.clone();
-        self.cache.release(narrow.take().map_or(0, |known| known.memory()));
-        if self.cache.admit(made.memory()) {
-            *narrow = Some(made);
+        if fingerprints.len() > MAX_NARROW {
+            drop(narrow);
+            return Ok(self.rows()?.lists.clone());
         }
-        Ok(lists)
+        self.cache.want(fingerprints);
+        Ok(self.keep_narrow(&*self.read_rows()?, fingerprints, &mut narrow))
+    }
+
+    /// Keeps the rows of rules that have few, and of those that are asked for or were before.
+    fn keep_narrow(&self, rows: &Rows, asked: &[u128], narrow: &mut Option<Narrow>) -> Vec<Arc<MatchList>> {
+        let before = narrow.take();
+        let asked = asked.iter().chain(before.iter().flat_map(|known| &known.of)).copied().chain(self.cache.wanted());
+        let made = Narrow::new(self.entry.rows, &self.summarize(rows).counts, &rows.lists, asked);
+        self.replace_narrow(before, made, narrow)
+    }
+
+    /// Counts and keeps what takes the place of another.
+    fn replace_narrow(&self, before: Option<Narrow>, made: Narrow, kept: &mut Option<Narrow>) -> Vec<Arc<MatchList>> {
+        self.cache.release(before.map_or(0, |known| known.memory()));
+        let lists = made.lists.clone();
+        if self.cache.admit(made.memory()) {
+            *kept = Some(made);
+        }
+        lists
     }
 
     /// The file of rows as it is on disk now.
@@ -475,6 +516,26 @@ impl SegmentPart {
         self.is_single.load(Ordering::Relaxed)
     }
 
+    /// Lets go of the file of rows, but for what is likely to be asked for soon.
+    pub(crate) fn narrow_rows(&self) {
+        // Who replaces the file waits for this lock, and lets go of what is kept after that.
+        let mut rows = lock(&self.rows);
+        let Some(whole) = rows.take() else { return };
+        self.cache.release(whole.memory());
+        self.keep_narrow(&whole, &[], &mut lock(&self.narrow));
+        drop(rows);
+        lock(&self.documents).take();
+    }
+
+    /// Lets go of the rows that were asked for of rules that have many.
+    pub(crate) fn release_wanted(&self) {
+        let mut narrow = lock(&self.narrow);
+        let Some(known) = narrow.take_if(|known| !known.is_least) else { return };
+        let counts = lock(&self.summary).as_ref().map(|summary| summary.counts.clone()).unwrap_or_default();
+        let made = Narrow::new(self.entry.rows, &counts, &known.lists, iter::empty());
+        self.replace_narrow(Some(known), made, &mut narrow);
+    }
+
     /// Lets go of the file of rows.
     pub(crate) fn release_rows(&self) {
         lock(&self.documents).take();
@@ -590,11 +651,29 @@ pub(crate) struct RowsCache {
     used: Mutex<usize>,
     /// The rules of the lists in them.
     rules: KnownRules,
+    /// The rules whose rows had to be read for them lately, the last one behind.
+    wanted: Mutex<VecDeque<u128>>,
 }
+
+/// So many of them are known.
+const MAX_WANTED: usize = 2 * MAX_NARROW;
 
 impl RowsCache {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, used: Mutex::default(), rules: KnownRules::default() }
+        Self { limit, used: Mutex::default(), rules: KnownRules::default(), wanted: Mutex::default() }
+    }
+
+    /// Takes note that the rows of these rules are wanted of what is old.
+    fn want(&self, fingerprints: &[u128]) {
+        let mut wanted = lock(&self.wanted);
+        wanted.retain(|known| !fingerprints.contains(known));
+        wanted.extend(fingerprints);
+        let known = wanted.len().saturating_sub(MAX_WANTED);
+        wanted.drain(..known);
+    }
+
+    fn wanted(&self) -> VecDeque<u128> {
+        lock(&self.wanted).clone()
     }
 
     /// Whether there is room for so many bytes, which then count.

@@ -156,10 +156,15 @@ fn files(folder: &Path) -> Vec<(String, u64, SystemTime)> {
     found
 }
 
-/// What stands in a file of the log, without the zeros that fill its last block up. No frame ends with one.
+/// The frames of a file of the log, without the zeros that fill its last block up: a frame may end with some too.
 fn frames(log: &Path) -> Vec<u8> {
     let mut bytes = fs::read(log).unwrap();
-    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    let mut end = 0;
+    while bytes[end..].starts_with(b"eqL2") {
+        let length = bytes[end + 4..end + 8].try_into().map(u32::from_le_bytes).unwrap();
+        end += 12 + length as usize;
+    }
+    bytes.truncate(end);
     bytes
 }
 

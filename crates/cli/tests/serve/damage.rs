@@ -82,8 +82,9 @@ fn killed() -> (Bench, PathBuf, Vec<usize>) {
 fn a_torn_end_of_the_log_is_cut_off() {
     let (bench, log, starts) = killed();
     let mut bytes = fs::read(&log).expect("the log");
-    // It would stand in place of the zeros that fill the last block up.
-    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    // It would stand in place of the zeros that fill the last block up. A frame says how long it is behind its first 12 bytes.
+    let length = bytes[starts[2] + 4..starts[2] + 8].try_into().map(u32::from_le_bytes).expect("four bytes");
+    bytes.truncate(starts[2] + 12 + length as usize);
     let torn = bytes[starts[1]..starts[2] - 7].to_vec();
     bytes.extend(&torn);
     fs::write(&log, bytes).expect("the log");

@@ -424,8 +424,14 @@ impl ListCounts {
 
     /// The fingerprints of the rules that have a row in some stage.
     pub fn rules_with_rows(&self) -> impl Iterator<Item = u128> {
-        let has_row = |rule: &&ListedRule| rule.selections.iter().any(|selection| self.rows_of(*selection) > 0);
-        self.rules.0.iter().filter(has_row).map(|rule| rule.fingerprint)
+        self.rows_of_rules().map(|(_, fingerprint)| fingerprint)
+    }
+
+    /// How many rows the stages of a rule have together, and its fingerprint, for the rules that have some.
+    pub fn rows_of_rules(&self) -> impl Iterator<Item = (u64, u128)> {
+        let rows =
+            |rule: &ListedRule| rule.selections.iter().map(|selection| u64::from(self.rows_of(*selection))).sum();
+        self.rules.0.iter().map(move |rule| (rows(rule), rule.fingerprint)).filter(|(rows, _)| *rows > 0)
     }
 
     /// How many rows a selection has.
