@@ -85,7 +85,7 @@ pub(crate) fn for_each_batch(
         }
     };
     let mut worker = Worker::new(&schema, reserved, options, progress, hand_over);
-    let mut reader = Reader::new(discovery, options, progress, Pool::default());
+    let mut reader = Reader::new(discovery, &schema, options, progress, Pool::default());
     let queue = Queue::new(discovery.sources.len());
     while let Some(task) = queue.take() {
         let guard = queue.guard();

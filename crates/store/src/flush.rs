@@ -759,6 +759,7 @@ fn release_rows(inner: &Inner) {
     release(SegmentPart::narrow_rows);
     release(SegmentPart::release_wanted);
     release(SegmentPart::release_narrow);
+    release(SegmentPart::release_summary);
 }
 
 /// Removes the files that no catalogued segment has.

@@ -165,7 +165,7 @@ impl Drop for SegmentPart {
             }
         }
         self.release_rows();
-        self.release_narrow();
+        self.release_summary();
     }
 }
 
@@ -518,13 +518,12 @@ impl SegmentPart {
 
     /// Lets go of the file of rows, but for what is likely to be asked for soon.
     pub(crate) fn narrow_rows(&self) {
+        lock(&self.documents).take();
         // Who replaces the file waits for this lock, and lets go of what is kept after that.
         let mut rows = lock(&self.rows);
         let Some(whole) = rows.take() else { return };
         self.cache.release(whole.memory());
         self.keep_narrow(&whole, &[], &mut lock(&self.narrow));
-        drop(rows);
-        lock(&self.documents).take();
     }
 
     /// Lets go of the rows that were asked for of rules that have many.
@@ -542,17 +541,23 @@ impl SegmentPart {
         self.cache.release(lock(&self.rows).take().map_or(0, |rows| rows.memory()));
     }
 
-    /// Lets go of what was kept for rules that look far back, and of what says that they need not.
+    /// Lets go of what was kept for rules that look far back.
     pub(crate) fn release_narrow(&self) {
-        let narrow = lock(&self.narrow).take().map_or(0, |narrow| narrow.memory());
+        self.cache.release(lock(&self.narrow).take().map_or(0, |narrow| narrow.memory()));
+    }
+
+    /// Lets go of that, and of what says that they need not.
+    pub(crate) fn release_summary(&self) {
+        // What is kept goes by the summary: neither outlives the other.
+        let mut narrow = lock(&self.narrow);
         let summary = lock(&self.summary).take().map_or(0, |summary| summary.memory());
-        self.cache.release(narrow + summary);
+        self.cache.release(summary + narrow.take().map_or(0, |narrow| narrow.memory()));
     }
 
     /// The file of rows is another now. Whoever calls holds `flushing`.
     fn forget_rows(&self) {
         self.release_rows();
-        self.release_narrow();
+        self.release_summary();
         self.changes.fetch_add(1, Ordering::Release);
     }
 
@@ -697,5 +702,54 @@ impl RowsCache {
     /// Whether more than so many tenths are taken.
     pub(crate) fn is_beyond(&self, tenths: usize) -> bool {
         *lock(&self.used) > self.limit / 10 * tenths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::rules;
+    use crate::{NewDocument, Store, StoreOptions};
+
+    #[test]
+    fn what_is_wanted_most_goes_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions { flush_age: std::time::Duration::from_secs(3600), ..StoreOptions::default() };
+        let rules = rules(&["process where process.pid > 0", "process where process.pid == 7"]);
+        let (store, _) = Store::open(folder.path(), options, rules.clone()).unwrap();
+        let event = |pid: u32| NewDocument {
+            index: "logs-x".into(),
+            id: None,
+            document: format!("{{\"event\":{{\"category\":\"process\"}},\"process\":{{\"pid\":{pid}}}}}").into(),
+        };
+        store.ingest((1..=64).map(event).collect::<Vec<_>>(), 0).unwrap();
+        store.flush().unwrap();
+        let (snapshot, fingerprints) = (store.snapshot(), rules.fingerprints.clone());
+        let segment = snapshot.parts[0].as_segment().unwrap();
+        let rows = |of: usize| {
+            let lists = segment.lists_of(&fingerprints[of..=of]).ok()?;
+            Some(lists[0].count_rows(fingerprints[of], |_| true))
+        };
+        let used = || *lock(&segment.cache.used);
+        let whole = used();
+        // Or the background makes the file of rows anew.
+        let _flushing = lock(&store.0.flushing);
+
+        segment.cache.want(&fingerprints[..1]);
+        segment.narrow_rows();
+        let with_wanted = used();
+        fs::remove_file(rows_path(&segment.path)).unwrap();
+        assert_eq!((segment.has_rows(), rows(0), rows(1)), (false, Some(64), Some(1)));
+        segment.release_wanted();
+        let with_few = used();
+        assert_eq!(rows(1), Some(1));
+        segment.release_wanted();
+        segment.release_narrow();
+        let with_summary = used();
+        assert!(segment.summary().is_ok() && rows(1).is_none());
+        segment.release_summary();
+        assert!(segment.summary().is_err());
+        assert!(whole > with_wanted && with_wanted > with_few && with_few > with_summary && with_summary > used());
+        assert_eq!(used(), 0);
     }
 }

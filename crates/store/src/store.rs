@@ -694,7 +694,7 @@ impl Inner {
                 ids.extend(rows.iter().flat_map(|rows| rows.own_ids.iter().rev().copied()));
                 drop(rows);
                 segment.release_rows();
-                segment.release_narrow();
+                segment.release_summary();
             }
         }
         let mut known = lock(&self.ids);
@@ -737,6 +737,17 @@ pub(crate) mod tests {
         assert!(store.ingest(&[new], 0).unwrap()[0].is_ok());
         store.flush().unwrap();
         (folder, store)
+    }
+
+    /// These queries as rules.
+    pub(crate) fn rules(queries: &[&str]) -> Arc<StoreRules> {
+        let mut builder = eqlipse_engine::RuleSetBuilder::new(eqlipse_engine::CompileOptions::default());
+        eqlipse_events::reserve(builder.schema_mut());
+        for query in queries {
+            builder.add(&eqlipse_eql::parse(query).unwrap(), &eqlipse_engine::Scope::default()).unwrap();
+        }
+        let plan = eqlipse_engine::MatchPlan::new(Arc::new(builder.build()));
+        Arc::new(StoreRules::new(Arc::new(plan), (1..=queries.len() as u128).collect()))
     }
 
     #[test]

@@ -128,8 +128,8 @@ fn what_is_little_or_was_wanted_is_kept_where_all_is_too_much() {
     };
     let [much, some, few] = [0, 1, 2].map(|rule| rules.fingerprints[rule]);
     let rows = |of: u128| {
-        let snapshot = store.snapshot();
-        let part = snapshot.parts(&TimeRange::default()).last().unwrap();
+        let (snapshot, everything) = (store.snapshot(), TimeRange::default());
+        let part = snapshot.parts(&everything).last().unwrap();
         part.lists_of(&[of]).map(|lists| lists[0].count_rows(of, |_| true)).ok()
     };
     ingest(100);

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::layout::{Count, Kind, MAGIC, OWN_COLUMNS, TYPES_KEY, VERSION, VERSION_KEY};
 use super::page::{PagePlace, page_places};
-use super::{Damage, MAX_GROUP_ROWS, ParquetError};
+use super::{Damage, MAX_GROUP_ROWS, MAX_GROUP_UNPACKED, ParquetError};
 
 /// Length of the footer, then the magic.
 const TAIL: usize = 8;
@@ -40,18 +40,61 @@ impl FileBytes {
     /// Puts bytes into `out`, in place of what is in there.
     fn read(&self, start: u64, length: usize, out: &mut Vec<u8>) -> std::io::Result<()> {
         out.clear();
+        if length > MAX_GROUP_UNPACKED {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
         match self {
             Self::Memory(bytes) => out.extend_from_slice(&bytes[start as usize..start as usize + length]),
             Self::Disk(file) => {
+                // All at once, as the system reads nothing ahead.
+                out.resize(length, 0);
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 file.seek(SeekFrom::Start(start))?;
-                if (&*file).take(length as u64).read_to_end(out)? < length {
-                    return Err(ErrorKind::UnexpectedEof.into());
-                }
+                file.read_exact(out)?;
             }
         }
         Ok(())
     }
+
+    /// Says that these bytes will be read, so that they come from the disk together and not one after the other.
+    fn expect(&self, places: impl Iterator<Item = ChunkPlace>) {
+        if let Self::Disk(file) = self {
+            let file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            places.for_each(|place| advice::expect(&file, place.start, place.length));
+        }
+    }
+}
+
+/// What the system is told about reading. Without it, it reads what lies behind a column too, which may be megabytes of what
+/// nobody asks for: a few columns cost as much as the whole file.
+#[cfg(target_os = "linux")]
+mod advice {
+    use std::fs::File;
+    use std::num::NonZeroU64;
+
+    use rustix::fs::{Advice, fadvise};
+
+    /// Nothing is to be read but what is asked for.
+    pub(super) fn nothing_ahead(file: &File) {
+        // It is advice: where it is not taken, all goes on as it would without.
+        _ = fadvise(file, 0, None, Advice::Random);
+    }
+
+    /// These bytes will be read.
+    pub(super) fn expect(file: &File, start: u64, length: usize) {
+        if let Some(length) = NonZeroU64::new(length as u64) {
+            _ = fadvise(file, start, Some(length), Advice::WillNeed);
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod advice {
+    use std::fs::File;
+
+    pub(super) fn nothing_ahead(_: &File) {}
+
+    pub(super) fn expect(_: &File, _: u64, _: usize) {}
 }
 
 /// A column of the file.
@@ -69,6 +112,7 @@ impl ParquetFile {
     pub(crate) fn open(path: &Path) -> Result<Self, ParquetError> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
+        advice::nothing_ahead(&file);
         Self::new(FileBytes::Disk(Mutex::new(file)), length)
     }
 
@@ -130,6 +174,11 @@ impl ParquetFile {
     /// Whether the field's column holds what a batch would, whose column has this type.
     pub(super) fn has_type(&self, name: &str, ty: FieldType) -> bool {
         self.types.get(name).is_none_or(|known| known == ty.name())
+    }
+
+    /// Says that these columns of a row group are read soon.
+    pub(super) fn expect<'c>(&self, group: usize, columns: impl Iterator<Item = &'c Column>) {
+        self.bytes.expect(columns.filter_map(|column| self.place(group, column).ok()));
     }
 
     /// Puts the bytes of a column into `out`.

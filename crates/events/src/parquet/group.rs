@@ -72,6 +72,13 @@ impl GroupReader {
         Ok(Self { columns: ColumnReader::new().map_err(|damage| column_error("", damage))? })
     }
 
+    /// Says that a row group is read soon, so that its columns come from the disk while others are decoded.
+    pub(crate) fn expect(file: &ParquetFile, group: usize, schema: &Schema) {
+        let own = [TIME, SEQUENCE, IDENTITY, OTHER, INDEX_NAMES].iter().filter_map(|name| file.column(name).ok());
+        let fields = schema.fields().iter().filter_map(|field| file.field(&field.name));
+        file.expect(group, own.chain(fields).chain(file.field(TIME_FIELD)));
+    }
+
     /// Reads what the rows are beside their fields.
     pub(crate) fn read(&mut self, file: &ParquetFile, group: usize) -> Result<Group, ParquetError> {
         self.columns.start_group();

@@ -283,7 +283,7 @@ where
         let readers: Vec<_> = (0..jobs)
             .map(|_| {
                 let (sender, queue, pool) = (sender.clone(), &queue, pool.clone());
-                scope.spawn(move || read_all(Reader::new(discovery, options, progress, pool), queue, &sender))
+                scope.spawn(move || read_all(Reader::new(discovery, schema, options, progress, pool), queue, &sender))
             })
             .collect();
         drop((sender, receiver));

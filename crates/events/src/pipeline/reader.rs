@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use eqlipse_batch::Schema;
 use zip::ZipArchive;
 
 use super::feed::Feed;
@@ -20,7 +21,7 @@ use crate::evtx::{CHUNK_SIZE, FILE_HEADER_SIZE, FileHeader};
 use crate::format::{FORMAT_PREFIX, Format, detect, mark_length};
 use crate::inputs::Source;
 use crate::json::{Action, Operation, Split, Splitter};
-use crate::parquet::{MAX_NESTED_PARQUET, ParquetFile};
+use crate::parquet::{GroupReader, MAX_NESTED_PARQUET, ParquetFile};
 
 /// Bits of an arrival position that lie within one member of a zip archive.
 const MEMBER_BITS: u32 = 40;
@@ -59,6 +60,7 @@ pub(crate) type More<'s> = &'s mut dyn FnMut(Vec<Task>);
 /// Reads one task after another.
 pub(crate) struct Reader<'a> {
     discovery: &'a Discovery,
+    schema: &'a Schema,
     options: &'a ReadOptions<'a>,
     progress: &'a Progress,
     pool: Pool,
@@ -94,11 +96,12 @@ const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 impl<'a> Reader<'a> {
     pub(crate) fn new(
         discovery: &'a Discovery,
+        schema: &'a Schema,
         options: &'a ReadOptions<'a>,
         progress: &'a Progress,
         pool: Pool,
     ) -> Self {
-        Self { discovery, options, progress, pool, reports: Vec::new(), source: 0, member: 0, position: 0 }
+        Self { discovery, schema, options, progress, pool, reports: Vec::new(), source: 0, member: 0, position: 0 }
     }
 
     pub(crate) fn into_reports(self) -> Vec<LeafReport> {
@@ -418,6 +421,7 @@ impl<'a> Reader<'a> {
             if on_disk && !self.options.hash {
                 self.progress.add_bytes(file.packed_bytes(group));
             }
+            GroupReader::expect(&file, group, self.schema);
             sink(Unit { chunk: Arc::new(chunk), content: Content::RowGroup(file.clone(), group) })?;
             if self.options.is_cancelled() {
                 return ControlFlow::Break(());
