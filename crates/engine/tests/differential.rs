@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Setup, agree};
-use eqlipse_testkit::generate::case;
+use eqlipse_testkit::generate::{Case, case};
 use proptest::prelude::*;
 
 /// Cases where `PROPTEST_CASES` says nothing.
@@ -29,5 +29,28 @@ proptest! {
     ) {
         let setup = Setup { batch_rows, collectors, memory_limit, lists, ..Setup::default() };
         agree(&case, setup).map_err(TestCaseError::fail)?;
+    }
+}
+
+#[test]
+fn lists_that_ignore_case_find_what_lists_with_case_find() {
+    let field = |name: &str, values: &[serde_json::Value]| -> Vec<serde_json::Value> {
+        values.iter().map(|value| serde_json::json!({ "@timestamp": "2024-01-02T03:04:05Z", name: value })).collect()
+    };
+    let values = serde_json::json!([true, "true", "TRUE", 1e30, "1.0E30", 5, "Ab", "aB"]);
+    let events =
+        [field("custom.mixed", values.as_array().unwrap()), field("dll.code_signature.exists", &[true.into()])];
+    let events = events.concat();
+    let texts = ["TRUE", "true", "1.0E30", "1.0e30", "5", "AB"];
+    let subjects = ["custom.mixed", "dll.code_signature.exists", "string(custom.mixed)"];
+    for (subject, text) in subjects.iter().flat_map(|subject| texts.map(|text| (subject, text))) {
+        for query in [
+            format!("any where {subject} in~ (\"{text}\")"),
+            format!("any where not ({subject} in~ (\"{text}\") or event.category == \"\")"),
+            format!("any where {subject} in (\"{text}\") and not {subject} in~ (\"{text}\")"),
+        ] {
+            let query = eqlipse_eql::parse(&query).unwrap_or_else(|errors| panic!("{query}: {}", errors[0].message));
+            agree(&Case { query, events: events.clone(), end: None }, Setup::default()).unwrap();
+        }
     }
 }

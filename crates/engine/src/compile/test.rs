@@ -4,7 +4,7 @@ use eqlipse_batch::ValueRef;
 use eqlipse_ecs::FieldType;
 use eqlipse_eql::ast::CompareOp;
 
-use crate::script::{Scalar, Script, equal, order};
+use crate::script::{Scalar, Script, equal, is_one_of, order};
 use crate::text::{Fold, Regex, Wildcard};
 
 /// A question about one value of one field. A leaf of the graph holds for an event if any of the field's values
@@ -80,13 +80,7 @@ impl Test {
                 CompareOp::Ge => found.is_ge(),
                 CompareOp::Eq | CompareOp::Ne => false,
             }),
-            Test::OneOf(list, fold) => match scalar {
-                Scalar::Str(text) => {
-                    let folded = Scalar::Str(fold.apply(text));
-                    list.iter().any(|item| equal(&folded, item))
-                }
-                other => list.iter().any(|item| equal(other, item)),
-            },
+            Test::OneOf(list, fold) => is_one_of(scalar, list, *fold),
             Test::Text(patterns) => {
                 let text = match scalar {
                     Scalar::Str(_) | Scalar::Version(_) => scalar.text(),

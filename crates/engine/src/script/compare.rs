@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use eqlipse_batch::{RawValue, coerce_date, parse_address};
 
 use super::{Scalar, version};
+use crate::text::Fold;
 
 /// Whether two values are equal; null equals nothing.
 ///
@@ -25,6 +26,16 @@ pub fn equal(a: &Scalar<'_>, b: &Scalar<'_>) -> bool {
         }
         _ => order(a, b) == Some(Ordering::Equal),
     }
+}
+
+/// Whether a value equals an element of a list, whose texts stand there folded as well.
+pub fn is_one_of(value: &Scalar<'_>, list: &[Scalar<'_>], fold: Fold) -> bool {
+    let folded = match value {
+        Scalar::Str(text) => &Scalar::Str(fold.apply(text)),
+        Scalar::Version(text) => &Scalar::Version(fold.apply(text)),
+        other => other,
+    };
+    list.iter().any(|item| equal(folded, item))
 }
 
 /// The order of two values, or `None` where they have none.

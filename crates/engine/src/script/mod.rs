@@ -13,7 +13,7 @@ mod version;
 
 use eqlipse_eql::ast::{ArithmeticOp, CompareOp, Function};
 
-pub use compare::{Cidr, equal, order};
+pub use compare::{Cidr, equal, is_one_of, order};
 pub use number::{Fault, parse_decimal, parse_number};
 pub use scalar::Scalar;
 
@@ -172,13 +172,6 @@ fn compare<'v>(op: CompareOp, left: &Scalar<'_>, right: &Scalar<'_>) -> Scalar<'
 fn contains<'v>(value: &Scalar<'_>, list: &[Scalar<'_>], fold: Fold) -> Scalar<'v> {
     match value {
         Scalar::Null => Scalar::Null,
-        Scalar::Str(text) => {
-            let folded = fold.apply(text);
-            Scalar::Bool(list.iter().any(|item| match item {
-                Scalar::Str(item) => *item == folded,
-                _ => equal(value, item),
-            }))
-        }
-        _ => Scalar::Bool(list.iter().any(|item| equal(value, item))),
+        value => Scalar::Bool(is_one_of(value, list, fold)),
     }
 }
