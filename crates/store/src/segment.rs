@@ -673,8 +673,8 @@ impl RowsCache {
         let mut wanted = lock(&self.wanted);
         wanted.retain(|known| !fingerprints.contains(known));
         wanted.extend(fingerprints);
-        let known = wanted.len().saturating_sub(MAX_WANTED);
-        wanted.drain(..known);
+        let beyond = wanted.len().saturating_sub(MAX_WANTED);
+        wanted.drain(..beyond);
     }
 
     fn wanted(&self) -> VecDeque<u128> {
