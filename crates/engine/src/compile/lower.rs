@@ -154,9 +154,7 @@ impl Lowering<'_> {
         for item in list {
             match self.constant(item)? {
                 Some(Ok(Scalar::Null)) => {}
-                Some(Ok(value)) => {
-                    items.extend(for_field(ty, value).into_iter().flat_map(|value| forms(value, fold, Some(ty))))
-                }
+                Some(Ok(value)) => items.extend(for_field(ty, value).map(|value| folded(value, fold))),
                 Some(Err(_)) | None => return Ok(None),
             }
         }
@@ -286,7 +284,7 @@ impl Lowering<'_> {
                 Some(Ok(Scalar::Null)) => {}
                 Some(Ok(value)) => {
                     let value = plain.map_or(Some(value.clone()), |ty| for_field(ty, value));
-                    items.extend(value.into_iter().flat_map(|value| forms(value, fold, plain)));
+                    items.extend(value.map(|value| folded(value, fold)));
                 }
                 Some(Err(_)) | None => faulty = Some(item),
             }
@@ -343,16 +341,11 @@ fn for_field(ty: FieldType, constant: Scalar<'static>) -> Option<Scalar<'static>
     }
 }
 
-/// What an element of a list is looked for as. Where case is ignored, texts are folded, and so is the element; a value of
-/// another kind that has a text, as numbers do, may be that of the element as it is written too.
-fn forms(value: Scalar<'static>, fold: Fold, ty: Option<FieldType>) -> impl Iterator<Item = Scalar<'static>> {
-    let folded = match &value {
-        Scalar::Str(text) => Some(fold.apply(text)).filter(|folded| folded != text),
-        _ => None,
-    };
-    let folded = folded.map(|text| Scalar::Str(text.into_owned().into()));
-    let is_wanted = folded.is_none() || ty != Some(FieldType::Keyword);
-    [Some(value).filter(|_| is_wanted), folded].into_iter().flatten()
+fn folded(value: Scalar<'static>, fold: Fold) -> Scalar<'static> {
+    match value {
+        Scalar::Str(text) => Scalar::Str(fold.apply(&text).into_owned().into()),
+        other => other,
+    }
 }
 
 fn contains_nothing(args: &[Expr]) -> bool {

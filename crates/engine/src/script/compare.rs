@@ -28,7 +28,7 @@ pub fn equal(a: &Scalar<'_>, b: &Scalar<'_>) -> bool {
     }
 }
 
-/// Whether a value equals an element of a list, whose texts stand there folded as well.
+/// Whether a value equals an element of a list, whose texts are folded already. What is no text has one without capitals.
 pub fn is_one_of(value: &Scalar<'_>, list: &[Scalar<'_>], fold: Fold) -> bool {
     let folded = match value {
         Scalar::Str(text) => &Scalar::Str(fold.apply(text)),
@@ -141,6 +141,14 @@ mod tests {
 
     fn text(text: &str) -> Scalar<'_> {
         Scalar::Str(text.into())
+    }
+
+    #[test]
+    fn lists_ignore_the_case_of_versions_too() {
+        let version = Scalar::Version("1.0-RC".into());
+        assert!(is_one_of(&version, &[text("1.0-rc")], Fold::Ascii));
+        assert!(is_one_of(&version, &[text("1.0-RC")], Fold::None));
+        assert!(!is_one_of(&version, &[text("1.0-rc")], Fold::None));
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl Evaluator<'_> {
         let relates = |element: &Val<'_>| relate(&value, self.is_typed_number(subject), element, false).is_equal();
         let equal = |element: &Val<'_>| match (value.as_str(), element.as_str()) {
             (Some(a), Some(b)) if fold != Fold::None => fold.text(a) == fold.text(b),
-            (None, Some(b)) if fold != Fold::None => relates(element) || relates(&Val::Str(fold.text(b).into())),
+            (None, Some(b)) if fold != Fold::None => relates(&Val::Str(fold.text(b).into())),
             _ => relates(element),
         };
         Ok(Val::Bool(elements.iter().any(|element| !element.is_null() && equal(element))))
